@@ -3,6 +3,7 @@
 //! replace or remove meanwhile is opened as it was. No I/O.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -61,12 +62,12 @@ impl Locations {
         self.lock().generation
     }
 
-    /// The chunks of `path` from `offset` up to `end`, if all of them are known and fresh at `now`.
+    /// The chunks of `path` that have this range, if all of them are known and fresh at `now`.
     pub(crate) fn find(
         &self,
         now: Monotonic,
         path: &StorePath,
-        (offset, end): (u64, u64),
+        range: Range<u64>,
     ) -> Option<Located> {
         let mut kept = self.lock();
         let Kept { files, by_use, uses, .. } = &mut *kept;
@@ -75,7 +76,7 @@ impl Locations {
             kept.remove(path);
             return None;
         }
-        let located = entry.covering(offset, end)?;
+        let located = entry.covering(range.start, range.end)?;
         *uses += 1;
         by_use.remove(&entry.used);
         by_use.insert(*uses, path.clone());
@@ -165,7 +166,7 @@ impl ChunkStore {
             return self.locate(path, offset, Some(length)).await;
         }
         let now = clock::monotonic();
-        let range = (offset, offset.saturating_add(length));
+        let range = offset..offset.saturating_add(length);
         if let Some(located) = locations.find(now, path, range) {
             return Ok(located);
         }
@@ -248,7 +249,7 @@ mod tests {
         }
     }
 
-    fn found(locations: &Locations, now: Monotonic, range: (u64, u64)) -> Option<Vec<u64>> {
+    fn found(locations: &Locations, now: Monotonic, range: Range<u64>) -> Option<Vec<u64>> {
         let located = locations.find(now, &path(1), range)?;
         assert_eq!(located.length, 100);
         Some(located.chunks.iter().map(|chunk| chunk.chunk.0).collect())
@@ -259,14 +260,14 @@ mod tests {
         let locations = Locations::new(LIFE);
         let generation = locations.generation();
         locations.keep(at(0), generation, &path(1), &located(2..4));
-        assert_eq!(found(&locations, at(1), (25, 40)), Some(vec![2, 3]));
-        assert_eq!(found(&locations, at(1), (30, 31)), Some(vec![3]));
-        assert_eq!(found(&locations, at(1), (25, 41)), None);
-        assert_eq!(found(&locations, at(1), (19, 21)), None);
+        assert_eq!(found(&locations, at(1), 25..40), Some(vec![2, 3]));
+        assert_eq!(found(&locations, at(1), 30..31), Some(vec![3]));
+        assert_eq!(found(&locations, at(1), 25..41), None);
+        assert_eq!(found(&locations, at(1), 19..21), None);
         locations.keep(at(2), generation, &path(1), &located(4..10));
-        assert_eq!(found(&locations, at(3), (35, u64::MAX)).unwrap().len(), 7);
-        assert_eq!(found(&locations, at(5), (35, 36)), None, "as old as its oldest part");
-        assert_eq!(found(&locations, at(3), (95, 96)), None, "and gone then");
+        assert_eq!(found(&locations, at(3), 35..u64::MAX).unwrap().len(), 7);
+        assert_eq!(found(&locations, at(5), 35..36), None, "as old as its oldest part");
+        assert_eq!(found(&locations, at(3), 95..96), None, "and gone then");
     }
 
     #[test]
@@ -276,8 +277,8 @@ mod tests {
         locations.keep(at(0), generation, &path(1), &located(0..5));
         let other = Located { file: FileId(2), ..located(5..10) };
         locations.keep(at(1), generation, &path(1), &other);
-        assert_eq!(found(&locations, at(1), (0, 10)), None);
-        assert_eq!(locations.find(at(1), &path(1), (50, 100)), Some(other));
+        assert_eq!(found(&locations, at(1), 0..10), None);
+        assert_eq!(locations.find(at(1), &path(1), 50..100), Some(other));
     }
 
     #[test]
@@ -286,16 +287,16 @@ mod tests {
         let before = locations.generation();
         locations.keep(at(0), before, &path(1), &located(0..10));
         locations.forget_all();
-        assert_eq!(found(&locations, at(0), (0, 1)), None);
+        assert_eq!(found(&locations, at(0), 0..1), None);
         locations.keep(at(0), before, &path(1), &located(0..10));
-        assert_eq!(found(&locations, at(0), (0, 1)), None);
+        assert_eq!(found(&locations, at(0), 0..1), None);
         locations.keep(at(0), locations.generation(), &path(1), &located(0..10));
-        assert_eq!(found(&locations, at(0), (0, 1)), Some(vec![0]));
+        assert_eq!(found(&locations, at(0), 0..1), Some(vec![0]));
         locations.forget(&path(1));
-        assert_eq!(found(&locations, at(0), (0, 1)), None);
+        assert_eq!(found(&locations, at(0), 0..1), None);
         let off = Locations::new(Duration::ZERO);
         off.keep(at(0), off.generation(), &path(1), &located(0..10));
-        assert_eq!(found(&off, at(0), (0, 1)), None);
+        assert_eq!(found(&off, at(0), 0..1), None);
     }
 
     #[test]
@@ -304,9 +305,9 @@ mod tests {
         let generation = locations.generation();
         for n in 1..=FILES_MAX + 10 {
             locations.keep(at(0), generation, &path(n), &located(0..1));
-            assert!(locations.find(at(0), &path(1), (0, 1)).is_some(), "used all the time");
+            assert!(locations.find(at(0), &path(1), 0..1).is_some(), "used all the time");
         }
-        assert!(locations.find(at(0), &path(2), (0, 1)).is_none());
+        assert!(locations.find(at(0), &path(2), 0..1).is_none());
         for n in 0..FILES_MAX {
             locations.keep(at(0), generation, &path(n), &located(0..10));
         }

@@ -1,6 +1,7 @@
 //! Reading a log: the records of its sealed chunks, and what is acknowledged of the open one; each record once.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use chunkstore_core::log::{Cursor, Replaced, Seen, Source};
@@ -89,9 +90,9 @@ impl ChunkStore {
         path: &StorePath,
         tail_bytes: u64,
     ) -> Result<(u64, u64), StoreError> {
-        let Located { length, .. } = self.locate_log(path, (0, 0)).await?;
+        let Located { length, .. } = self.locate_log(path, 0..0).await?;
         let start = async |at: u64| {
-            let located = self.locate_log(path, (at, 1)).await?;
+            let located = self.locate_log(path, at..at + 1).await?;
             Ok::<_, StoreError>(located.chunks.first().map_or(0, |chunk| chunk.offset))
         };
         let counted_from = start(length.saturating_sub(tail_bytes)).await?;
@@ -117,12 +118,9 @@ impl ChunkStore {
         Ok(reader)
     }
 
-    async fn locate_log(
-        &self,
-        path: &StorePath,
-        (offset, length): (u64, u64),
-    ) -> Result<Located, StoreError> {
-        let (path, length) = (path.clone(), Some(length));
+    async fn locate_log(&self, path: &StorePath, range: Range<u64>) -> Result<Located, StoreError> {
+        let (path, offset) = (path.clone(), range.start);
+        let length = Some(range.end - range.start);
         let request = Locate { path, offset, length, open: false, log: true };
         self.ask("/v1/files/locate", &request.path, &request).await
     }
@@ -215,16 +213,15 @@ impl LogReader {
     /// Asks where the log goes on.
     async fn locate(&mut self) -> Result<(), StoreError> {
         let offset = self.cursor.at();
-        let located = self.store.locate_log(&self.path, (offset, LOCATE_BYTES)).await?;
+        let located = self.store.locate_log(&self.path, offset..offset + LOCATE_BYTES).await?;
         let replaced = |Replaced| StoreError::Replaced { path: self.path.clone() };
         self.cursor.handle_located(&located).map_err(replaced)?;
         self.sealed = None;
         // The reader would locate what follows as of a file.
         let end = located.chunks.last().map_or(offset, |last| last.offset + last.length);
         if end > offset {
-            let length = Some(end - offset);
             let (store, path) = (self.store.clone(), self.path.clone());
-            self.sealed = Some(FileReader::located(store, path, located, (offset, length)));
+            self.sealed = Some(FileReader::located(store, path, located, offset..end));
         }
         Ok(())
     }

@@ -111,7 +111,7 @@ async fn read_whole(
     read: Range<u64>,
 ) -> Result<Bytes, StoreError> {
     let length = read.end - read.start;
-    let mut reader = FileReader::located(store, path, located, (read.start, Some(length)));
+    let mut reader = FileReader::located(store, path, located, read);
     let first = reader.next().await?.unwrap_or_default();
     if first.len() as u64 == length {
         return Ok(first);

@@ -2,6 +2,7 @@
 //! on at the same byte with another replica when one fails or is silent. One server's answer is
 //! `replica_stream`'s; when a second one is asked, `hedge` knows.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,15 +49,16 @@ impl FileReader {
     ) -> Result<Self, StoreError> {
         let first = length.unwrap_or(LOCATE_BYTES).min(LOCATE_BYTES);
         let located = store.locate_to_open(&path, offset, first).await?;
-        Ok(Self::located(store, path, located, (offset, length)))
+        let end = length.map_or(u64::MAX, |length| offset.saturating_add(length));
+        Ok(Self::located(store, path, located, offset..end))
     }
 
-    /// Of a file that is as `located` says, to read `length` bytes (to the end if `None`) from the offset on.
+    /// Of a file that is as `located` says, to read what of this range it has.
     pub(crate) fn located(
         store: ChunkStore,
         path: StorePath,
         located: Located,
-        (offset, length): (u64, Option<u64>),
+        range: Range<u64>,
     ) -> Self {
         let settings = store.settings();
         let (host, rack) = (settings.host.clone(), settings.rack.clone());
@@ -74,7 +76,7 @@ impl FileReader {
             ahead: None,
         };
         reader.candidates.remember(located.chunks);
-        reader.seek(offset, length.unwrap_or(u64::MAX));
+        reader.seek(range.start, range.end.saturating_sub(range.start));
         reader
     }
 
@@ -146,7 +148,7 @@ impl FileReader {
         let Self { store, candidates, buffer, end, stream, .. } = self;
         let Some(stream) = stream else { return Ok(()) };
         let server = stream.server().clone();
-        let spares = || spares(store, candidates, (buffer.end(), *end), &server);
+        let spares = || spares(store, candidates, buffer.end()..*end, &server);
         let pulled = pull(stream, patience, spares).await;
         self.take_in(pulled, &server, waiting.elapsed());
         Ok(())
@@ -292,15 +294,15 @@ impl FileReader {
     }
 }
 
-/// Reads of the other replicas of the chunk at `offset`, best first.
+/// Reads of the other replicas of the chunk where the range begins, best first.
 fn spares(
     store: &ChunkStore,
     candidates: &Candidates,
-    (offset, end): (u64, u64),
+    range: Range<u64>,
     first: &ServerAddress,
 ) -> Vec<ReplicaStream> {
-    let Some(wanted) = candidates.wanted(offset, end) else { return Vec::new() };
-    let others = candidates.servers(clock::monotonic(), offset).into_iter();
+    let Some(wanted) = candidates.wanted(range.start, range.end) else { return Vec::new() };
+    let others = candidates.servers(clock::monotonic(), range.start).into_iter();
     let others = others.filter(|server| server.host != first.host);
     others.map(|server| ReplicaStream::new(store, server, wanted.clone())).collect()
 }

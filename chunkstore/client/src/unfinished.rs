@@ -24,7 +24,7 @@ impl ChunkStore {
         let located = self.locate_so_far(path, offset, Some(length)).await?;
         // The reader would locate what follows as of a closed file.
         let end = located.chunks.last().map_or(offset, |last| last.offset + last.length);
-        let length = length.min(end.saturating_sub(offset));
-        Ok(FileReader::located(self.clone(), path.clone(), located, (offset, Some(length))))
+        let end = end.min(offset.saturating_add(length));
+        Ok(FileReader::located(self.clone(), path.clone(), located, offset..end))
     }
 }
