@@ -107,6 +107,7 @@ fn all_verbs_say_of_a_tree_what_the_shell_says_of_the_same_files() {
     patterns_are_expanded(&howdah);
     parts_of_files_are_those_of_head_and_tail(&howdah, &local);
     files_come_and_go_through_pipes(&howdah, &local);
+    a_log_in_a_folder_keeps_nobody_from_the_rest(&howdah, &local);
     nothing_is_overwritten_unasked(&howdah, &local);
     files_are_replaced_and_copied_on_request(&howdah, &local);
     the_tree_is_changed(&howdah);
@@ -346,6 +347,23 @@ fn files_come_and_go_through_pipes(howdah: &Shell, local: &Path) {
     let sum = crc(b"new");
     assert_eq!(howdah.ok(&["checksum", "/made"]).text(), format!("{sum}  /made"));
     howdah.ok(&["rm", "/piped", "/made"]);
+}
+
+fn a_log_in_a_folder_keeps_nobody_from_the_rest(howdah: &Shell, local: &Path) {
+    let client = |args: &[&str]| howdah.0.client(&[&["fs"], args].concat());
+    let _ =
+        fed(&mut client(&["append", "--lines", "-", "/mixed/below/log"]), b"one\n\ntwo").success();
+    let _ = fed(&mut client(&["put", "-", "/mixed/file"]), b"bytes").success();
+    let got = above(local).join("mixed");
+    howdah.ok(&["get", "/mixed", text(&got)]);
+    assert_eq!(read(got.join("below/log")), b"one\n\ntwo\n");
+    assert_eq!(read(got.join("file")), b"bytes");
+    let copied = howdah.ok(&["cp", "-r", "/mixed", "/copied"]);
+    let said = &copied.stderr;
+    assert!(said.contains("/mixed/below/log is a log"), "{said}");
+    assert_eq!(howdah.names(&["ls", "-R", "/copied"]), ["/copied/below", "/copied/file"]);
+    howdah.refused(&["cp", "/mixed/below/log", "/copied"], 1, &["/mixed/below/log", "log"]);
+    howdah.ok(&["rm", "-r", "/mixed", "/copied"]);
 }
 
 fn nothing_is_overwritten_unasked(howdah: &Shell, local: &Path) {

@@ -28,28 +28,55 @@ impl ChunkStore {
         progress: impl Fn(u64),
     ) -> Result<u64, StoreError> {
         let mut reader = self.open(path).await?;
-        let (sender, pieces) = mpsc::channel(BLOCKS_AHEAD);
-        let target = local.to_owned();
-        let writing = tokio::task::spawn_blocking(move || write_pieces(&target, pieces));
-        let mut n_bytes = 0;
-        let read = loop {
-            match reader.next().await {
-                Ok(Some(piece)) => {
-                    n_bytes += piece.len() as u64;
-                    if sender.send(piece).await.is_err() {
-                        break Ok(()); // The writing side has failed and says why.
-                    }
-                    progress(n_bytes);
-                }
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        drop(sender);
-        let written = writing.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        let unwritable = |source| StoreError::Local { path: local.to_owned(), source };
-        read.and(written.map_err(unwritable)).map(|()| n_bytes)
+        write_all(local, async || reader.next().await, progress).await
     }
+
+    /// The same of a log: its records, each with a line feed behind it.
+    ///
+    /// # Errors
+    /// As [`Self::get_local`].
+    pub async fn get_local_records(
+        &self,
+        path: &StorePath,
+        local: &Path,
+        progress: impl Fn(u64),
+    ) -> Result<u64, StoreError> {
+        let mut reader = self.read_log(path).await?;
+        let line = async || {
+            let record = reader.next().await?;
+            Ok(record.map(|record| [&record.bytes[..], b"\n"].concat().into()))
+        };
+        write_all(local, line, progress).await
+    }
+}
+
+/// Writes the pieces to a new file; returns how many bytes they have.
+async fn write_all(
+    local: &Path,
+    mut next: impl AsyncFnMut() -> Result<Option<Bytes>, StoreError>,
+    progress: impl Fn(u64),
+) -> Result<u64, StoreError> {
+    let (sender, pieces) = mpsc::channel(BLOCKS_AHEAD);
+    let target = local.to_owned();
+    let writing = tokio::task::spawn_blocking(move || write_pieces(&target, pieces));
+    let mut n_bytes = 0;
+    let read = loop {
+        match next().await {
+            Ok(Some(piece)) => {
+                n_bytes += piece.len() as u64;
+                if sender.send(piece).await.is_err() {
+                    break Ok(()); // The writing side has failed and says why.
+                }
+                progress(n_bytes);
+            }
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    drop(sender);
+    let written = writing.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    let unwritable = |source| StoreError::Local { path: local.to_owned(), source };
+    read.and(written.map_err(unwritable)).map(|()| n_bytes)
 }
 
 fn write_pieces(path: &Path, mut pieces: mpsc::Receiver<Bytes>) -> std::io::Result<()> {

@@ -150,8 +150,12 @@ async fn fetch_file(
 ) -> anyhow::Result<()> {
     let told = std::cell::Cell::new(0);
     let tell = |so_far: u64| progress.add(so_far - told.replace(so_far));
-    let got = store.get_local(path, whole, tell).await.map(drop);
-    got.with_context(|| format!("cannot get {path}"))
+    let got = match store.get_local(path, whole, &tell).await {
+        // Its records are what it holds, each as a line.
+        Err(StoreError::LogOrNot { .. }) => store.get_local_records(path, whole, &tell).await,
+        got => got,
+    };
+    got.map(drop).with_context(|| format!("cannot get {path}"))
 }
 
 /// A device, a pipe or a link is more than its bytes: nothing takes its place.

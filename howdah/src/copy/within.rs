@@ -8,6 +8,7 @@ use super::making::{Making, missing_above};
 use super::{CopyOptions, ENTRIES_MAX, Tree};
 use crate::made::Made;
 use crate::progress::ByteProgress;
+use crate::say::{plain, say};
 use crate::signals::Termination;
 
 /// A file, and its length.
@@ -78,6 +79,10 @@ async fn scan(
                     tree.folders.push(to.clone());
                     folders.push((entry.path, to));
                 }
+                FileKind::File { log: true, .. } => say!(
+                    "{} is a log, which can't be copied: left out (`howdah fs cat` gives its records)",
+                    plain(entry.path.as_str())
+                ),
                 FileKind::File { length, .. } => {
                     tree.bytes += length;
                     tree.files.push(((entry.path, length), to));
