@@ -171,8 +171,8 @@ impl ChunkStore {
         self.change("/v1/files/concat", to, request).await
     }
 
-    /// Has a closed file kept on so many servers from now on. Chunks that it shares with copies keep the highest
-    /// number asked for them.
+    /// Has a closed file kept on so many servers from now on. Chunks that it shares with copies are kept on as many as the
+    /// one of these asks for that asks for most.
     ///
     /// # Errors
     /// When `path` is no closed file, the number is out of range, or the master can't be asked.

@@ -46,14 +46,10 @@ pub(crate) enum Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Model {
     entries: BTreeMap<String, Entry>,
-    /// The replicas that are asked for each chunk.
-    wanted: BTreeMap<ChunkId, u8>,
     /// Servers that are to be emptied.
     draining: BTreeSet<HostName>,
     /// The folders of the trash.
     trash: BTreeMap<FileId, String>,
-    /// Files whose chunks are not told yet of their new number of replicas.
-    spreading: BTreeSet<FileId>,
 }
 
 /// Planted bugs move requests to slots this far away, or a multiple; no client uses those.
@@ -98,10 +94,6 @@ impl Model {
             (Record::AppendLapsed { file, .. }, _) => self.undo_append(*file),
             (Record::LogChunkEnded { file, sealed: Some(sealed), .. }, _) => {
                 self.end_log_chunk(*file, *sealed)
-            }
-            (Record::ReplicationSpread { .. }, _) => {
-                self.spread();
-                Ok(())
             }
             (Record::TrashEmptied { folder, .. }, _) => match self.trash.remove(folder) {
                 Some(path) => self.delete(&path, true),
@@ -234,11 +226,9 @@ impl Model {
         let file = file.ok_or_else(|| Odd(format!("{id:?} is not open")))?;
         file.chunks.extend(sealed);
         file.open = open;
-        let replication = file.replication;
         if !open {
             (file.before, file.cut) = (None, false);
         }
-        self.wanted.extend(sealed.map(|sealed| (sealed.chunk, replication)));
         Ok(())
     }
 
@@ -310,23 +300,15 @@ impl Model {
             return Err(Odd(format!("{paths:?} became one, of {parts:?}")));
         }
         let mut whole = ModelFile::new(id, false, 0);
-        let mut replications = BTreeSet::new();
         for (path, part) in paths.into_iter().zip(parts) {
             match self.entries.remove(path) {
                 Some(Entry::File(file)) if file.id == *part && !file.open => {
                     whole.chunks.extend(file.chunks);
                     whole.cut |= file.cut;
-                    replications.insert(file.replication);
-                    if self.spreading.remove(part) {
-                        self.spreading.insert(id);
-                    }
+                    whole.replication = whole.replication.max(file.replication);
                 }
                 other => return Err(Odd(format!("{path} became a part and is {other:?}"))),
             }
-        }
-        whole.replication = replications.last().copied().unwrap_or_default();
-        if replications.len() > 1 {
-            self.spreading.insert(id);
         }
         Ok(whole)
     }
@@ -457,10 +439,10 @@ impl Model {
         std::iter::once("/").chain(folders.map(|(path, _)| path.as_str()))
     }
 
-    /// The replicas that are asked for a chunk; `None` if no file has it.
+    /// The replicas that are asked for a chunk, by the file that asks for most; `None` if no file has it.
     pub(crate) fn wanted(&self, chunk: ChunkId) -> Option<u8> {
-        let has_one = self.files().any(|(_, file)| file.has(chunk));
-        self.wanted.get(&chunk).copied().filter(|_| has_one)
+        let with_it = self.files().filter(|(_, file)| file.has(chunk));
+        with_it.map(|(_, file)| file.replication).max()
     }
 
     /// A closed file that has this chunk.

@@ -22,6 +22,7 @@ use super::replies::{CachedReply, ClosedFile, Replies};
 use super::terms::Terms;
 use logs::Logs;
 pub(crate) use logs::OpenChunk;
+use sharing::Sharers;
 
 /// Entries of a removed subtree that its own record takes apart; what is beyond waits for
 /// [`Record::Reclaimed`], so that no record holds the loop for long.
@@ -49,6 +50,9 @@ pub struct Durable {
     logs: Logs,
     replies: Replies,
     gathered: Vec<Adopted>,
+    /// Of chunks that several files have: those files. One that has it twice stands there twice.
+    #[serde(default)]
+    sharers: Sharers,
     /// Files whose chunks are yet to be told how many replicas are wanted, and from which chunk on.
     #[serde(default)]
     spreading: BTreeMap<FileId, usize>,
@@ -304,7 +308,7 @@ impl Durable {
         let reopened_at = self.writers.remove(&file).and_then(|writer| writer.reopened_at);
         if let Some(length) = reopened_at {
             let gone = self.namespace.file_mut(file).truncate(length);
-            dropped.extend(gone.into_iter().filter_map(|place| self.leave(place.chunk)));
+            dropped.extend(gone.into_iter().filter_map(|place| self.leave(file, place.chunk)));
         }
         dropped
     }
@@ -340,7 +344,7 @@ impl Durable {
                 dropped.push(Dropped { chunk, version });
             }
             dropped.extend(self.end_log(id));
-            dropped.extend(chunks.into_iter().filter_map(|chunk| self.leave(chunk)));
+            dropped.extend(chunks.into_iter().filter_map(|chunk| self.leave(id, chunk)));
         }
         dropped
     }

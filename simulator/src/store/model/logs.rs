@@ -21,8 +21,6 @@ impl Model {
         let log = self.file_mut(id).filter(|file| file.is_log);
         let log = log.ok_or_else(|| Odd(format!("{id:?} is no log")))?;
         log.chunks.push(sealed);
-        let replication = log.replication;
-        self.wanted.insert(sealed.chunk, replication);
         Ok(())
     }
 }

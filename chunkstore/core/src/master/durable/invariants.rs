@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chunkstore_protocol::ChunkId;
+use chunkstore_protocol::{ChunkId, FileId};
 
 use super::Durable;
 use crate::master::namespace::EntryKind;
@@ -10,7 +10,7 @@ use crate::master::servers::SERVERS_MAX;
 
 impl Durable {
     /// Asserts what must hold after every record: each entry has one place; a file's chunks are
-    /// sealed and in order; a chunk is open or sealed, of one file while it is open, and counts those that
+    /// sealed and in order; a chunk is open or sealed, of one file while it is open, and knows those that
     /// have it; replies are bounded.
     ///
     /// # Panics
@@ -19,7 +19,7 @@ impl Durable {
         self.namespace.check_invariants();
         self.replies.check_invariants();
         assert!(self.known.len() <= SERVERS_MAX, "more servers than the bound");
-        let mut referents: BTreeMap<ChunkId, u32> = BTreeMap::new();
+        let mut files_of: BTreeMap<ChunkId, Vec<FileId>> = BTreeMap::new();
         for (id, entry) in self.namespace.entries() {
             assert!(id.0 < self.next_file.max(1), "{id:?} was never given out");
             let EntryKind::File(file) = &entry.kind else { continue };
@@ -30,11 +30,16 @@ impl Durable {
                 assert_eq!(start + length, place.end, "{} lies elsewhere", place.chunk);
                 assert!((1..=file.chunk_bytes()).contains(&length), "length of {}", place.chunk);
                 start = place.end;
-                *referents.entry(place.chunk).or_default() += 1;
+                files_of.entry(place.chunk).or_default().push(id);
             }
         }
         let counted = self.sealed.iter().map(|(chunk, sealed)| (chunk, sealed.referents));
+        let referents = files_of.iter().map(|(chunk, files)| (*chunk, files.len() as u32));
         assert!(counted.eq(referents), "a chunk is in no file, or miscounts those that have it");
+        files_of.retain(|_, files| files.len() > 1);
+        let mut sharers = self.sharers.clone();
+        sharers.values_mut().chain(files_of.values_mut()).for_each(|files| files.sort_unstable());
+        assert_eq!(sharers, files_of, "a shared chunk names other files than those that have it");
         for (file, writer) in &self.writers {
             assert!(self.namespace.file(*file).is_some(), "{file:?} is open and gone");
             if let Some((chunk, _)) = writer.open {

@@ -1,6 +1,8 @@
 //! Chunks that several files have: copies share them, and how many replicas are wanted is settled among
 //! those that do.
 
+use std::collections::BTreeMap;
+
 use chunkstore_protocol::{ChunkId, FileId};
 use ids::UnixMillis;
 
@@ -9,17 +11,48 @@ use crate::master::layout::File;
 use crate::master::namespace::{Birth, EntryKind};
 use crate::master::record::Record;
 
+/// Which files have a chunk. Of a chunk that was shared under a release that did not note this, it may name none.
+pub(super) type Sharers = BTreeMap<ChunkId, Vec<FileId>>;
+
 impl Durable {
     /// A file has this chunk no more: the last one takes it along.
-    pub(super) fn leave(&mut self, chunk: ChunkId) -> Option<Dropped> {
+    pub(super) fn leave(&mut self, file: FileId, chunk: ChunkId) -> Option<Dropped> {
         let sealed = self.sealed.get_mut(chunk)?;
         sealed.referents -= 1;
-        let (version, referents) = (sealed.version, sealed.referents);
+        let (version, referents, wanted) = (sealed.version, sealed.referents, sealed.wanted);
         if referents > 0 {
+            self.leave_to_others(file, (chunk, wanted));
             return None;
         }
         self.sealed.remove(chunk);
         Some(Dropped { chunk, version })
+    }
+
+    /// If those that still have the chunk ask for fewer replicas, it is to be told.
+    fn leave_to_others(&mut self, file: FileId, (chunk, wanted): (ChunkId, u8)) {
+        let Some(files) = self.sharers.get_mut(&chunk) else { return };
+        if let Some(at) = files.iter().position(|other| *other == file) {
+            files.remove(at);
+        }
+        let asks = |id: &FileId| Some((self.namespace.file(*id)?.replication, *id));
+        let most = files.iter().filter_map(asks).max();
+        if files.len() < 2 {
+            self.sharers.remove(&chunk);
+        }
+        if let Some((_, id)) = most.filter(|(replication, _)| *replication < wanted) {
+            self.spreading.insert(id, 0);
+        }
+    }
+
+    /// A file has a chunk of another one too.
+    fn share(&mut self, (source, file): (FileId, FileId), chunk: ChunkId) {
+        let sealed = self.sealed.get_mut(chunk).expect("a file's chunk is sealed");
+        sealed.referents += 1;
+        if sealed.referents == 2 {
+            self.sharers.insert(chunk, vec![source, file]);
+        } else if let Some(files) = self.sharers.get_mut(&chunk) {
+            files.push(file);
+        }
     }
 
     /// Cuts off the file whose place another takes.
@@ -41,7 +74,7 @@ impl Durable {
             self.spreading.insert(*file, told);
         }
         for place in copy.places_from(0) {
-            self.sealed.get_mut(place.chunk).expect("a file's chunk is sealed").referents += 1;
+            self.share((*source, *file), place.chunk);
         }
         // The source itself may be what is replaced: its chunks have the copy by now.
         let dropped = self.replace(*replaced, *at);
@@ -76,7 +109,15 @@ impl Durable {
         let mut to_tell = false;
         for part in parts {
             to_tell |= self.spreading.remove(part).is_some();
-            let part = self.namespace.file_mut(*part);
+            let id = *part;
+            let part = self.namespace.file_mut(id);
+            for place in part.places_from(0) {
+                let files = self.sharers.get_mut(&place.chunk);
+                let its = files.and_then(|files| files.iter_mut().find(|other| **other == id));
+                if let Some(its) = its {
+                    *its = file;
+                }
+            }
             let whole =
                 whole.get_or_insert_with(|| File::new(part.replication, part.chunk_bytes()));
             to_tell |= part.replication != whole.replication;
@@ -90,11 +131,15 @@ impl Durable {
 
     pub(super) fn spread(&mut self, chunks: u32) {
         for (file, chunk) in self.to_spread(chunks) {
-            let replication = self.namespace.file_mut(file).replication;
+            let asked = |id: &FileId| self.namespace.file(*id).map(|file| file.replication);
+            let sharers = self.sharers.get(&chunk);
+            let most = sharers.and_then(|files| files.iter().filter_map(asked).max());
+            let replication = asked(&file).unwrap_or_default();
             let sealed = self.sealed.get_mut(chunk).expect("a file's chunk is sealed");
-            sealed.wanted = match sealed.referents {
-                1 => replication,
-                _ => replication.max(sealed.wanted),
+            sealed.wanted = match (sealed.referents, most) {
+                (1, _) => replication,
+                (_, Some(most)) => most,
+                (_, None) => replication.max(sealed.wanted),
             };
         }
         let mut left = chunks as usize;

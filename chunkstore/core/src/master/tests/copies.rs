@@ -163,7 +163,7 @@ fn a_copy_goes_over_another_file_and_over_its_own_source() {
 }
 
 #[test]
-fn shared_chunks_keep_the_highest_replication_that_is_asked_for_them() {
+fn shared_chunks_have_the_highest_replication_that_one_of_their_files_asks_for() {
     let mut world = World::with_servers(4);
     world.put("/a", CHUNK + 5);
     world.copy("/a", "/b", Replace::Never).unwrap();
@@ -172,10 +172,29 @@ fn shared_chunks_keep_the_highest_replication_that_is_asked_for_them() {
     assert!(matches!(world.stat("/a").unwrap().kind, FileKind::File { replication: 2, .. }));
     assert!(matches!(world.stat("/b").unwrap().kind, FileKind::File { replication: 4, .. }));
     assert_eq!(world.set_replication("/b", 1), Ok(Reply::Done));
-    assert_eq!(world.wanted("/b"), [4, 4], "nobody knows what the others ask for");
+    assert_eq!(world.wanted("/b"), [2, 2], "as the other asks for");
     assert_eq!(world.delete("/a", false), Ok(Reply::Done));
-    assert_eq!(world.set_replication("/b", 1), Ok(Reply::Done));
-    assert_eq!(world.wanted("/b"), [1, 1]);
+    world.pass(Duration::from_millis(10));
+    assert_eq!(world.wanted("/b"), [1, 1], "as this one asked for before");
+    for (n, asked) in [(3, 3), (4, 4)] {
+        world.copy("/b", &format!("/{n}"), Replace::Never).unwrap();
+        assert_eq!(world.set_replication(&format!("/{n}"), asked), Ok(Reply::Done));
+    }
+    assert_eq!(world.wanted("/b"), [4, 4]);
+    let (stamp, parts) = (world.stamp(), vec![path("/4"), path("/b")]);
+    let concat =
+        Concat { stamp, parts, to: path("/whole"), replace: Replace::Never, parents: false };
+    world.mutate(Mutation::Concat(concat)).unwrap();
+    world.pass(Duration::from_millis(10));
+    assert_eq!(world.wanted("/3"), [4, 4], "the whole has each twice");
+    assert_eq!(world.set_replication("/whole", 2), Ok(Reply::Done));
+    assert_eq!(world.wanted("/whole"), [3; 4]);
+    world.restart();
+    assert_eq!(world.delete("/3", false), Ok(Reply::Done));
+    world.pass(Duration::from_millis(10));
+    assert_eq!(world.wanted("/whole"), [2; 4]);
+    assert_eq!(world.set_replication("/whole", 1), Ok(Reply::Done));
+    assert_eq!(world.wanted("/whole"), [1; 4]);
 }
 
 /// A file of one-byte chunks, as records say it.
