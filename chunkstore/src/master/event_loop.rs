@@ -73,7 +73,7 @@ fn step(Output { records, effects }: Output) -> Step<Record, Effect> {
 
 /// Asks the core. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Core {
+pub(super) struct CoreHandle {
     inputs: Handle<Input>,
     replies: ReplyDesk<Answer>,
 }
@@ -95,7 +95,7 @@ pub(super) async fn start(
     log: Log,
     settings: Settings,
     health: Health,
-) -> (Core, Running<Input>) {
+) -> (CoreHandle, Running<Input>) {
     let replies = ReplyDesk::default();
     let waiting = replies.clone();
     let machine = MasterMachine { master, turns: Turns::new(), health: health.clone() };
@@ -110,13 +110,13 @@ pub(super) async fn start(
         }
     };
     let running = event_loop::start(machine, log, effects, settings);
-    let core = Core { inputs: running.handle.clone(), replies };
+    let core = CoreHandle { inputs: running.handle.clone(), replies };
     // A loop that has ended says so to the next who asks.
     let _ended = core.inputs.send(Input::Start(beginning)).await;
     (core, running)
 }
 
-impl Core {
+impl CoreHandle {
     /// Sends an input that has no reply, if the queue has room: what is lost must be of no consequence.
     pub(super) fn tell(&self, input: Input) {
         // A loop that has ended, or is far behind, has other cares.

@@ -1,7 +1,28 @@
 //! How a log's chunk ends: what its servers have in common, by what each of them says once it takes no more.
 
+use std::time::Duration;
+
 use chunkstore_protocol::{Frozen, SealedChunk};
 use ids::HostName;
+
+/// How long the master is asked whether a chunk may begin.
+pub const BEGIN_LIMIT: Duration = Duration::from_secs(5);
+/// How long the master is told again how one has ended, while it is away.
+pub const TELL_LIMIT: Duration = Duration::from_secs(10);
+/// Tries of a primary to settle its own chunk, before it leaves that to the master.
+pub const SETTLE_TRIES: u32 = 3;
+
+/// Which of a chunk's servers are asked what they have, the first time (0) and again, and how many are not: those that were
+/// silent just now are not waited for again, if the others know enough.
+pub fn asked<S>(
+    servers: &[S],
+    is_silent: impl Fn(&S) -> bool,
+    n_try: u32,
+) -> (impl Iterator<Item = &S>, usize) {
+    let is_asked = move |server: &&S| n_try > 0 || !is_silent(server);
+    let n_left_out = servers.iter().filter(|server| !is_asked(server)).count();
+    (servers.iter().filter(is_asked), n_left_out)
+}
 
 /// What a server has of a chunk, of which it takes no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

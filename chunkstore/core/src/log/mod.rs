@@ -15,7 +15,9 @@ mod seen;
 mod tail;
 
 pub use cursor::{Cursor, Replaced, Source};
-pub use ending::{End, Remains, SealedAs, agree, catch_up};
+pub use ending::{
+    BEGIN_LIMIT, End, Remains, SETTLE_TRIES, SealedAs, TELL_LIMIT, agree, asked, catch_up,
+};
 pub use group::{Answers, GROUP_BYTES, GROUP_BYTES_MAX, Group, Offered, Progress};
 pub use route::Route;
 pub use seen::{SEEN_WRITERS_MAX, Seen};

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use chunkstore_protocol::{ChunkId, DrainReport, DrainServer};
 
 use super::Master;
-use super::error::FsError;
+use super::error::{ForgetError, FsError};
 use super::record::{Record, Stamp};
 use super::servers::ServerId;
 
@@ -62,7 +62,7 @@ impl Master {
     ) -> Result<Vec<Record>, FsError> {
         let (host, on) = (request.host.clone(), !request.stop);
         if !self.durable.known().contains(&host) {
-            return Err(FsError::UnknownServer { host });
+            return Err(ForgetError::UnknownServer { host }.into());
         }
         let changes = self.durable.known().is_draining(&host) != on;
         let record = Record::ServerDraining { stamp: stamp.clone(), host, on };

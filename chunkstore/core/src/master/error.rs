@@ -2,6 +2,8 @@
 //! text names the thing and the remedy; which HTTP status it becomes is decided in the daemon's
 //! `http/error.rs` alone.
 
+mod forget;
+
 use chunkstore_protocol::block::BLOCK_BYTES;
 use chunkstore_protocol::{CHUNK_BYTES_MAX, ChunkId, FileId, ProblemKind, StorePath};
 use ids::HostName;
@@ -11,6 +13,7 @@ use super::error_words::{FewerReplicas, Hosts, Live, Unfits, WhyNeeded};
 use super::rights::NotYours;
 pub use super::server_error::ServerError;
 use super::terms::Outdated;
+pub use forget::ForgetError;
 
 /// A refused request, of either side.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -289,59 +292,15 @@ pub enum FsError {
     /// The journal is an older copy.
     #[error("{0}")]
     JournalOutdated(Outdated),
-    /// No server of that name.
-    #[error(
-        "no chunkserver {host} belongs to this cluster: `howdah fs report` lists those that do"
-    )]
-    UnknownServer {
-        /// As given.
-        host: HostName,
-    },
+    /// What a chunkserver is to the cluster can't be changed so.
+    #[error(transparent)]
+    Forget(#[from] ForgetError),
     /// A server whose orphans are not known.
     #[error(
         "chunkserver {host} is not alive, or has not told all that it holds yet: try again when it has"
     )]
     NotReported {
         /// As given.
-        host: HostName,
-    },
-    /// A live server is not forgotten.
-    #[error(
-        "chunkserver {host} is alive and would only join again: stop it first, and wait until it counts as dead"
-    )]
-    ServerLives {
-        /// The server.
-        host: HostName,
-    },
-    /// What nobody else has is not given up unasked.
-    #[error(
-        "chunkserver {host} is the last one that may have the newest records of {path}, which were acknowledged: start it \
-         again, or, if its disk is lost, give them up with it (`howdah fs forget --lose-records {host}`)"
-    )]
-    LastWithRecords {
-        /// The server.
-        host: HostName,
-        /// The log, or one of them.
-        path: StorePath,
-    },
-    /// What no live server has is not given up unasked.
-    #[error(
-        "chunkserver {host} may be the last one with {chunks} chunk(s) of which no live server has a replica: {named} it \
-         is known to have, of the others nobody is (`howdah fs fsck` names their files). Start it again, or, if its \
-         disks are lost, give them up with it (`howdah fs forget --lose-chunks {host}`)"
-    )]
-    LastWithChunks {
-        /// The server.
-        host: HostName,
-        /// How many.
-        chunks: u64,
-        /// How many of them it has told of; it is only not known not to have the others.
-        named: u64,
-    },
-    /// It is not known yet what would be given up.
-    #[error("what only chunkserver {host} may have is being found out: try again in a moment")]
-    StillCounting {
-        /// The server.
         host: HostName,
     },
     /// A page size out of range.
@@ -445,11 +404,8 @@ impl FsError {
     pub fn kind(&self) -> ProblemKind {
         match self {
             Self::NotFound { .. } | Self::ParentMissing { .. } => ProblemKind::NotFound,
-            Self::UnknownServer { .. } | Self::NotReported { .. } => ProblemKind::UnknownServer,
-            Self::ServerLives { .. } => ProblemKind::ServerLives,
-            Self::LastWithRecords { .. } => ProblemKind::LastWithRecords,
-            Self::LastWithChunks { .. } => ProblemKind::LastWithChunks,
-            Self::StillCounting { .. } => ProblemKind::Starting,
+            Self::Forget(error) => error.kind(),
+            Self::NotReported { .. } => ProblemKind::UnknownServer,
             Self::SafeMode { .. } => ProblemKind::Starting,
             Self::JournalOutdated(_) => ProblemKind::JournalOutdated,
             Self::AlreadyExists { .. } => ProblemKind::AlreadyExists,

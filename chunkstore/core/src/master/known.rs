@@ -10,7 +10,7 @@ use ids::HostName;
 use serde::{Deserialize, Serialize};
 
 use super::Master;
-use super::error::{FsError, ServerError};
+use super::error::{ForgetError, ServerError};
 use super::record::{Record, Stamp};
 use super::servers::SERVERS_MAX;
 
@@ -86,18 +86,18 @@ impl Master {
         &self,
         stamp: &Stamp,
         request: &ForgetServer,
-    ) -> Result<Record, FsError> {
+    ) -> Result<Record, ForgetError> {
         let host = request.host.clone();
         if !self.durable.known().contains(&host) {
-            return Err(FsError::UnknownServer { host });
+            return Err(ForgetError::UnknownServer { host });
         }
         if self.servers.is_live_host(&host) {
-            return Err(FsError::ServerLives { host });
+            return Err(ForgetError::ServerLives { host });
         }
         if !request.lose_records
             && let Some(path) = self.log_left_to(&host)
         {
-            return Err(FsError::LastWithRecords { host, path });
+            return Err(ForgetError::LastWithRecords { host, path });
         }
         if !request.lose_chunks {
             self.refuse_last_with_chunks(&host)?;

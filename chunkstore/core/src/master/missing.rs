@@ -8,7 +8,7 @@ use chunkstore_protocol::ChunkId;
 use ids::HostName;
 
 use super::Master;
-use super::error::FsError;
+use super::error::ForgetError;
 
 /// Missing chunks that are remembered; of more, only the number.
 const REMEMBERED_MAX: usize = 10_000;
@@ -52,9 +52,9 @@ impl Missing {
 
 impl Master {
     /// That no file loses a chunk with the server, as far as can be known.
-    pub(super) fn refuse_last_with_chunks(&self, host: &HostName) -> Result<(), FsError> {
+    pub(super) fn refuse_last_with_chunks(&self, host: &HostName) -> Result<(), ForgetError> {
         if self.repairs.is_being_counted() {
-            return Err(FsError::StillCounting { host: host.clone() });
+            return Err(ForgetError::StillCounting { host: host.clone() });
         }
         let Missing { n, chunks } = self.repairs.missing();
         let server = self.servers.by_host(host).map(|by| by.server);
@@ -81,7 +81,7 @@ impl Master {
         }
         match named + unknown {
             0 => Ok(()),
-            chunks => Err(FsError::LastWithChunks { host: host.clone(), chunks, named }),
+            chunks => Err(ForgetError::LastWithChunks { host: host.clone(), chunks, named }),
         }
     }
 }

@@ -147,7 +147,7 @@ impl Master {
             }
             Mutation::Publish(request) => self.plan_publish(at, stamp, owner, request),
             Mutation::Drain(request) => self.plan_drain(stamp, request),
-            Mutation::Forget(request) => self.plan_forget(stamp, request).map(|r| vec![r]),
+            Mutation::Forget(request) => Ok(vec![self.plan_forget(stamp, request)?]),
         }
     }
 

@@ -116,16 +116,29 @@ fn status(kind: ProblemKind) -> u16 {
     }
 }
 
+/// A request that says something wrong: `detail` says what, and what to do.
+pub(super) fn invalid(detail: impl Into<String>) -> Problem {
+    of(ProblemKind::InvalidRequest, detail)
+}
+
+/// A request that its caller may not make.
+pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
+    of(ProblemKind::Forbidden, detail)
+}
+
+fn of(kind: ProblemKind, detail: impl Into<String>) -> Problem {
+    Problem::new(status(kind), kind.as_str(), detail)
+}
+
 /// A reply of another kind than its request: a flaw of this program.
 pub(super) fn unexpected(reply: &Reply) -> Problem {
     tracing::error!(?reply, "a reply that does not answer its request");
-    let detail = "the chunk master gave a reply of another kind; its log says more";
-    Problem::new(500, ProblemKind::Internal.as_str(), detail)
+    of(ProblemKind::Internal, "the chunk master gave a reply of another kind; its log says more")
 }
 
 #[cfg(test)]
 mod tests {
-    use chunkstore_core::master::{ServerError, Unfit, UnfitReason};
+    use chunkstore_core::master::{ForgetError, ServerError, Unfit, UnfitReason};
     use chunkstore_protocol::{FileId, StorePath};
 
     use super::*;
@@ -167,11 +180,11 @@ mod tests {
             starting: true,
         };
         let safe_mode = FsError::SafeMode { awaited: vec![host.clone()], seconds: 7 };
-        let unknown = FsError::UnknownServer { host: host.clone() };
-        let lives = FsError::ServerLives { host: host.clone() };
-        let last = FsError::LastWithRecords { host: host.clone(), path: path.clone() };
-        let with_chunks = FsError::LastWithChunks { host: host.clone(), chunks: 3, named: 1 };
-        let counting = FsError::StillCounting { host: host.clone() };
+        let unknown = ForgetError::UnknownServer { host: host.clone() };
+        let lives = ForgetError::ServerLives { host: host.clone() };
+        let last = ForgetError::LastWithRecords { host: host.clone(), path: path.clone() };
+        let with_chunks = ForgetError::LastWithChunks { host: host.clone(), chunks: 3, named: 1 };
+        let counting = ForgetError::StillCounting { host: host.clone() };
         let no_room = FsError::NoRoom {
             path: path.clone(),
             needed: 1,
@@ -199,11 +212,11 @@ mod tests {
             ),
             (starting.into(), 503, "starting", "or wait"),
             (safe_mode.into(), 503, "starting", "what host-1 hold(s): try again, in 7 s"),
-            (unknown.into(), 404, "unknown-server", "howdah fs report"),
-            (lives.into(), 409, "server-lives", "stop it first"),
-            (last.into(), 409, "last-with-records", "--lose-records"),
-            (with_chunks.into(), 409, "last-with-chunks", "--lose-chunks"),
-            (counting.into(), 503, "starting", "try again"),
+            (FsError::from(unknown).into(), 404, "unknown-server", "howdah fs report"),
+            (FsError::from(lives).into(), 409, "server-lives", "stop it first"),
+            (FsError::from(last).into(), 409, "last-with-records", "--lose-records"),
+            (FsError::from(with_chunks).into(), 409, "last-with-chunks", "--lose-chunks"),
+            (FsError::from(counting).into(), 503, "starting", "try again"),
             (no_room.into(), 507, "no-servers", "host-1 has 3 bytes free"),
             (not_registered.into(), 409, "not-registered", "register again"),
         ];

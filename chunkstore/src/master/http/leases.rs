@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chunkstore_core::master::Input;
-use chunkstore_protocol::{FileId, ProblemKind, RENEW_FILES_MAX, Renew};
+use chunkstore_protocol::{FileId, RENEW_FILES_MAX, Renew};
 use ids::ClientId;
 use net::Problem;
 
-use super::super::event_loop::Core;
+use super::super::event_loop::CoreHandle;
+use super::error::invalid;
 
 /// The last renewal of each client and file that waits for its answer: whoever names the file of another changes nothing
 /// of that one's. Cheap to clone; all clones are one.
@@ -48,7 +49,7 @@ impl Book {
 /// One renewal. Dropped before [`Watch::answered`], its connection has ended.
 pub(super) struct Watch {
     leases: Leases,
-    core: Core,
+    core: CoreHandle,
     client: ClientId,
     files: Vec<FileId>,
     number: u64,
@@ -67,11 +68,11 @@ impl Leases {
         let detail = format!(
             "{n_files} files are too many for one renewal: name at most {RENEW_FILES_MAX} in each"
         );
-        Err(Problem::new(400, ProblemKind::InvalidRequest.as_str(), detail))
+        Err(invalid(detail))
     }
 
     /// From here on until it is answered, `request`'s connection is its writer's life.
-    pub(super) fn watch(&self, core: &Core, request: &Renew) -> Watch {
+    pub(super) fn watch(&self, core: &CoreHandle, request: &Renew) -> Watch {
         let Renew { client, files, wait_ms: _ } = request.clone();
         let number = self.book().enter(&client, &files);
         Watch { leases: self.clone(), core: core.clone(), client, files, number }

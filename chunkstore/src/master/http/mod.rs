@@ -29,7 +29,7 @@ use ids::{ClusterId, Epoch};
 use net::api::get;
 use net::{Access, Guard, Json, Keyring, Problem, Routes};
 
-use super::event_loop::Core;
+use super::event_loop::CoreHandle;
 use super::metrics::{REQUESTS, observe_summary, observe_topology, observe_unreached};
 pub(super) use leases::Leases;
 pub use openapi::openapi;
@@ -55,7 +55,7 @@ impl Deref for ServerState {
 /// See [`ServerState`].
 pub(super) struct Shared {
     /// The core behind its loop.
-    pub(super) core: Core,
+    pub(super) core: CoreHandle,
     /// Mints the tokens of chunks.
     pub(super) keyring: Keyring,
     /// `host:port` where others reach this master.

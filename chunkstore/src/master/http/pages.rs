@@ -11,7 +11,7 @@ use chunkstore_protocol::{
 use net::{Caller, Problem};
 
 use super::ServerState;
-use super::error::unexpected;
+use super::error::{invalid, unexpected};
 use super::rights::may_look;
 
 /// One page, as long as asked for.
@@ -58,7 +58,7 @@ pub(super) async fn locate_many(
     if paths.len() > LOCATE_PATHS_MAX {
         let detail =
             format!("{} paths are too many: at most {LOCATE_PATHS_MAX} at once", paths.len());
-        return Err(Problem::new(400, ProblemKind::InvalidRequest.as_str(), detail));
+        return Err(invalid(detail));
     }
     let forbidden: Vec<_> = paths.iter().map(|path| may_look(caller, path).err()).collect();
     let permitted = paths.into_iter().zip(&forbidden).filter(|(_, forbidden)| forbidden.is_none());

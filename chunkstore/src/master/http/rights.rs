@@ -7,6 +7,8 @@ use chunkstore_protocol::path::{PROGRAMS_FOLDER, SYSTEM_FOLDER, TRASH_FOLDER};
 use chunkstore_protocol::{Replace, StorePath};
 use net::{Caller, Problem, Right, Role};
 
+use super::error::forbidden;
+
 /// Hexadecimal digits of a program's digest.
 const SHA256_DIGITS: usize = 64;
 
@@ -49,7 +51,7 @@ pub(super) fn may_change(caller: &Caller, change: Change<'_>) -> Result<(), Prob
          to end one, kill it",
         caller.capability.subject
     );
-    Err(Problem::new(403, "forbidden", detail))
+    Err(forbidden(detail))
 }
 
 /// Passes if the caller may look at what stands there.

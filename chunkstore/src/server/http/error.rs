@@ -119,6 +119,11 @@ pub(super) fn problem_of_download(error: &DownloadError) -> Problem {
     problem(status, kind, error)
 }
 
+/// A request that its caller may not make.
+pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
+    Problem::new(403, ProblemKind::Forbidden.as_str(), detail)
+}
+
 fn problem(status: u16, kind: ProblemKind, error: &dyn std::error::Error) -> Problem {
     Problem::new(status, kind.as_str(), error.to_string())
 }

@@ -13,7 +13,7 @@ use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::{Appended, BATCH_BYTES_MAX, Followed};
 use net::{Access, Caller, Json, Path, Problem, Query, Right, Role, Routes};
 
-use super::error::{BadRequest, problem_of_log};
+use super::error::{BadRequest, forbidden, problem_of_log};
 use super::{Which, parse_pipeline, parse_replica};
 use crate::server::Server;
 use crate::server::event_loop::Stopped;
@@ -89,7 +89,7 @@ pub(super) fn may_seal(
                 "chunk {} is a log's: its servers seal it; ask the chunk master for the log's open chunk",
                 replica.chunk
             );
-            Err(Problem::new(403, "forbidden", detail))
+            Err(forbidden(detail))
         }
     }
 }

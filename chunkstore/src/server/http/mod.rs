@@ -22,7 +22,7 @@ use super::download::Reader;
 use super::seal::SealError;
 use super::upload::{Upload, drain, receive_detached};
 use super::{Server, seal};
-use error::{BadRequest, problem_of_download, problem_of_seal, problem_of_upload};
+use error::{BadRequest, forbidden, problem_of_download, problem_of_seal, problem_of_upload};
 
 /// Servers of a pipeline, at most.
 const PIPELINE_MAX: usize = 16;
@@ -176,7 +176,7 @@ fn parse_pipeline(caller: &Caller, headers: &HeaderMap) -> Result<Vec<ServerAddr
                  allocated with this token",
                 caller.capability.subject, server.host, server.address
             );
-            return Err(Problem::new(403, "forbidden", detail));
+            return Err(forbidden(detail));
         }
     }
     Ok(downstream)

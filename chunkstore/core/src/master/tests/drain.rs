@@ -101,7 +101,7 @@ fn a_server_that_nobody_knows_is_not_drained_and_one_that_is_drained_is_named() 
     let mut farm = Farm::new(2);
     let request = DrainServer { stamp: farm.world.stamp(), host: host(9), stop: false };
     let refused = farm.world.mutate(Mutation::Drain(request));
-    assert_eq!(refused, Err(FsError::UnknownServer { host: host(9) }));
+    assert_eq!(refused, Err(ForgetError::UnknownServer { host: host(9) }.into()));
     farm.drain(2, false);
     let error = farm.world.create("/f").unwrap_err().to_string();
     assert!(error.contains("host-2 is being drained"), "{error}");

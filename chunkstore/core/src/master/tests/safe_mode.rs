@@ -185,8 +185,8 @@ fn a_server_joins_once_and_is_forgotten_when_it_is_dead() {
         };
         world.mutate(Mutation::Forget(request))
     };
-    assert_eq!(forget(&mut world, 1), Err(FsError::ServerLives { host: host(1) }));
-    assert_eq!(forget(&mut world, 9), Err(FsError::UnknownServer { host: host(9) }));
+    assert_eq!(forget(&mut world, 1), Err(ForgetError::ServerLives { host: host(1) }.into()));
+    assert_eq!(forget(&mut world, 9), Err(ForgetError::UnknownServer { host: host(9) }.into()));
     world.pass(14 * SECOND);
     assert_eq!(forget(&mut world, 1), Ok(Reply::Done));
     assert_eq!(world.summary().servers_dead, 1);
@@ -207,14 +207,15 @@ fn a_server_that_may_have_the_last_replica_of_a_chunk_is_not_forgotten_unasked()
         let request = ForgetServer { stamp, host, lose_records: false, lose_chunks };
         world.mutate(Mutation::Forget(request))
     };
-    let refused = |n, named| Err(FsError::LastWithChunks { host: host(n), chunks: 1, named });
+    let refused =
+        |n, named| Err(ForgetError::LastWithChunks { host: host(n), chunks: 1, named }.into());
     world.pass(14 * SECOND);
     assert_eq!(forget(&mut world, 1, false), refused(1, 1));
     assert_eq!(forget(&mut world, 2, false), refused(2, 1));
     assert_eq!(forget(&mut world, 3, false), Ok(Reply::Done), "it never had it");
     // While all chunks are looked at nobody knows.
     world.master.repairs.sweep_at(world.now.monotonic);
-    let counting = Err(FsError::StillCounting { host: host(1) });
+    let counting = Err(ForgetError::StillCounting { host: host(1) }.into());
     assert_eq!(forget(&mut world, 1, false), counting);
     world.pass(4 * SECOND);
     // Of servers that died before the master started it is not known what they have.
@@ -250,7 +251,7 @@ fn a_server_counts_as_the_last_one_until_a_known_server_is_the_last() {
     world.report(1, vec![held(chunk, 5)]);
     world.pass(14 * SECOND);
     assert_eq!(forget(&mut world, 1, true), Ok(Reply::Done));
-    let refused = Err(FsError::LastWithChunks { host: host(2), chunks: 1, named: 0 });
+    let refused = Err(ForgetError::LastWithChunks { host: host(2), chunks: 1, named: 0 }.into());
     assert_eq!(forget(&mut world, 2, false), refused, "who had it was given up");
 }
 
@@ -274,7 +275,7 @@ fn what_is_lost_between_two_sweeps_is_missing_at_once() {
     let (stamp, host) = (world.stamp(), host(2));
     let request =
         ForgetServer { stamp, host: host.clone(), lose_records: false, lose_chunks: false };
-    let refused = Err(FsError::LastWithChunks { host, chunks: 1, named: 1 });
+    let refused = Err(ForgetError::LastWithChunks { host, chunks: 1, named: 1 }.into());
     assert_eq!(world.mutate(Mutation::Forget(request)), refused);
     told.push(held(chunk, 5));
     world.beat(heartbeat(1, &registered, 3, told)).unwrap();

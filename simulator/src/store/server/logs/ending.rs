@@ -2,9 +2,10 @@
 //! told. Several may do it at once.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use chunkstore_core::log::{End, Remains, SealedAs, agree, catch_up};
+use chunkstore_core::log::{
+    End, Remains, SETTLE_TRIES, SealedAs, TELL_LIMIT, agree, asked, catch_up,
+};
 use chunkstore_core::master::LogRequest;
 use chunkstore_core::replica::{CommandNumber, Input, ReplicaKey};
 use chunkstore_protocol::{EndLog, ProblemKind, SealedChunk};
@@ -16,11 +17,6 @@ use crate::store::ground::{Answer, Ask, Ground, Who};
 use crate::store::invariants::Watch;
 use crate::store::server::host;
 use crate::store::server::number;
-
-/// How long the master is told again, while it is away.
-const TELL_LIMIT: Duration = Duration::from_secs(10);
-/// Tries of a primary to settle its own chunk, before it leaves that to the master.
-const TRIES: u32 = 3;
 
 /// Why a server does it.
 enum For {
@@ -122,11 +118,14 @@ impl Server {
         let Some(ending) = self.logs.endings.get_mut(&number) else { return };
         match &ending.phase {
             Phase::Pausing => {
-                let silent = std::mem::take(&mut ending.silent);
-                let asked = ending.servers.iter().copied().filter(|n| !silent.contains(n));
-                let (replica, missing) = (ending.replica, asked.collect::<BTreeSet<usize>>());
-                let servers = missing.clone();
-                let n_silent = silent.len();
+                let n_try = match &ending.why {
+                    For::Settling { n_tries, .. } => *n_tries,
+                    For::Command(_) | For::GivingUp(_) => 0,
+                };
+                let is_silent = |n: &usize| ending.silent.contains(n);
+                let (asked, n_silent) = asked(&ending.servers, is_silent, n_try);
+                let missing: BTreeSet<usize> = asked.copied().collect();
+                let (replica, servers) = (ending.replica, missing.clone());
                 ending.phase = Phase::Freezing { missing, remains: Vec::new(), n_silent };
                 for n in servers {
                     let ask = Ask::Freeze(replica);
@@ -251,7 +250,7 @@ impl Server {
         let replica = ending.replica;
         if let For::Settling { n_tries, .. } = &mut ending.why {
             *n_tries += 1;
-            if *n_tries < TRIES {
+            if *n_tries < SETTLE_TRIES {
                 ending.phase = Phase::Pausing;
                 return self.log_later(ground, Due::Ending(number));
             }

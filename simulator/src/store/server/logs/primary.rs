@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use chunkstore_core::log::{Answers, Batch, Group, Offered, Progress};
+use chunkstore_core::log::{Answers, BEGIN_LIMIT, Batch, Group, Offered, Progress};
 use chunkstore_core::master::{LogRequest, Reply};
 use chunkstore_core::replica::{Input, OpenAnswer, ReplicaKey};
 use chunkstore_protocol::{BeginLog, ProblemKind};
@@ -15,9 +15,6 @@ use crate::store::ground::{Answer, Ask, Ground, LogFault, Who};
 use crate::store::invariants::Watch;
 use crate::store::sabotage::Sabotage;
 use crate::store::server::host;
-
-/// How long the master is asked whether a chunk may begin.
-const BEGIN_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A client's batch.
 struct Offer {
