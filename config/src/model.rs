@@ -167,6 +167,8 @@ pub struct Chunkserver {
     /// How long another server of a log's chunk may take to write and sync what comes next, before the log goes on in a
     /// chunk without it.
     pub follow_timeout: Time,
+    /// How long nobody may append to a log before its open chunk ends.
+    pub idle_log_timeout: Time,
     /// Bytes per second that it sends at most to make lost replicas again on other servers; while clients are busy
     /// at most 32 MiB.
     pub repair_rate: Bytes,
@@ -188,6 +190,7 @@ impl Default for Chunkserver {
             idle_timeout: Time(Duration::from_mins(1)),
             keep_unfinished: Time(Duration::from_mins(2)),
             follow_timeout: Time(Duration::from_secs(2)),
+            idle_log_timeout: Time(Duration::from_mins(10)),
             repair_rate: Bytes(128 * MIB),
             balance_rate: Bytes(32 * MIB),
             scrub_rate: Bytes(8 * MIB),

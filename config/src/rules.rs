@@ -141,6 +141,9 @@ const RULES: &[Rule] = &[
     rule("chunkserver.follow_timeout", "a time from 100ms to 5s", |c| {
         lasts(c.chunkserver.follow_timeout, 100, 5000)
     }),
+    rule("chunkserver.idle_log_timeout", "a time from 1s to 1day", |c| {
+        lasts(c.chunkserver.idle_log_timeout, 1000, 24 * HOUR_MS)
+    }),
     rule("chunkserver.repair_rate", REPAIR_RATE, |c| {
         // So that a chunk of 64 MiB is there in ten minutes though all streams share the rate.
         let streams = u64::from(c.chunkmaster.repair_streams);

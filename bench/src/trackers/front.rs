@@ -159,14 +159,13 @@ impl Size {
     }
 
     /// One host anywhere, and two of another rack.
-    fn homes(self, chunk: u64) -> Vec<ServerAddress> {
+    fn homes(self, chunk: u64) -> Vec<Arc<ServerAddress>> {
         let first = mixed(chunk) % self.hosts;
         let second = mixed(chunk ^ (1 << 40)) % self.hosts;
         let all = [first, second, (second + self.racks) % self.hosts];
-        let server = |n: &u64| ServerAddress {
-            host: host(*n),
-            rack: rack(*n % self.racks),
-            address: format!("10.{}.{}.{}:7871", n >> 16, (n >> 8) & 255, n & 255),
+        let server = |n: &u64| {
+            let address = format!("10.{}.{}.{}:7871", n >> 16, (n >> 8) & 255, n & 255);
+            Arc::new(ServerAddress { host: host(*n), rack: rack(*n % self.racks), address })
         };
         all.iter().take(usize::try_from(REPLICAS).unwrap_or(0)).map(server).collect()
     }

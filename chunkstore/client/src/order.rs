@@ -1,6 +1,7 @@
 //! Which replica a reader asks first. Only `read` calls this.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chunkstore_protocol::ServerAddress;
@@ -52,14 +53,18 @@ impl Standpoint {
     }
 
     /// The servers, best first.
-    pub(crate) fn sort(&self, now: Monotonic, servers: &[ServerAddress]) -> Vec<ServerAddress> {
+    pub(crate) fn sort(
+        &self,
+        now: Monotonic,
+        servers: &[Arc<ServerAddress>],
+    ) -> Vec<ServerAddress> {
         let mut scored: Vec<_> = servers
             .iter()
             .enumerate()
             .map(|(index, server)| (self.score(now, index, servers.len(), server), server))
             .collect();
         scored.sort_by(|(a, _), (b, _)| a.cmp(b));
-        scored.into_iter().map(|(_, server)| server.clone()).collect()
+        scored.into_iter().map(|(_, server)| ServerAddress::clone(server)).collect()
     }
 
     fn score<'a>(
@@ -89,21 +94,18 @@ impl Standpoint {
 mod tests {
     use super::*;
 
-    fn server(host: &str, rack: &str) -> ServerAddress {
-        ServerAddress {
-            host: host.parse().unwrap(),
-            rack: rack.parse().unwrap(),
-            address: format!("{host}:1"),
-        }
+    fn server(host: &str, rack: &str) -> Arc<ServerAddress> {
+        let (name, rack) = (host.parse().unwrap(), rack.parse().unwrap());
+        Arc::new(ServerAddress { host: name, rack, address: format!("{host}:1") })
     }
 
     const NOW: Monotonic = Monotonic(Duration::from_secs(7));
 
-    fn order(standpoint: &Standpoint, servers: &[ServerAddress]) -> String {
+    fn order(standpoint: &Standpoint, servers: &[Arc<ServerAddress>]) -> String {
         order_at(NOW, standpoint, servers)
     }
 
-    fn order_at(now: Monotonic, standpoint: &Standpoint, servers: &[ServerAddress]) -> String {
+    fn order_at(now: Monotonic, standpoint: &Standpoint, servers: &[Arc<ServerAddress>]) -> String {
         let sorted = standpoint.sort(now, servers);
         sorted.iter().map(|server| server.host.as_str()).collect::<Vec<_>>().join(" ")
     }

@@ -5,6 +5,8 @@
 //! [`Close`]. Until the close the file is not listed as readable, and its lease must be renewed.
 //! [`Append`] opens a closed file again: it stays readable as it was, and what is new appears at the close.
 
+use std::sync::Arc;
+
 use ids::{ClientId, HostName, RackName, RequestStamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -306,8 +308,8 @@ pub struct ChunkLocation {
     pub length: u64,
     /// CRC32C of its bytes.
     pub checksum: u32,
-    /// Live servers that hold it; empty if none is known just now.
-    pub servers: Vec<ServerAddress>,
+    /// Live servers that hold it; empty if none is known just now. Shared: few servers are told of very often.
+    pub servers: Vec<Arc<ServerAddress>>,
     /// Capability to read it.
     pub token: String,
 }

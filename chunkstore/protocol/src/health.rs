@@ -186,6 +186,8 @@ pub struct RepairsWaiting {
 )]
 #[serde(tag = "cause", rename_all = "snake_case")]
 pub enum RepairCause {
+    /// It has no good live replica, and may be put together from the broken ones of several servers.
+    Broken,
     /// It has fewer live replicas than its file asks for.
     Under {
         /// So many.

@@ -69,7 +69,7 @@ pub struct ChunkId(pub u64);
 
 impl Serialize for ChunkId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(ids::hex_digits(self.0).as_str())
     }
 }
 
@@ -82,7 +82,7 @@ pub struct ChunkIdError(String);
 
 impl fmt::Display for ChunkId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        f.write_str(ids::hex_digits(self.0).as_str())
     }
 }
 
@@ -119,7 +119,7 @@ impl ChunkId {
     /// path covers it, nor the other way round.
     #[must_use]
     pub fn resource(self) -> String {
-        format!("chunk/{self}")
+        ["chunk/", ids::hex_digits(self.0).as_str()].concat()
     }
 
     /// The route of its bytes.

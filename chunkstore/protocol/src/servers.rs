@@ -197,7 +197,14 @@ pub enum ReplicaEvent {
         /// Whether it takes no more records.
         ended: bool,
     },
-    /// A [`ServerCommand::Copy`] has ended.
+    /// Told at a registration: a replica that was found broken is kept here, of which some blocks may be sound.
+    Broken {
+        /// The chunk.
+        chunk: ChunkId,
+        /// Its version.
+        version: Version,
+    },
+    /// A [`ServerCommand::Copy`] or [`ServerCommand::Assemble`] has ended.
     CopyEnded {
         /// The chunk.
         chunk: ChunkId,
@@ -265,6 +272,20 @@ pub enum ServerCommand {
         /// What for.
         #[serde(default)]
         purpose: CopyPurpose,
+    },
+    /// Put a replica together from the sound blocks of those that were found broken, here and on other servers;
+    /// answered by [`ReplicaEvent::CopyEnded`].
+    Assemble {
+        /// The chunk.
+        chunk: ChunkId,
+        /// Its version.
+        version: Version,
+        /// Its length, bytes.
+        length: u64,
+        /// CRC32C of its bytes.
+        checksum: u32,
+        /// The other servers.
+        from: Vec<ServerAddress>,
     },
     /// Read all of this replica: others are to be removed. Answered by
     /// [`ReplicaEvent::Verified`].

@@ -103,7 +103,7 @@ impl Rates {
         Self { repair: Throttle::new(repair), balance: Throttle::new(balance) }
     }
 
-    fn of(&self, purpose: CopyPurpose) -> &Throttle {
+    pub(super) fn of(&self, purpose: CopyPurpose) -> &Throttle {
         match purpose {
             CopyPurpose::Repair => &self.repair,
             CopyPurpose::Balance => &self.balance,

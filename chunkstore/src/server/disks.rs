@@ -225,6 +225,11 @@ impl Disks {
         }
     }
 
+    /// The replicas of which a broken one is kept.
+    pub(super) fn broken(&self) -> Vec<ReplicaKey> {
+        self.working().flat_map(|dir| dir.trash().broken()).collect()
+    }
+
     /// Whether another file is held by now than this one, which was opened before.
     pub(super) fn has_other(&self, replica: ReplicaKey, file: &File) -> bool {
         let number = |file: &File| file.metadata().map(|metadata| metadata.ino());

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::data_dir::DataDirError;
 use super::trash::Why;
-use super::{Server, copy, logs, metrics, scrub};
+use super::{Server, assembly, copy, logs, metrics, scrub};
 
 /// Inputs that may wait for the core.
 const QUEUE: usize = 1024;
@@ -175,7 +175,13 @@ pub(super) async fn run(mut core: Replicas, mut inbox: Inbox, shell: Shell) -> L
             }
             Some(Message::Input(input)) => {
                 link.observe(&shell, &input);
-                core.handle(now, input)
+                let mut effects = Vec::new();
+                if matches!(input, Input::Registered(_)) {
+                    let broken = shell.server.disks.broken();
+                    effects.extend(core.handle(now, Input::BrokenKept(broken)));
+                }
+                effects.extend(core.handle(now, input));
+                effects
             }
             Some(Message::ClusterKept(Ok(()))) => core.handle(now, Input::ClusterKept),
             Some(Message::TermKept(Ok(term))) => core.handle(now, Input::TermKept(term)),
@@ -230,10 +236,10 @@ impl Shell {
         let (space, disks) = self.server.disks.measure();
         metrics::observe_state(&core.summary(), space);
         metrics::observe_disks(&disks);
-        core.handle(now, Input::SpaceMeasured(space));
-        core.handle(now, Input::DisksMeasured(disks));
-        let lost = self.server.disks.take_lost(LOST_PER_STEP);
-        lost.into_iter().flat_map(|replica| core.handle(now, Input::Lost { replica })).collect()
+        let lost = self.server.disks.take_lost(LOST_PER_STEP).into_iter();
+        let lost = lost.map(|replica| Input::Lost { replica });
+        let seen = [Input::SpaceMeasured(space), Input::DisksMeasured(disks)];
+        seen.into_iter().chain(lost).flat_map(|input| core.handle(now, input)).collect()
     }
 
     fn carry_out(&self, effects: Vec<Effect>, waiting: &mut Waiting) -> Option<StopReason> {
@@ -293,6 +299,11 @@ impl Shell {
                     let (server, keyring) = (Arc::clone(&self.server), self.keyring.clone());
                     let copying = copy::carry_out(server, keyring, command, replica, (to, purpose));
                     self.server.behind.spawn(copying);
+                }
+                Effect::Assemble { command, replica, sealed, from } => {
+                    let (server, keyring) = (Arc::clone(&self.server), self.keyring.clone());
+                    let what = assembly::Wanted { replica, sealed, from };
+                    self.server.behind.spawn(assembly::carry_out(server, keyring, command, what));
                 }
                 Effect::Stop(reason) => return Some(reason),
             }

@@ -26,6 +26,8 @@ pub const METRICS: &[MetricFamily] = &[
     counter_of("howdah_chunkserver_copies_total", "Replicas sent to other servers, as the chunk master asks, by purpose (repair or balance) and outcome: \
          done or failed").by(&[MetricLabel::of("purpose", PURPOSES), MetricLabel::of("outcome", &["done", "failed"])]),
     counter_of("howdah_chunkserver_copied_bytes_total", "Bytes of those that were done, by purpose").by(&[MetricLabel::of("purpose", PURPOSES)]),
+    counter_of("howdah_chunkserver_assemblies_total", "Replicas put together from the sound blocks of broken ones, as the chunk master asks where no \
+         good one is left, by outcome: done or failed").by(&[MetricLabel::of("outcome", &["done", "failed"])]),
     gauge_of("howdah_chunkserver_trash_files", "Files in the trash of all disks"),
     gauge_of("howdah_chunkserver_trash_bytes", "Bytes of these"),
     gauge_of("howdah_chunkserver_trash_broken", "Broken replicas among these"),
@@ -94,6 +96,12 @@ pub(super) fn observe_copy(purpose: CopyPurpose, done_bytes: Option<u64>) {
     counter!("howdah_chunkserver_copies_total", &labels).increment(1);
     counter!("howdah_chunkserver_copied_bytes_total", "purpose" => purpose)
         .increment(done_bytes.unwrap_or(0));
+}
+
+/// A replica was to be put together from broken ones.
+pub(super) fn observe_assembly(is_done: bool) {
+    let outcome = if is_done { "done" } else { "failed" };
+    counter!("howdah_chunkserver_assemblies_total", "outcome" => outcome).increment(1);
 }
 
 /// A replica was set aside.

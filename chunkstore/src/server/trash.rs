@@ -280,6 +280,11 @@ impl Trash {
         File::open(self.folder.join(item.name())).ok()
     }
 
+    /// The replicas of which a broken one is here.
+    pub(super) fn broken(&self) -> Vec<ReplicaKey> {
+        self.items().broken.keys().copied().collect()
+    }
+
     /// Removes files that came before then, the oldest first, `max` at most; returns how many.
     pub(super) fn purge(&self, came_before: CameBefore, max: usize) -> usize {
         let mut n_removed = 0;

@@ -22,6 +22,7 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         idle_timeout: boot.config.chunkserver.idle_timeout.0,
         keep_unfinished: boot.config.chunkserver.keep_unfinished.0,
         follow_timeout: boot.config.chunkserver.follow_timeout.0,
+        idle_log_timeout: boot.config.chunkserver.idle_log_timeout.0,
         repair_rate: boot.config.chunkserver.repair_rate.0,
         balance_rate: boot.config.chunkserver.balance_rate.0,
         scrub_rate: boot.config.chunkserver.scrub_rate.0,

@@ -203,7 +203,7 @@ fn best_homes(ranges: impl Iterator<Item = (Vec<Arc<Home>>, u64)>) -> Vec<Arc<Ho
 }
 
 fn homes(chunk: &ChunkLocation) -> Vec<Arc<Home>> {
-    let home = |server: &chunkstore_protocol::ServerAddress| {
+    let home = |server: &Arc<chunkstore_protocol::ServerAddress>| {
         Arc::new(Home { host: server.host.clone(), rack: server.rack.clone() })
     };
     chunk.servers.iter().map(home).collect()
@@ -217,10 +217,9 @@ mod tests {
     use super::*;
 
     fn chunk(id: u64, offset: u64, length: u64, hosts: &[&str]) -> ChunkLocation {
-        let server = |host: &&str| ServerAddress {
-            host: host.parse().unwrap(),
-            rack: "/rack-1".parse().unwrap(),
-            address: "127.0.0.1:1".to_owned(),
+        let server = |host: &&str| {
+            let (host, rack) = (host.parse().unwrap(), "/rack-1".parse().unwrap());
+            Arc::new(ServerAddress { host, rack, address: "127.0.0.1:1".to_owned() })
         };
         ChunkLocation {
             chunk: ChunkId(id),

@@ -158,11 +158,11 @@ async fn locate(
         offset: index * chunk_bytes,
         length: chunk_bytes.min(length - index * chunk_bytes),
         checksum: 0,
-        servers: vec![ServerAddress {
+        servers: vec![Arc::new(ServerAddress {
             host: "host-1".parse().unwrap(),
             rack: RackName::default_rack(),
             address: "127.0.0.1:1".to_owned(),
-        }],
+        })],
         token: String::new(),
     };
     let first = offset / chunk_bytes;

@@ -223,7 +223,9 @@ impl Client {
         };
         match answer {
             // Asked of the servers of a broken pipeline, which `recovery.rs` counts.
-            Some(Answer::Frozen(_) | Answer::Sealed(_) | Answer::Followed(_)) => {}
+            Some(
+                Answer::Frozen(_) | Answer::Sealed(_) | Answer::Followed(_) | Answer::Blocks(_),
+            ) => {}
             Some(Answer::Bytes(bytes)) => self.got_bytes(ground, watch, bytes),
             None if matches!(pending.ask, Ask::Read(_) | Ask::ReadRecords { .. }) => {
                 self.got_bytes(ground, watch, Err("no answer"));

@@ -9,7 +9,7 @@ use chunkstore_protocol::Term;
 use ids::ClusterId;
 
 use crate::random::Random;
-use crate::store::content::{Content, Unit, checksum, length, spoilt};
+use crate::store::content::{BLOCK_UNITS, Content, Unit, checksum, length, spoilt};
 
 /// Removed files whose removal a crash may undo.
 const UNSYNCED_REMOVALS_MAX: usize = 8;
@@ -33,8 +33,9 @@ pub(crate) struct DiskFault;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct File {
     pub(crate) content: Content,
-    /// As its footer says.
+    /// As its footer says: of all, and of each block.
     checksum: u32,
+    sums: Vec<u32>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -65,6 +66,8 @@ pub(crate) struct Disk {
     open: BTreeMap<ReplicaKey, OpenFile>,
     logs: BTreeMap<ReplicaKey, LogFile>,
     sealed: BTreeMap<ReplicaKey, File>,
+    /// Found broken, and kept.
+    broken: BTreeMap<ReplicaKey, File>,
     /// Removed, but a crash may bring it back.
     removed: BTreeMap<ReplicaKey, File>,
     /// What logs' replicas were when they were looked at to be sealed: on the disk that may rot before the seal ends.
@@ -74,7 +77,19 @@ pub(crate) struct Disk {
 impl File {
     pub(crate) fn new(content: Content) -> Self {
         let checksum = checksum(&content);
-        Self { content, checksum }
+        Self::found(content, checksum)
+    }
+
+    /// With a checksum that was made before.
+    fn found(content: Content, checksum: u32) -> Self {
+        let sums = content.chunks(BLOCK_UNITS).map(self::checksum).collect();
+        Self { content, checksum, sums }
+    }
+
+    /// The blocks that are as they were written.
+    fn sound_blocks(&self) -> Vec<Option<Content>> {
+        let blocks = self.content.chunks(BLOCK_UNITS).zip(&self.sums);
+        blocks.map(|(block, sum)| (checksum(block) == *sum).then(|| block.to_vec())).collect()
     }
 
     /// Whether the bytes are those that were sealed.
@@ -150,7 +165,7 @@ impl Disk {
         let sealed = file.sealed();
         // The same sync of the folder makes the removals before it last.
         self.removed.clear();
-        self.sealed.insert(replica, file);
+        self.put_instead(replica, file);
         Ok(sealed)
     }
 
@@ -220,10 +235,10 @@ impl Disk {
         let LogFile { mut content, sealing, .. } = self.logs.remove(&replica).ok_or(DiskFault)?;
         let (n, checksum) = sealing.ok_or(DiskFault)?;
         content.truncate(n);
-        let file = File { content, checksum };
+        let file = File::found(content, checksum);
         let sealed = file.sealed();
         self.removed.clear();
-        self.sealed.insert(replica, file);
+        self.put_instead(replica, file);
         Ok(sealed)
     }
 
@@ -262,11 +277,30 @@ impl Disk {
 
     /// A bad file is taken out of the way: no crash brings it back under its name.
     pub(crate) fn set_aside(&mut self, replica: ReplicaKey) {
+        if let Some(file) = self.sealed.remove(&replica) {
+            self.broken.insert(replica, file);
+        }
+    }
+
+    /// The file is gone.
+    pub(crate) fn lose(&mut self, replica: ReplicaKey) {
         self.sealed.remove(&replica);
     }
 
     pub(crate) fn put_instead(&mut self, replica: ReplicaKey, file: File) {
+        self.broken.remove(&replica);
         self.sealed.insert(replica, file);
+    }
+
+    /// The replicas of which a broken one is kept.
+    pub(crate) fn broken(&self) -> impl Iterator<Item = ReplicaKey> {
+        self.broken.keys().copied()
+    }
+
+    /// What is sound of a replica, broken or not, block by block.
+    pub(crate) fn sound_blocks(&self, replica: ReplicaKey) -> Vec<Option<Content>> {
+        let file = self.sealed.get(&replica).or_else(|| self.broken.get(&replica));
+        file.map(File::sound_blocks).unwrap_or_default()
     }
 
     /// Changes bytes beneath a file.
@@ -326,7 +360,7 @@ impl Disk {
             match file.sealing.take().filter(|_| random.chance(700)) {
                 Some((n, checksum)) if random.chance(500) => {
                     file.content.truncate(n);
-                    self.sealed.insert(replica, File { content: file.content, checksum });
+                    self.sealed.insert(replica, File::found(file.content, checksum));
                 }
                 Some((n, _)) => {
                     file.content.truncate(n);

@@ -13,7 +13,7 @@ use chunkstore_protocol::Version;
 use ids::Room;
 
 use crate::store::client::locate;
-use crate::store::content::{spoilt, units};
+use crate::store::content::{BLOCK_UNITS, spoilt, units};
 use crate::store::disk::{File, Health};
 use crate::store::ground::{Event, Ground, Who};
 use crate::store::server::number;
@@ -44,6 +44,7 @@ enum Kind {
     DiskSlow,
     JournalFull,
     Rot,
+    RotAll,
     RotLog,
     Replace,
     Stale,
@@ -51,7 +52,7 @@ enum Kind {
     CrashAll,
 }
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 15] = [
     Kind::CrashMaster,
     Kind::CrashServer,
     Kind::Pause,
@@ -61,6 +62,7 @@ const KINDS: [Kind; 14] = [
     Kind::DiskSlow,
     Kind::JournalFull,
     Kind::Rot,
+    Kind::RotAll,
     Kind::RotLog,
     Kind::Replace,
     Kind::Stale,
@@ -134,6 +136,7 @@ impl World {
                 self.later(200..5000, Fault::JournalHasRoom);
             }
             Kind::Rot => self.rot(n),
+            Kind::RotAll => self.rot_all(n),
             Kind::RotLog => self.rot_log(n),
             Kind::Replace => self.replace(n),
             Kind::Stale => self.put_stale(n),
@@ -188,6 +191,34 @@ impl World {
         }
     }
 
+    /// The bytes of all replicas of a chunk change, not all in the same block.
+    fn rot_all(&mut self, n: usize) {
+        let all: Vec<ReplicaKey> = self.servers[n].disk.files().map(|(key, _)| key).collect();
+        let Some(replica) = all.get(self.ground.random.below(all.len().max(1))).copied() else {
+            return;
+        };
+        let Some(truth) = self.watch.truth.get(&replica.chunk).cloned() else { return };
+        let n_blocks = truth.len().div_ceil(BLOCK_UNITS);
+        let good = |at: &usize| self.servers[*at].disk.holds(replica, &truth);
+        let holders: Vec<usize> = (0..SERVERS).filter(good).collect();
+        // None of them may be one that the master has go, or will as soon as it looks.
+        let mut believed = self.believed(replica).unwrap_or_default();
+        believed.sort_unstable();
+        let wanted = self.watch.model.wanted(replica.chunk).map(usize::from);
+        if n_blocks < 2 || holders.len() < 2 || believed != holders || wanted != Some(holders.len())
+        {
+            return;
+        }
+        let first = self.ground.random.below(n_blocks);
+        for (nth, at) in holders.into_iter().enumerate() {
+            let block = (first + nth) % n_blocks;
+            let unit =
+                (block * BLOCK_UNITS + self.ground.random.below(BLOCK_UNITS)).min(truth.len() - 1);
+            self.ground.say(format_args!("host-{at}: {} rots in block {block}", replica.chunk));
+            self.servers[at].disk.rot(replica, spoilt(&truth, unit));
+        }
+    }
+
     /// The same of a log's replica that is not sealed; most often of its end.
     fn rot_log(&mut self, n: usize) {
         let all: Vec<ReplicaKey> = self.servers[n].disk.logs().map(|(key, _)| key).collect();
@@ -216,7 +247,13 @@ impl World {
         let all: Vec<ReplicaKey> = self.servers[n].disk.files().map(|(key, _)| key).collect();
         let logs: Vec<ReplicaKey> = self.servers[n].disk.logs().map(|(key, _)| key).collect();
         let may_lose_logs = logs.iter().all(|replica| self.may_lose_log(n, *replica));
-        if may_lose_logs && all.iter().all(|replica| self.may_lose(n, *replica)) {
+        let has_good = |replica| (0..SERVERS).any(|at| self.is_good_on(at, replica));
+        let may_lose_blocks = self.servers[n]
+            .disk
+            .broken()
+            .all(|replica| !self.watch.is_wanted(replica.chunk) || has_good(replica));
+        if may_lose_logs && may_lose_blocks && all.iter().all(|replica| self.may_lose(n, *replica))
+        {
             self.crash(Who::Server(n));
             self.ground.say(format_args!("host-{n} gets an empty disk"));
             self.servers[n].disk.replace();
@@ -233,7 +270,7 @@ impl World {
         match self.ground.random.chance(500) && truth.len() > 1 {
             true => disk.put_instead(replica, File::new(truth[..truth.len() / 2].to_vec())),
             false => {
-                disk.set_aside(replica);
+                disk.lose(replica);
                 let older = ReplicaKey { version: Version(0), ..replica };
                 disk.put_instead(older, File::new(spoilt(&truth, 0)));
             }
@@ -260,6 +297,11 @@ impl World {
         let others = (0..SERVERS).any(|at| at != n && good(at));
         let Some(believed) = self.believed(replica) else { return false };
         others && believed.into_iter().all(good)
+    }
+
+    fn is_good_on(&self, at: usize, replica: ReplicaKey) -> bool {
+        let truth = self.watch.truth.get(&replica.chunk);
+        truth.is_some_and(|truth| self.servers[at].disk.holds(replica, truth))
     }
 
     /// The same of a replica of a log's open chunk: another server has all that was acknowledged, and all that is being

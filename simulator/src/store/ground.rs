@@ -43,6 +43,8 @@ pub(crate) enum Ask {
     Heartbeat(ServerHeartbeat),
     /// A chunkserver: give me this replica.
     Read(ReplicaKey),
+    /// The same: give me the blocks of it that are sound, if it is broken.
+    ReadBlocks(ReplicaKey),
     /// The same: how much is there of this one, if nothing is added from now on?
     Freeze(ReplicaKey),
     /// The same: seal it at so many bytes.
@@ -74,6 +76,8 @@ pub(crate) enum Ask {
 pub(crate) enum Answer {
     Master(Box<Result<Reply, Refusal>>),
     Bytes(Result<Content, &'static str>),
+    /// Block by block; those that are sound.
+    Blocks(Vec<Option<Content>>),
     Frozen(Result<Frozen, &'static str>),
     Appended(Result<(), LogFault>),
     /// So many bytes are synced.
@@ -126,6 +130,8 @@ pub(crate) enum Timer {
     CutSealed(u64),
     /// Something of a log's, by its number.
     Log(u64),
+    /// A replica that was put together is on disk under its name, by a number.
+    Assembled(u64),
     /// A removal, by its number.
     Removed(u64),
     /// The cluster's id is on disk.

@@ -176,6 +176,7 @@ impl MasterShell {
                 (About::Heartbeat(sent), Input::Heartbeat(to, heartbeat))
             }
             Ask::Read(_)
+            | Ask::ReadBlocks(_)
             | Ask::Freeze(_)
             | Ask::Seal(..)
             | Ask::AppendRecords { .. }

@@ -2,6 +2,7 @@
 //! written and passed on piece by piece, sealed with a sync that takes its time, and told as the daemon
 //! does; removals and copies run beside them.
 
+mod assembly;
 mod logs;
 mod seal;
 mod upload;
@@ -25,6 +26,7 @@ use crate::store::ground::{
 use crate::store::invariants::Watch;
 use crate::store::sabotage::Sabotage;
 
+use assembly::Assemblies;
 use logs::Logs;
 use seal::Sealing;
 pub(crate) use upload::Upload;
@@ -69,6 +71,7 @@ pub(crate) struct Server {
     freezing: BTreeMap<ReplyTo, (Who, CallId)>,
     cut_seals: BTreeMap<u64, Sealing>,
     logs: Logs,
+    assemblies: Assemblies,
     scrubbed: Option<ReplicaKey>,
     next_number: u64,
     timer: Option<Monotonic>,
@@ -103,6 +106,7 @@ impl Server {
             freezing: BTreeMap::new(),
             cut_seals: BTreeMap::new(),
             logs: Logs::default(),
+            assemblies: Assemblies::default(),
             scrubbed: None,
             next_number: 0,
             timer: None,
@@ -122,7 +126,8 @@ impl Server {
         if self.core.is_some() {
             return;
         }
-        ground.say(format_args!("host-{} starts over {} files", self.n, self.disk.files().count()));
+        let (n_files, n_broken) = (self.disk.files().count(), self.disk.broken().count());
+        ground.say(format_args!("host-{} starts over {n_files} files, {n_broken} broken", self.n));
         let identity = Identity {
             cluster: self.disk.cluster.clone(),
             term: self.disk.term,
@@ -166,6 +171,7 @@ impl Server {
         self.freezing.clear();
         self.cut_seals.clear();
         self.logs = Logs::default();
+        self.assemblies = Assemblies::default();
         self.timer = None;
         self.life += 1;
     }
@@ -185,6 +191,10 @@ impl Server {
             Ask::Read(replica) => {
                 let bytes = self.read(ground, watch, *replica);
                 ground.answer(self.who(), from, call, Answer::Bytes(bytes));
+            }
+            Ask::ReadBlocks(replica) => {
+                let blocks = self.sound_blocks(*replica);
+                ground.answer(self.who(), from, call, Answer::Blocks(blocks));
             }
             Ask::Freeze(replica) => self.freeze(ground, watch, (from, call), *replica),
             Ask::Seal(replica, length) => {
@@ -235,18 +245,26 @@ impl Server {
         call: CallId,
         answer: Option<Answer>,
     ) {
-        if self.log_answered(ground, watch, call, answer.as_ref()) || !self.calls.remove(&call) {
+        if self.log_answered(ground, watch, call, answer.as_ref())
+            || self.blocks_came(ground, watch, call, answer.as_ref())
+            || !self.calls.remove(&call)
+        {
             return;
         }
         let input = match answer {
             Some(Answer::Master(answer)) => match *answer {
-                Ok(Reply::Registered(registered)) => Input::Registered(registered),
+                Ok(Reply::Registered(registered)) => {
+                    let broken = self.disk.broken().collect();
+                    self.tell(ground, watch, Input::BrokenKept(broken));
+                    Input::Registered(registered)
+                }
                 Ok(Reply::Heartbeat(reply)) => Input::HeartbeatReplied(reply),
                 Ok(_) => return,
                 Err(refusal) => Input::MasterRefused(refused(&refusal)),
             },
             Some(
                 Answer::Bytes(_)
+                | Answer::Blocks(_)
                 | Answer::Frozen(_)
                 | Answer::Sealed(_)
                 | Answer::Appended(_)
@@ -268,6 +286,7 @@ impl Server {
             Timer::Patience(stream) => self.out_of_patience(ground, watch, stream),
             Timer::Removed(number) => self.removed(ground, watch, number),
             Timer::CutSealed(number) => self.cut_synced(ground, watch, number),
+            Timer::Assembled(number) => self.assembled(ground, watch, number),
             Timer::Log(number) => self.log_due(ground, watch, number),
             Timer::Scrub => self.scrub(ground, watch),
             Timer::ClusterKept => {
@@ -288,8 +307,8 @@ impl Server {
         let space = self.disk.space();
         let Some(core) = &mut self.core else { return };
         if core.poll_timeout().is_some_and(|due| due <= now.monotonic) {
-            core.handle(now, Input::SpaceMeasured(space));
-            let effects = core.handle_timeout(now);
+            let mut effects = core.handle(now, Input::SpaceMeasured(space));
+            effects.extend(core.handle_timeout(now));
             self.carry_out(ground, watch, effects);
         }
         self.set_timer(ground);
@@ -334,6 +353,9 @@ impl Server {
                 }
                 Effect::Copy { command, replica, to, .. } => {
                     self.copy(ground, watch, (command, replica), &to);
+                }
+                Effect::Assemble { command, replica, sealed, from } => {
+                    self.assemble(ground, watch, command, (replica, sealed), &from);
                 }
                 Effect::Verify { command, replica } => {
                     let whole = self.sabotage == Some(Sabotage::VerifiedUnread)

@@ -55,7 +55,7 @@ mod tests;
 pub use concat::{CONCAT_CHUNKS_MAX, ConcatError};
 pub use copies::COPY_CHUNKS_MAX;
 pub use durable::{Dropped, Durable, NotInitialised};
-pub use error::{FsError, Refusal, ServerError, Unfit, UnfitReason};
+pub use error::{ForgetError, FsError, Refusal, ServerError, Unfit, UnfitReason};
 pub use logs::LogRequest;
 pub use mutation::{Asker, Mutation};
 pub use notice::Notice;

@@ -1,6 +1,8 @@
 //! What clients look at: stat, list, locate; and the renewal of leases. None of it leaves a record, and
 //! each is bounded, so that none holds the loop for long.
 
+use std::sync::Arc;
+
 use chunkstore_protocol::{
     ChunkId, ChunkLocation, Counted, FileId, FileKind, FileStatus, LIST_ENTRIES_MAX,
     LOCATE_MANY_CHUNKS_MAX, List, Listing, Locate, Located, Renew, ServerAddress, Stat, StorePath,
@@ -254,7 +256,8 @@ impl Master {
         let chunk = place.chunk;
         let ChunkState::Sealed(sealed) = self.durable.chunk(chunk) else { return None };
         let holders = self.replicas.holders(chunk, &self.servers);
-        let mut servers: Vec<_> = holders.map(|server| self.servers.address(server)).collect();
+        let mut servers = Vec::with_capacity(usize::from(sealed.wanted));
+        servers.extend(holders.map(|server| Arc::clone(self.servers.shared_address(server))));
         if servers.is_empty() {
             servers = self.last_resort(chunk);
         }
@@ -270,10 +273,8 @@ impl Master {
     }
 
     /// Live servers that have found their replica of a chunk broken: they may still give the blocks of it that are not.
-    fn last_resort(&self, chunk: ChunkId) -> Vec<ServerAddress> {
-        let broken = self.replicas.broken(chunk).iter();
-        let live = broken.filter(|host| self.servers.is_live_host(host));
-        let holders = live.filter_map(|host| self.servers.by_host(host));
-        holders.map(|holder| self.servers.address(holder.server)).collect()
+    fn last_resort(&self, chunk: ChunkId) -> Vec<Arc<ServerAddress>> {
+        let holders = self.broken_on(chunk);
+        holders.map(|holder| Arc::clone(self.servers.shared_address(holder.server))).collect()
     }
 }

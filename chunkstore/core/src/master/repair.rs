@@ -2,7 +2,10 @@
 //! on servers that are to be emptied, and those whose replicas are all on one rack; with more replicas than
 //! that, the surplus goes (GFS 2003, section 4.3). All soft: found anew by a sweep over the chunks whenever
 //! servers come or go. A copy is pushed by a server that holds the chunk; how many run at once per server is
-//! bounded here (`streams.rs`), how fast they run is the chunkservers' business.
+//! bounded here (`streams.rs`), how fast they run is the chunkservers' business. What becomes of chunks that only broken
+//! replicas are left of is `assembly.rs`'.
+
+mod assembly;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,6 +44,8 @@ pub(crate) struct Repairs {
     streams: Streams,
     /// Chunks to be looked at again, and when.
     again: Deadlines<ChunkId>,
+    /// Chunks that could not be put together of broken replicas: how often, up to a bound.
+    in_vain: BTreeMap<ChunkId, u32>,
     /// Chunks with more replicas than asked for, and when those may go.
     surplus: Deadlines<ChunkId>,
     sweep: Sweep,
@@ -95,6 +100,8 @@ pub(super) struct Standing {
     pub(super) wanted: usize,
     /// Whether all that stay are on one rack, though others have servers.
     pub(super) one_rack: bool,
+    /// Whether there is none, and the broken ones of several servers may make one.
+    pub(super) mendable: bool,
 }
 
 impl Standing {
@@ -103,7 +110,7 @@ impl Standing {
         let live = u8::try_from(self.live).unwrap_or(u8::MAX);
         let has_place = self.staying < serving;
         match *self {
-            Self { live: 0, .. } => None,
+            Self { live: 0, mendable, .. } => mendable.then_some(RepairCause::Broken),
             Self { wanted, .. } if self.live < wanted && has_place => {
                 Some(RepairCause::Under { live })
             }
@@ -181,6 +188,7 @@ impl Repairs {
         self.queue.leave(chunk);
         self.short_since.remove(&chunk);
         self.surplus.remove(chunk);
+        self.in_vain.remove(&chunk);
     }
 
     /// Removes what is too much of the chunk at that time.
@@ -267,7 +275,12 @@ impl Master {
                 self.arrived(chunk, target, &sealed);
                 self.inspect(chunk, now);
             }
-            None => self.repairs.again.set(chunk, now + RETRY_AFTER),
+            None => {
+                let is_assembly = source == target.server;
+                let pause =
+                    if is_assembly { self.repairs.pause_in_vain(chunk) } else { RETRY_AFTER };
+                self.repairs.again.set(chunk, now + pause);
+            }
         }
     }
 
@@ -338,7 +351,13 @@ impl Master {
         let is_copied = self.repairs.running.contains_key(&chunk) || self.balance.is_copying(chunk);
         // Also where no server is left that could hold another.
         self.repairs.note_age(chunk, (1..standing.wanted).contains(&standing.live), now);
-        match standing.cause(self.servers.n_serving()).filter(|_| !is_copied) {
+        // What was tried in vain has its time.
+        let is_put_off = standing.live == 0 && self.repairs.again.contains(chunk);
+        if standing.live > 0 {
+            self.repairs.in_vain.remove(&chunk);
+        }
+        let waits = !is_copied && !is_put_off;
+        match standing.cause(self.servers.n_serving()).filter(|_| waits) {
             Some(cause) => self.repairs.queue.wait(chunk, cause),
             None => self.repairs.queue.leave(chunk),
         }
@@ -366,7 +385,8 @@ impl Master {
         }
         let wanted = usize::from(sealed.wanted);
         one_rack &= staying > 1 && wanted > 1;
-        Standing { live, staying, wanted, one_rack }
+        let mendable = live == 0 && self.is_mendable(chunk);
+        Standing { live, staying, wanted, one_rack, mendable }
     }
 
     fn note_drains(&mut self, chunk: ChunkId, sealed: &SealedState, standing: Standing) {
@@ -397,8 +417,10 @@ impl Master {
                 break;
             }
             match self.sealed(chunk) {
-                Some(_) if !self.replicas.all_holders(chunk).contains(&by) => {}
-                Some(sealed) => self.start_copy(chunk, source, &sealed, now),
+                Some(sealed) if self.replicas.all_holders(chunk).contains(&by) => {
+                    self.start_copy(chunk, source, &sealed, now);
+                }
+                Some(sealed) => self.start_assembly(chunk, by, &sealed, now),
                 None => self.repairs.queue.leave(chunk),
             }
         }

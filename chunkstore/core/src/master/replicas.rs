@@ -58,7 +58,7 @@ pub(crate) struct Replicas {
     /// Number of good ones by the registration that they were told in.
     counts: BTreeMap<Session, u64>,
     /// Who found a good replica broken or gone and has no other since; [`BROKEN_MAX`] chunks at most, the
-    /// oldest chunks are forgotten first. For reports alone.
+    /// oldest chunks are forgotten first. What there is of these is the last resort of readers, and of repair.
     broken: BTreeMap<ChunkId, Vec<HostName>>,
     /// Who has lost its replica of an open chunk: whoever names it later among those that sealed the chunk
     /// speaks of the time before.
@@ -193,13 +193,20 @@ impl Replicas {
     /// The server found its replica of a sealed chunk broken or gone, unasked; to be told before
     /// [`Self::lost`].
     pub(crate) fn broke(&mut self, chunk: ChunkId, by: Holder, servers: &Servers) {
-        if !self.all_holders(chunk).contains(&by) {
-            return;
+        if self.all_holders(chunk).contains(&by) {
+            self.note_broken(chunk, servers.host(by.server));
         }
+    }
+
+    /// The server has a broken replica of a sealed chunk.
+    pub(crate) fn note_broken(&mut self, chunk: ChunkId, host: &HostName) {
         if self.broken.len() >= BROKEN_MAX && !self.broken.contains_key(&chunk) {
             self.broken.pop_first();
         }
-        self.broken.entry(chunk).or_default().push(servers.host(by.server).clone());
+        let hosts = self.broken.entry(chunk).or_default();
+        if !hosts.contains(host) {
+            hosts.push(host.clone());
+        }
     }
 
     /// Who found the chunk broken or gone.

@@ -52,41 +52,7 @@ impl Master {
             self.servers.hear(now.monotonic, heartbeat, epoch)?;
         let is_report = completed || !self.servers.is_report_complete(server);
         for event in events {
-            match event {
-                ReplicaEvent::Held { chunk, version, length, checksum } => {
-                    let by = Holder { server, session: self.servers.session(server) };
-                    let claim = Claim { by, version, length, checksum };
-                    self.repairs.told_by_target(chunk, server);
-                    self.held_by(chunk, claim, is_report, out);
-                    self.move_arrived(chunk, server, now.monotonic);
-                    self.log_touched(chunk, now.monotonic);
-                    self.inspect(chunk, now.monotonic);
-                }
-                ReplicaEvent::LogHeld { chunk, version, ended } => {
-                    let by = Holder { server, session: self.servers.session(server) };
-                    self.log_held(by, (chunk, version), ended, is_report, now.monotonic, out);
-                }
-                ReplicaEvent::Lost { chunk, version } => {
-                    self.log_touched(chunk, now.monotonic);
-                    let sealed = self.sealed(chunk);
-                    self.repairs.told_by_target(chunk, server);
-                    let by = Holder { server, session: self.servers.session(server) };
-                    self.replicas.broke(chunk, by, &self.servers);
-                    self.replicas.lost(chunk, server, version, sealed.as_ref());
-                    if matches!(self.durable.chunk(chunk), ChunkState::Open) {
-                        self.replicas.lost_open(chunk, by);
-                    }
-                    self.move_lost(chunk, server, now.monotonic);
-                    self.inspect(chunk, now.monotonic);
-                }
-                ReplicaEvent::Verified { chunk, version, whole } => {
-                    let by = Holder { server, session: self.servers.session(server) };
-                    self.verified(by, (chunk, version), whole, now.monotonic);
-                }
-                ReplicaEvent::CopyEnded { chunk, command, done } => {
-                    self.copy_ended(server, (chunk, command), done, now.monotonic);
-                }
-            }
+            self.take_event(server, event, is_report, now.monotonic, out);
         }
         if is_all {
             self.drop_unconfirmed(server, now.monotonic);
@@ -107,6 +73,55 @@ impl Master {
         let (events_received, commands) = self.servers.deliver(server, !self.in_safe_mode());
         let term_id = self.term_to_keep();
         Ok(Reply::Heartbeat(ServerHeartbeatReply { epoch, term_id, events_received, commands }))
+    }
+
+    fn take_event(
+        &mut self,
+        server: ServerId,
+        event: ReplicaEvent,
+        is_report: bool,
+        now: Monotonic,
+        out: &mut Output,
+    ) {
+        let by = Holder { server, session: self.servers.session(server) };
+        match event {
+            ReplicaEvent::Held { chunk, version, length, checksum } => {
+                let claim = Claim { by, version, length, checksum };
+                self.repairs.told_by_target(chunk, server);
+                self.held_by(chunk, claim, is_report, out);
+                self.move_arrived(chunk, server, now);
+                self.log_touched(chunk, now);
+                self.inspect(chunk, now);
+            }
+            ReplicaEvent::LogHeld { chunk, version, ended } => {
+                self.log_held(by, (chunk, version), ended, is_report, now, out);
+            }
+            ReplicaEvent::Lost { chunk, version } => {
+                self.log_touched(chunk, now);
+                let sealed = self.sealed(chunk);
+                self.repairs.told_by_target(chunk, server);
+                self.replicas.broke(chunk, by, &self.servers);
+                self.replicas.lost(chunk, server, version, sealed.as_ref());
+                if matches!(self.durable.chunk(chunk), ChunkState::Open) {
+                    self.replicas.lost_open(chunk, by);
+                }
+                self.move_lost(chunk, server, now);
+                self.inspect(chunk, now);
+            }
+            ReplicaEvent::Broken { chunk, version } => {
+                let is_it = |sealed: &SealedState| sealed.version == version;
+                let has_good = self.replicas.all_holders(chunk).contains(&by);
+                if self.sealed(chunk).as_ref().is_some_and(is_it) && !has_good {
+                    self.keeps_broken(chunk, by, now);
+                }
+            }
+            ReplicaEvent::Verified { chunk, version, whole } => {
+                self.verified(by, (chunk, version), whole, now);
+            }
+            ReplicaEvent::CopyEnded { chunk, command, done } => {
+                self.copy_ended(server, (chunk, command), done, now);
+            }
+        }
     }
 
     /// A server has told all that it has: replicas that only others told of are not there.

@@ -8,6 +8,7 @@ mod doomed;
 mod levels;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chunkstore_protocol::{
@@ -82,6 +83,8 @@ pub(crate) struct Servers {
 #[derive(Clone, Debug)]
 struct Server {
     told: RegisterServer,
+    /// As it told, for whoever asks where chunks are.
+    address: Arc<ServerAddress>,
     session: Session,
     /// The registration before, whose report counts until the new one is complete.
     previous: Option<Session>,
@@ -164,7 +167,9 @@ impl Servers {
         let least = self.live().map(|(_, server)| server.load).min().unwrap_or(0);
         self.last_session.0 += 1;
         let before = known.map(|id| self.server(id));
+        let RegisterServer { host, rack, address, .. } = request.clone();
         let server = Server {
+            address: Arc::new(ServerAddress { host, rack, address }),
             session: self.last_session,
             previous: before.map(|server| server.session),
             report_complete: false,
@@ -329,8 +334,11 @@ impl Servers {
     }
 
     pub(crate) fn address(&self, id: ServerId) -> ServerAddress {
-        let RegisterServer { host, rack, address, .. } = &self.server(id).told;
-        ServerAddress { host: host.clone(), rack: rack.clone(), address: address.clone() }
+        ServerAddress::clone(self.shared_address(id))
+    }
+
+    pub(crate) fn shared_address(&self, id: ServerId) -> &Arc<ServerAddress> {
+        &self.server(id).address
     }
 
     /// Live servers that are not to be emptied.

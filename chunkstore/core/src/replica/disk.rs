@@ -20,6 +20,15 @@ impl DiskRoom {
     }
 }
 
+/// Size and room of a disk, or of all, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Size.
+    pub capacity: u64,
+    /// Free for chunks: less what is reserved.
+    pub free: u64,
+}
+
 /// The disk with the most left; of equal ones, that whose `turn` it is. `None`: no disk has any.
 #[must_use]
 pub fn choose_disk(disks: &[DiskRoom], turn: usize) -> Option<usize> {

@@ -11,7 +11,9 @@ use chunkstore_protocol::{
 use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, RackName};
 
 use super::held::{Doom, Held, lost_event};
-use super::{CommandNumber, Effect, Refusal, ReplicaKey, Space, StopReason, copy_ended, verified};
+use super::{
+    CommandNumber, Effect, Refusal, ReplicaKey, Sealed, Space, StopReason, copy_ended, verified,
+};
 
 /// Pause before the first retry; it doubles.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
@@ -83,15 +85,20 @@ pub(super) struct Link {
     /// What was lost while a registration is in flight: the master may have heard of it by a writer, in that
     /// very registration.
     lost: Vec<ReplicaEvent>,
+    /// Broken replicas of which the master is told with the next registration.
+    broken: Vec<ReplicaKey>,
 }
+
+/// Broken replicas that the master is told of: it remembers no more.
+const BROKEN_TOLD_MAX: usize = 10_000;
 
 impl Link {
     pub(super) fn new(identity: Identity) -> Self {
         let jitter = identity.incarnation | 1;
         let state = State::Unregistered { due: Monotonic::default() };
         let (space, disks) = (Space::default(), Vec::new());
-        let lost = Vec::new();
-        Self { identity, space, disks, state, registration: 0, n_failures: 0, jitter, lost }
+        let (lost, broken) = (Vec::new(), Vec::new());
+        Self { identity, space, disks, state, registration: 0, n_failures: 0, jitter, lost, broken }
     }
 
     pub(super) fn due(&self) -> Option<Monotonic> {
@@ -119,6 +126,11 @@ impl Link {
 
     pub(super) fn measure_disks(&mut self, disks: Vec<DiskState>) {
         self.disks = disks;
+    }
+
+    pub(super) fn keep_broken(&mut self, mut broken: Vec<ReplicaKey>) {
+        broken.truncate(BROKEN_TOLD_MAX);
+        self.broken = broken;
     }
 
     /// Sends what is due at `now`.
@@ -287,7 +299,9 @@ impl Link {
         let mut events = Outbox::default();
         // First: what came again since is in the report.
         let lost = std::mem::take(&mut self.lost).into_iter();
-        let told = lost.chain(held.report()).map(|event| events.push(event));
+        let broken = std::mem::take(&mut self.broken).into_iter();
+        let broken = broken.filter(|replica| held.sealed(*replica).is_none()).map(broken_event);
+        let told = lost.chain(held.report()).chain(broken).map(|event| events.push(event));
         let report_end = told.last().unwrap_or(0);
         let interval = Duration::from_millis(registered.heartbeat_interval_ms).max(INTERVAL_MIN);
         self.state = State::Registered(Session {
@@ -337,6 +351,10 @@ impl Link {
     }
 }
 
+fn broken_event(ReplicaKey { chunk, version }: ReplicaKey) -> ReplicaEvent {
+    ReplicaEvent::Broken { chunk, version }
+}
+
 /// What a command of the master leads to.
 enum Begun {
     Running(Effect),
@@ -365,6 +383,13 @@ fn begin(told: ServerCommand, command: CommandNumber, held: &mut Held) -> Begun 
             match held.sealed(replica) {
                 Some(_) => Begun::Running(Effect::Verify { command, replica }),
                 None => Begun::Ended(verified(replica, false)),
+            }
+        }
+        ServerCommand::Assemble { chunk, version, length, checksum, from } => {
+            let (replica, sealed) = (ReplicaKey { chunk, version }, Sealed { length, checksum });
+            match held.sealed(replica) {
+                Some(held) => Begun::Ended(copy_ended(command, replica, held == sealed)),
+                None => Begun::Running(Effect::Assemble { command, replica, sealed, from }),
             }
         }
         ServerCommand::EndLog { chunk, version, servers, sealed } => {

@@ -28,7 +28,7 @@ pub use chunkstore_protocol::ReplicaKey;
 
 pub use answers::{FreezeAnswer, OpenAnswer, SealAnswer, Summary};
 pub use cuts::KEEP_CUT_FOR;
-pub use disk::{DiskRoom, choose_disk};
+pub use disk::{DiskRoom, Space, choose_disk};
 pub use held::Ended;
 pub use link::Identity;
 pub use refusal::{Refusal, StopReason};
@@ -139,13 +139,15 @@ pub enum Input {
         /// What is gone.
         replica: ReplicaKey,
     },
-    /// An [`Effect::Copy`] has ended.
+    /// Broken replicas are kept, as looked for just now; the master is told with the next registration.
+    BrokenKept(Vec<ReplicaKey>),
+    /// An [`Effect::Copy`] or [`Effect::Assemble`] has ended.
     CopyEnded {
         /// The effect's command.
         command: CommandNumber,
-        /// What was sent.
+        /// What was sent, or put together.
         replica: ReplicaKey,
-        /// Whether it arrived: the other server sealed the same bytes.
+        /// Whether it arrived: the other server sealed the same bytes. Or it is sealed here, which was told before.
         done: bool,
     },
     /// An [`Effect::Verify`] has ended. A replica that is broken was told to be lost before.
@@ -173,15 +175,6 @@ pub enum Input {
     MasterRefused(Refusal),
     /// The message in flight got no answer.
     MasterSilent,
-}
-
-/// Size and room of a disk, or of all, bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Space {
-    /// Size.
-    pub capacity: u64,
-    /// Free for chunks: less what is reserved.
-    pub free: u64,
 }
 
 /// A command of the master within one registration.
@@ -250,6 +243,18 @@ pub enum Effect {
         /// What for.
         purpose: CopyPurpose,
     },
+    /// Put a replica together from the sound blocks of broken ones, and seal it, as an upload is; then
+    /// [`Input::CopyEnded`].
+    Assemble {
+        /// To be given back.
+        command: CommandNumber,
+        /// What to make.
+        replica: ReplicaKey,
+        /// What it must be.
+        sealed: Sealed,
+        /// Servers that have broken ones too.
+        from: Vec<ServerAddress>,
+    },
     /// Read all of a sealed replica; then [`Input::Verified`].
     Verify {
         /// To be given back.
@@ -308,6 +313,7 @@ impl Replicas {
     }
 
     /// Takes one input; the effects are to be carried out in order.
+    #[must_use = "what follows from an input is to be carried out"]
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Effect> {
         match input {
             Input::OpenRequested { to, replica, is_copy } => {
@@ -369,6 +375,10 @@ impl Replicas {
             }
             Input::DisksMeasured(disks) => {
                 self.link.measure_disks(disks);
+                Vec::new()
+            }
+            Input::BrokenKept(replicas) => {
+                self.link.keep_broken(replicas);
                 Vec::new()
             }
             Input::Registered(registered) => self.link.registered(now, registered, &self.held),

@@ -114,7 +114,7 @@ fn registering_reports_everything_held_first() {
     assert_eq!(items(&first), [held(1, 1), held(2, 2), held(3, 3)]);
     assert_eq!((first.number.0, first.session, first.epoch), (1, 4, Epoch(1)));
     assert!(first.report_complete);
-    server.handle(at(4), reply(3, vec![]));
+    let _ = server.handle(at(4), reply(3, vec![]));
     assert_eq!(server.poll_timeout(), Some(at(4 + INTERVAL_MS).monotonic));
     let second = heartbeat(&server.handle_timeout(at(4 + INTERVAL_MS)));
     assert_eq!((second.number.0, second.events.len()), (2, 0));
@@ -129,7 +129,7 @@ fn what_is_lost_while_a_registration_is_in_flight_is_told_before_what_is_held() 
         assert!(server.handle(at(1), Input::Lost { replica: key(chunk, 1) }).is_empty());
     }
     assert_eq!(open(&mut server, key(2, 1)), OpenAnswer::Write);
-    server.handle(at(2), Input::Sealed { replica: key(2, 1), sealed: sealed(2) });
+    let _ = server.handle(at(2), Input::Sealed { replica: key(2, 1), sealed: sealed(2) });
     let first = heartbeat(&server.handle(at(3), registered(1, 4)));
     assert_eq!(items(&first), [lost(1), lost(2), held(2, 2)]);
     assert!(first.report_complete);
@@ -172,13 +172,13 @@ fn a_sealed_chunk_is_told_at_once_and_until_acknowledged() {
         server.handle(at(51), Input::Sealed { replica: key(6, 1), sealed: sealed(20) }).is_empty(),
         "a message is in flight"
     );
-    server.handle(at(60), Input::MasterSilent);
+    let _ = server.handle(at(60), Input::MasterSilent);
     let due = server.poll_timeout().unwrap();
     assert!(due > at(60).monotonic && due <= at(80).monotonic);
     let again = heartbeat(&server.handle_timeout(at(80)));
     assert_eq!(items(&again), [held(5, 10), held(6, 20)]);
     assert_eq!(again.number.0, first.number.0 + 1);
-    server.handle(at(81), reply(2, vec![]));
+    let _ = server.handle(at(81), reply(2, vec![]));
     assert_eq!(server.summary().n_events_pending, 0);
 }
 
@@ -191,7 +191,7 @@ fn an_upload_may_begin_only_where_nothing_stands_in_its_way() {
     assert_eq!(open(&mut server, key(1, 2)), OpenAnswer::Busy);
     assert_eq!(open(&mut server, key(2, 1)), OpenAnswer::Write);
     assert_eq!(open(&mut server, key(3, 1)), OpenAnswer::TooMany { uploads_max: 2 });
-    server.handle(at(2), Input::Aborted { replica: key(2, 1) });
+    let _ = server.handle(at(2), Input::Aborted { replica: key(2, 1) });
     assert_eq!(open(&mut server, key(3, 1)), OpenAnswer::Write, "an ended upload makes room");
     assert_eq!(server.sealed(key(2, 1)), None);
 }
@@ -216,7 +216,7 @@ fn a_deleted_replica_is_done_and_told_once_its_file_is_gone() {
     let told = heartbeat(&server.handle(at(1002), Input::Deleted { command, replica }));
     assert_eq!((items(&told), told.commands_done), (vec![lost(2)], 0));
     let (command, replica) = deletes[0];
-    server.handle(at(1003), Input::Deleted { command, replica });
+    let _ = server.handle(at(1003), Input::Deleted { command, replica });
     let told = heartbeat(&server.handle(at(1004), reply(3, vec![(1, 1), (2, 2)])));
     assert_eq!((items(&told), told.commands_done), (vec![lost(1)], 2));
 }
@@ -225,7 +225,7 @@ fn a_deleted_replica_is_done_and_told_once_its_file_is_gone() {
 fn deleting_what_is_not_held_is_done_at_once_and_another_version_stays() {
     let mut server = known_server(0);
     open(&mut server, key(4, 2));
-    server.handle(at(1), Input::Sealed { replica: key(4, 2), sealed: sealed(1) });
+    let _ = server.handle(at(1), Input::Sealed { replica: key(4, 2), sealed: sealed(1) });
     let told = heartbeat(&server.handle(at(2), reply(1, vec![(1, 4)])));
     assert_eq!((items(&told), told.commands_done), (vec![lost(4)], 1));
     assert_eq!(server.sealed(key(4, 2)), Some(sealed(1)));
@@ -236,13 +236,13 @@ fn a_replica_given_up_during_its_upload_is_removed_when_the_upload_ends() {
     let mut server = known_server(0);
     assert_eq!(open(&mut server, key(3, 1)), OpenAnswer::Write);
     server.handle_timeout(at(1000));
-    server.handle(at(1001), reply(0, vec![(1, 3)]));
+    let _ = server.handle(at(1001), reply(0, vec![(1, 3)]));
     let effects = server.handle(at(1002), Input::Sealed { replica: key(3, 1), sealed: sealed(1) });
     let [Effect::Delete { command, replica, .. }] = effects.as_slice() else {
         panic!("{effects:?}")
     };
     assert_eq!((*replica, server.sealed(key(3, 1))), (key(3, 1), None));
-    server.handle(at(1003), Input::Deleted { command: *command, replica: *replica });
+    let _ = server.handle(at(1003), Input::Deleted { command: *command, replica: *replica });
     assert_eq!(open(&mut server, key(3, 1)), OpenAnswer::Write);
 }
 
@@ -252,7 +252,7 @@ fn a_corrupt_replica_is_lost_once_however_many_readers_find_it() {
     let told = heartbeat(&server.handle(at(5), Input::Lost { replica: key(1, 1) }));
     assert_eq!(items(&told), [lost(1)]);
     assert!(server.handle(at(6), Input::Lost { replica: key(1, 1) }).is_empty());
-    server.handle(at(7), reply(2, vec![]));
+    let _ = server.handle(at(7), reply(2, vec![]));
     assert_eq!(server.summary().n_events_pending, 0);
 }
 
@@ -268,12 +268,12 @@ fn a_restarted_master_gets_a_new_registration_with_all_that_is_held_by_then() {
         }),
     ] {
         let mut server = known_server(2);
-        server.handle(at(1), Input::Lost { replica: key(1, 1) });
+        let _ = server.handle(at(1), Input::Lost { replica: key(1, 1) });
         open(&mut server, key(7, 1));
         let effects = server.handle(at(2), restarted);
         assert!(matches!(effects.as_slice(), [Effect::Register(_)]), "{effects:?}");
         // Sealed while no registration stands: in the report, not in an event of its own.
-        server.handle(at(3), Input::Sealed { replica: key(7, 1), sealed: sealed(7) });
+        let _ = server.handle(at(3), Input::Sealed { replica: key(7, 1), sealed: sealed(7) });
         let report = heartbeat(&server.handle(at(4), registered(2, 1)));
         assert_eq!(items(&report), [held(2, 2), held(7, 7)]);
         assert_eq!((report.number.0, report.events[0].number), (1, 1));
@@ -290,8 +290,8 @@ fn a_removal_of_an_older_registration_does_not_acknowledge_a_newer_command() {
         panic!("{effects:?}")
     };
     server.handle_timeout(at(3000));
-    server.handle(at(3000), Input::MasterRefused(Refusal::NotRegistered));
-    server.handle(at(3001), registered(1, 2));
+    let _ = server.handle(at(3000), Input::MasterRefused(Refusal::NotRegistered));
+    let _ = server.handle(at(3001), registered(1, 2));
     let effects = server.handle(at(3002), reply(1, vec![(1, 2)]));
     assert!(matches!(effects.as_slice(), [Effect::Delete { .. }]), "{effects:?}");
     let told = server.handle(at(3003), Input::Deleted { command: old, replica: key(1, 1) });
@@ -307,7 +307,7 @@ fn a_new_data_folder_joins_the_cluster_before_the_first_heartbeat() {
     assert!(server.handle_timeout(at(5000)).is_empty());
     heartbeat(&server.handle(at(5001), Input::ClusterKept));
     // From then on it belongs there.
-    server.handle(at(5002), Input::MasterRefused(Refusal::NotRegistered));
+    let _ = server.handle(at(5002), Input::MasterRefused(Refusal::NotRegistered));
     let other = ServerRegistered {
         cluster: cluster("cluster-2"),
         epoch: Epoch(1),
@@ -358,7 +358,7 @@ fn refusals_stop_or_are_retried_with_growing_pauses() {
     let (mut now, mut pauses) = (0, Vec::new());
     for _ in 0..12 {
         server.handle_timeout(at(now));
-        server.handle(at(now), Input::MasterSilent);
+        let _ = server.handle(at(now), Input::MasterSilent);
         let due = u64::try_from(server.poll_timeout().unwrap().0.as_millis()).unwrap() + 1;
         pauses.push(due - now);
         now = due;
@@ -412,6 +412,7 @@ fn the_masters_view_follows_whatever_messages_are_lost() {
                                 ReplicaEvent::LogHeld { .. } => panic!("no log is written"),
                                 ReplicaEvent::Verified { .. } => panic!("nothing is verified"),
                                 ReplicaEvent::CopyEnded { .. } => panic!("nothing is copied"),
+                                ReplicaEvent::Broken { .. } => panic!("nothing is broken"),
                             };
                         }
                         let lost_answer = lossy == 2;
@@ -533,7 +534,7 @@ fn what_broke_off_goes_when_nobody_comes_when_it_is_deleted_and_when_there_are_t
         assert_eq!(dropped, vec![true; usize::from(chunk == 3)], "two at most");
     }
     server.handle_timeout(at(1000));
-    server.handle(at(1000), registered(1, 1));
+    let _ = server.handle(at(1000), registered(1, 1));
     let effects = server.handle(at(1000), reply(0, vec![(1, 1)]));
     assert!(
         effects
@@ -568,7 +569,7 @@ fn a_copy_takes_the_place_of_what_broke_off_and_waits_for_nothing_else() {
     };
     assert_eq!((answer, *replica), (&reply(OpenAnswer::Busy), cut));
     assert_eq!(server.summary().n_cut, 0);
-    server.handle(at(4), Input::Deleted { command: *command, replica: cut });
+    let _ = server.handle(at(4), Input::Deleted { command: *command, replica: cut });
     assert_eq!(offer(&mut server, cut), [reply(OpenAnswer::Write)], "the next try");
 }
 
@@ -592,11 +593,11 @@ fn a_logs_replica_takes_no_more_once_frozen_and_is_sealed_where_its_servers_agre
     assert_eq!(seal_at(&mut server, replica, 60), SealAnswer::SealLog);
     assert_eq!(seal_at(&mut server, replica, 60), SealAnswer::Sealing);
     let damaged = Ended { length: 40, damaged: true, found: false };
-    server.handle(at(4), Input::LogEnded { replica, ended: damaged });
+    let _ = server.handle(at(4), Input::LogEnded { replica, ended: damaged });
     assert_eq!(seal_at(&mut server, replica, 60), SealAnswer::Differs { held: 40 });
     server.handle_timeout(at(1_000_000));
     assert_eq!(seal_at(&mut server, replica, 40), SealAnswer::SealLog, "it does not time out");
-    server.handle(at(5), Input::Sealed { replica, sealed: sealed(40) });
+    let _ = server.handle(at(5), Input::Sealed { replica, sealed: sealed(40) });
     assert_eq!((server.summary().n_logs, server.summary().n_sealed), (0, 1));
 }
 
@@ -605,7 +606,7 @@ fn logs_that_the_last_process_left_are_reported_ended_and_open_ones_open() {
     let (left, open) = (key(4, 1), key(5, 1));
     let ended = Ended { length: 7, damaged: false, found: true };
     let mut server = server(0).with_logs([(left, ended)]);
-    server.handle(at(1), Input::LogRequested { to: ReplyTo(1), replica: open });
+    let _ = server.handle(at(1), Input::LogRequested { to: ReplyTo(1), replica: open });
     server.handle_timeout(at(2));
     let told = heartbeat(&server.handle(at(2), registered(1, 1)));
     let held =
@@ -620,4 +621,60 @@ fn logs_that_the_last_process_left_are_reported_ended_and_open_ones_open() {
         matches!(effects[..], [Effect::Delete { replica, .. }] if replica == open),
         "{effects:?}"
     );
+}
+
+#[test]
+fn broken_replicas_that_are_kept_are_told_once_behind_the_report_unless_a_good_one_is_held() {
+    let mut server = server(1);
+    server.handle_timeout(at(0));
+    assert!(server.handle(at(0), Input::BrokenKept(vec![key(1, 1), key(7, 2)])).is_empty());
+    let first = heartbeat(&server.handle(at(0), registered(1, 1)));
+    let broken = ReplicaEvent::Broken { chunk: ChunkId(7), version: Version(2) };
+    assert_eq!(items(&first), [held(1, 1), broken]);
+    assert!(first.report_complete);
+    assert!(server.handle(at(0), reply(2, vec![])).is_empty());
+    let refused = server.handle(at(1), Input::MasterRefused(Refusal::NotRegistered));
+    assert!(matches!(refused[..], [Effect::Register(_)]));
+    let again = heartbeat(&server.handle(at(1), registered(2, 1)));
+    assert_eq!(items(&again), [held(1, 1)], "they are looked for at each registration");
+}
+
+#[test]
+fn a_replica_that_is_to_be_put_together_is_made_or_was_held_all_along() {
+    let mut server = known_server(1);
+    let assemble = |number, chunk| {
+        let (version, length, checksum, from) = (Version(1), 1, 1, Vec::new());
+        let chunk = ChunkId(chunk);
+        Numbered {
+            number,
+            item: ServerCommand::Assemble { chunk, version, length, checksum, from },
+        }
+    };
+    let due = heartbeat(&server.handle_timeout(at(INTERVAL_MS)));
+    assert_eq!(items(&due), []);
+    let told = Input::HeartbeatReplied(ServerHeartbeatReply {
+        epoch: Epoch(1),
+        term_id: None,
+        events_received: 1,
+        commands: vec![assemble(1, 1), assemble(2, 9)],
+    });
+    let effects = server.handle(at(INTERVAL_MS), told);
+    let ended = |chunk, command, done| ReplicaEvent::CopyEnded { chunk, command, done };
+    let [Effect::Assemble { command, replica, sealed: wanted, .. }, Effect::Heartbeat(next)] =
+        &effects[..]
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((*replica, *wanted), (key(9, 1), sealed(1)));
+    assert_eq!(items(next), [ended(ChunkId(1), 1, true)]);
+    assert_eq!(next.commands_done, 1);
+    let (command, replica) = (*command, *replica);
+    assert!(server.handle(at(1001), reply(2, vec![])).is_empty());
+    assert_eq!(open(&mut server, replica), OpenAnswer::Write);
+    let first = heartbeat(&server.handle(at(1002), Input::Sealed { replica, sealed: sealed(1) }));
+    assert_eq!(items(&first), [held(9, 1)]);
+    let none = server.handle(at(1003), Input::CopyEnded { command, replica, done: true });
+    assert!(none.is_empty(), "a message is in flight");
+    let second = heartbeat(&server.handle(at(1004), reply(3, vec![])));
+    assert_eq!((items(&second), second.commands_done), (vec![ended(ChunkId(9), 2, true)], 2));
 }

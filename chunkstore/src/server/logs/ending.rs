@@ -4,10 +4,11 @@
 //! the others have sealed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chunkstore_client::transfer::{freeze_replica, seal_chunk};
-use chunkstore_core::log::{End, Remains, SealedAs, agree, catch_up};
+use chunkstore_core::log::{
+    End, Remains, SETTLE_TRIES, SealedAs, TELL_LIMIT, agree, asked, catch_up,
+};
 use chunkstore_core::replica::{Input, ReplicaKey};
 use chunkstore_protocol::{Done, EndLog, ProblemKind, SealedChunk, ServerAddress};
 use futures_util::future::join_all;
@@ -16,11 +17,6 @@ use net::{Backoff, CallError};
 
 use super::peer_client;
 use crate::server::{Server, metrics};
-
-/// How long the master is told again, while it is away.
-const TELL_LIMIT: Duration = Duration::from_secs(10);
-/// Tries of a primary to settle its own chunk, before it leaves that to the master.
-const TRIES: u32 = 3;
 
 /// Why a chunk is not ended.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +40,7 @@ enum EndError {
     Master(#[from] CallError),
 }
 
-/// A primary settles what its chunk came to. Those that were silent just now are not waited for again, if the others know
-/// enough.
+/// A primary settles what its chunk came to. These were silent just now.
 pub(super) async fn settle(
     server: &Arc<Server>,
     replica: ReplicaKey,
@@ -53,9 +48,11 @@ pub(super) async fn settle(
     silent: &[HostName],
 ) {
     let mut backoff = Backoff::default();
-    for n_try in 0..TRIES {
-        let silent = if n_try == 0 { silent } else { &[] };
-        match try_to_end(server, replica, (&servers, silent), None).await {
+    for n_try in 0..SETTLE_TRIES {
+        let is_silent = |other: &ServerAddress| silent.contains(&other.host);
+        let (asked, n_left_out) = asked(&servers, is_silent, n_try);
+        let asked = (asked.collect(), n_left_out);
+        match try_to_end(server, replica, (&servers, asked), None).await {
             Ok(()) => return,
             Err(error) => {
                 tracing::warn!(chunk = %replica.chunk, %error, "a log's chunk is not ended yet");
@@ -75,7 +72,8 @@ pub(in crate::server) async fn end(
     servers: Vec<ServerAddress>,
     sealed: Option<u64>,
 ) {
-    if let Err(error) = try_to_end(server, replica, (&servers, &[]), sealed).await {
+    let asked = (servers.iter().collect(), 0);
+    if let Err(error) = try_to_end(server, replica, (&servers, asked), sealed).await {
         tracing::warn!(chunk = %replica.chunk, %error, "a log's chunk is not ended");
     }
 }
@@ -90,13 +88,11 @@ pub(super) async fn give_up(server: &Arc<Server>, replica: ReplicaKey, failed: V
 async fn try_to_end(
     server: &Arc<Server>,
     replica: ReplicaKey,
-    (servers, silent): (&[ServerAddress], &[HostName]),
+    (servers, (asked, n_left_out)): (&[ServerAddress], (Vec<&ServerAddress>, usize)),
     sealed: Option<u64>,
 ) -> Result<(), EndError> {
-    let (asked, left_out): (Vec<_>, Vec<_>) =
-        servers.iter().partition(|other| !silent.contains(&other.host));
     let (remains, n_silent, reasons) = freeze_all(server, replica, &asked).await;
-    let n_silent = n_silent + left_out.len();
+    let n_silent = n_silent + n_left_out;
     let end = match sealed {
         Some(length) => catch_up(&remains, length),
         None => agree(&remains, n_silent),

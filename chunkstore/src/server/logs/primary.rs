@@ -3,12 +3,11 @@
 //! a time, so that every server has the same bytes in the same order; while it is, the next one gathers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use chunkstore_client::records::{Frame, first_frame};
 use chunkstore_client::transfer::follow_log;
-use chunkstore_core::log::{Answers, Batch, Group, Offered, Progress, Tail};
+use chunkstore_core::log::{Answers, BEGIN_LIMIT, Batch, Group, Offered, Progress, Tail};
 use chunkstore_core::replica::{Input, OpenAnswer, ReplicaKey};
 use chunkstore_protocol::{Appended, BeginLog, BegunLog, ProblemKind, ServerAddress};
 use futures_util::future::join_all;
@@ -23,8 +22,6 @@ use crate::server::{Server, metrics};
 
 /// Batches that wait for the next group.
 const OFFERS: usize = 1024;
-/// How long the master is asked whether a chunk may begin.
-const BEGIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// A client's batch, and who waits for it.
 #[derive(Debug)]
@@ -236,6 +233,8 @@ async fn run(
             () = log.wait_for_end() => break None,
             // The log itself holds a sender.
             first = offers.recv() => match first { Some(first) => first, None => break None },
+            // So that logs that nobody writes take no place of others: a server has so many open at most.
+            () = tokio::time::sleep(server.idle_log_timeout) => break Some(Vec::new()),
         };
         match group(&server, &log, &followers, first, &mut offers, &mut unanswered).await {
             Outcome::Done => {}

@@ -253,6 +253,7 @@ async fn heartbeat(
                 known.replicas.remove(chunk);
             }
             ReplicaEvent::CopyEnded { .. }
+            | ReplicaEvent::Broken { .. }
             | ReplicaEvent::Verified { .. }
             | ReplicaEvent::LogHeld { .. } => {}
         }
@@ -360,7 +361,8 @@ async fn locate(
             continue;
         }
         let holds = |known: &&Known| known.replicas.get(&sealed.chunk) == Some(&sealed.version);
-        let servers = book.servers.values().filter(holds).map(|known| known.address.clone());
+        let servers = book.servers.values().filter(holds);
+        let servers = servers.map(|known| Arc::new(known.address.clone()));
         chunks.push(ChunkLocation {
             chunk: sealed.chunk,
             version: sealed.version,

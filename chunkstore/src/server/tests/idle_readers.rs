@@ -58,6 +58,7 @@ async fn server(folder: &tempfile::TempDir, data: &[u8], idle_timeout: Duration)
         rates: Rates::new(1 << 30, 1 << 30),
         verifying: tokio::sync::Semaphore::new(1),
         follow_timeout: Duration::from_secs(2),
+        idle_log_timeout: Duration::from_hours(1),
         idle_timeout,
         socket: None,
     })

@@ -194,6 +194,30 @@ async fn a_reader_has_what_is_acknowledged_at_once_and_goes_on_where_it_stood() 
     assert_eq!(rest(&mut reader).await, Vec::<String>::new());
 }
 
+/// Or some thousand logs that nobody writes any more would keep all others from being written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_chunk_of_a_log_that_nobody_appends_to_ends_and_the_next_record_begins_another() {
+    let idle = Duration::from_millis(200);
+    let cluster = RealCluster::start_idling(2, Duration::from_secs(60), idle);
+    let store = cluster.store();
+    until_live(&store, 2).await;
+    store.create_log(&path("/log"), options(2)).await.unwrap();
+    let mut reader = cluster.store().read_log(&path("/log")).await.unwrap();
+    let mut writer = store.log_writer(&path("/log"));
+    let n_open =
+        || cluster.server_dirs.iter().map(|dir| files(dir.path(), "log").len()).sum::<usize>();
+    for n in 0..3 {
+        writer.append(&[format!("{n}")]).await.unwrap();
+        assert_eq!(rest(&mut reader).await, [n.to_string()]);
+        until("nothing is open", || n_open() == 0).await;
+    }
+    assert_eq!(all(&store, "/log").await, ["0", "1", "2"]);
+    let FileKind::File { n_chunks, .. } = store.stat(&path("/log")).await.unwrap().kind else {
+        panic!("a file")
+    };
+    assert_eq!(n_chunks, 3);
+}
+
 /// Such a read says nothing of the log's state: were it taken for rot, whoever may read could end any chunk.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_from_inside_of_a_record_is_refused_and_the_chunk_stays_open() {

@@ -1,6 +1,7 @@
 //! Chunkservers over real sockets and real disks, with a fake chunk master; and through them the client:
 //! its writer and reader need servers that fail in their own ways.
 
+mod assembly;
 mod bad_requests;
 mod descriptors;
 mod disks;
@@ -151,6 +152,7 @@ impl Cluster {
             idle_timeout: Duration::from_secs(60),
             keep_unfinished: self.keep_unfinished,
             follow_timeout: Duration::from_secs(2),
+            idle_log_timeout: Duration::from_hours(1),
             repair_rate: REPAIR_RATE,
             balance_rate: REPAIR_RATE,
             scrub_rate: 0,

@@ -31,6 +31,7 @@ pub(super) struct RealCluster {
     pub(super) server_dirs: Vec<tempfile::TempDir>,
     servers: Vec<Shutdown>,
     dead_after: Duration,
+    idle_log_timeout: Duration,
 }
 
 impl RealCluster {
@@ -39,6 +40,14 @@ impl RealCluster {
     }
 
     pub(super) fn start_with(n_servers: usize, dead_after: Duration) -> Self {
+        Self::start_idling(n_servers, dead_after, Duration::from_hours(1))
+    }
+
+    pub(super) fn start_idling(
+        n_servers: usize,
+        dead_after: Duration,
+        idle_log_timeout: Duration,
+    ) -> Self {
         let master_dir = tempfile::tempdir().unwrap();
         master::init(master_dir.path(), SEGMENT).unwrap();
         let mut cluster = Self {
@@ -49,6 +58,7 @@ impl RealCluster {
             server_dirs: (0..n_servers).map(|_| tempfile::tempdir().unwrap()).collect(),
             servers: Vec::new(),
             dead_after,
+            idle_log_timeout,
         };
         cluster.start_master();
         for n in 1..=n_servers {
@@ -126,6 +136,7 @@ impl RealCluster {
             idle_timeout: Duration::from_secs(60),
             keep_unfinished: Duration::from_secs(120),
             follow_timeout: FOLLOW_TIMEOUT,
+            idle_log_timeout: self.idle_log_timeout,
             repair_rate: REPAIR_RATE,
             balance_rate: REPAIR_RATE,
             scrub_rate: 0,

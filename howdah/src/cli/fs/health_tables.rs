@@ -97,6 +97,9 @@ fn repairs(report: &ClusterReport) -> String {
         .waiting
         .iter()
         .map(|waiting| match waiting.why {
+            RepairCause::Broken => {
+                format!("{} wait to be put together from broken replicas", waiting.chunks)
+            }
             RepairCause::Under { live } => {
                 format!("{} wait with {live} live replica(s)", waiting.chunks)
             }

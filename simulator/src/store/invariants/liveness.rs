@@ -2,6 +2,8 @@
 //! has as many replicas as it asks for and no more, and nothing waits for ever. Then all names are what
 //! the model says, and every file can be read byte for byte.
 
+use std::sync::Arc;
+
 use chunkstore_core::log::Seen;
 use chunkstore_core::master::{Input, Master, Query, Reply, ReplyTo};
 use chunkstore_core::replica::ReplicaKey;
@@ -92,8 +94,9 @@ impl World {
             located.chunks.iter().find_map(|it| {
                 let key = ReplicaKey { chunk: it.chunk, version: it.version };
                 let disk = |server: &ServerAddress| &self.servers[number(&server.host)].disk;
-                let is_good =
-                    |server: &&ServerAddress| disk(server).read(key).is_some_and(File::is_whole);
+                let is_good = |server: &&Arc<ServerAddress>| {
+                    disk(server).read(key).is_some_and(File::is_whole)
+                };
                 let ghost = it.servers.iter().find(|server| !is_good(server))?;
                 Some(format!("{} counts as one that has chunk {}", ghost.host, it.chunk))
             })

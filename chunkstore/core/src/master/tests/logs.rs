@@ -122,6 +122,7 @@ fn ends(commands: &[ServerCommand]) -> Vec<ChunkId> {
         }
         ServerCommand::Delete { .. }
         | ServerCommand::Copy { .. }
+        | ServerCommand::Assemble { .. }
         | ServerCommand::Verify { .. } => None,
     });
     ends.collect()
@@ -456,7 +457,8 @@ fn a_chunk_whose_servers_are_all_forgotten_is_lost_and_its_log_goes_on() {
     for n in first {
         assert_eq!(fleet.forget(*n, false), Ok(Reply::Done));
     }
-    let refused = FsError::LastWithRecords { host: host(*last), path: path("/log") };
+    let last_one = ForgetError::LastWithRecords { host: host(*last), path: path("/log") };
+    let refused = FsError::Forget(last_one);
     assert_eq!(fleet.forget(*last, false), Err(refused));
     fleet.world.pass(Duration::from_secs(5));
     others.iter().for_each(|n| drop(fleet.beat(*n)));

@@ -3,6 +3,7 @@
 //! the journal and compared with the live one.
 
 mod append;
+mod assembly;
 mod balance;
 mod broken;
 mod concat;
@@ -470,8 +471,8 @@ pub(super) fn held(chunk: ChunkId, length: u64) -> ReplicaEvent {
     ReplicaEvent::Held { chunk, version: Version(1), length, checksum: 7 }
 }
 
-pub(super) fn hosts_of(servers: &[ServerAddress]) -> Vec<HostName> {
-    servers.iter().map(|server| server.host.clone()).collect()
+pub(super) fn hosts_of<A: std::borrow::Borrow<ServerAddress>>(servers: &[A]) -> Vec<HostName> {
+    servers.iter().map(|server| server.borrow().host.clone()).collect()
 }
 
 fn fs(answer: Option<Result<Reply, Refusal>>) -> Result<Reply, FsError> {

@@ -183,6 +183,7 @@ impl Farm {
                     session.events.push(ReplicaEvent::Verified { chunk, version, whole });
                 }
                 ServerCommand::EndLog { .. } => panic!("nobody writes a log here"),
+                ServerCommand::Assemble { .. } => panic!("a sound one is left of each"),
                 ServerCommand::Copy { chunk, to, .. } => {
                     let target = self::number(&to.host);
                     self.copies.push(Sent { source: n, command: number, chunk, target });

@@ -168,6 +168,9 @@ impl Model {
                         server.before.remove(&chunk);
                         server.events.push(ReplicaEvent::Lost { chunk, version });
                     }
+                    ServerCommand::Assemble { chunk, .. } => {
+                        self.copies.push(Sent { from: n, to: n, chunk, command });
+                    }
                     ServerCommand::Copy { chunk, to, .. } => {
                         let to = to.host.as_str().strip_prefix("host-").unwrap();
                         let to = to.parse::<usize>().unwrap() - 1;
@@ -359,8 +362,14 @@ impl Model {
             let counted = (standing.live, standing.staying, standing.wanted);
             let expected = (holders.len(), staying, usize::from(*wanted));
             assert_eq!(counted, expected, "{chunk}: held by {holders:?}");
+            let n_broken = world.master.broken_on(*chunk).count();
+            let is_mendable = holders.is_empty() && n_broken > 1;
+            assert_eq!(standing.mendable, is_mendable, "{chunk}: broken on {n_broken}");
             let is_running = world.master.repairs.running.contains_key(chunk);
-            let cause = self.cause(holders.len(), staying, *wanted, serving);
+            let cause = match standing.mendable {
+                true => Some(RepairCause::Broken),
+                false => self.cause(holders.len(), staying, *wanted, serving),
+            };
             if let Some(cause) = cause.filter(|_| !is_running) {
                 waiting.entry(cause).or_default().insert(*chunk);
             }

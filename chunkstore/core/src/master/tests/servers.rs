@@ -12,6 +12,7 @@ fn deletes(reply: &ServerHeartbeatReply) -> Vec<ChunkId> {
             ServerCommand::Delete { chunk, .. } => Some(*chunk),
             ServerCommand::Copy { .. }
             | ServerCommand::Verify { .. }
+            | ServerCommand::Assemble { .. }
             | ServerCommand::EndLog { .. } => None,
         })
         .collect()
