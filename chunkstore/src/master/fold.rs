@@ -103,14 +103,15 @@ mod tests {
     }
 
     /// Starts as they are since they have numbers.
-    fn starts() -> [Record; 2] {
+    fn starts() -> [Record; 3] {
         [
             Record::OldJournalAccepted {
                 epoch: Epoch(1 << 20),
                 next_file: 1 << 32,
                 next_chunk: 1 << 33,
             },
-            Record::Started { epoch: Epoch((1 << 20) + 1), id: u64::MAX },
+            Record::Started { epoch: Epoch((1 << 20) + 1), id: u64::MAX, first_chunk: 0 },
+            Record::Started { epoch: Epoch((1 << 20) + 2), id: 1, first_chunk: 1 << 52 },
         ]
     }
 
@@ -143,7 +144,7 @@ mod tests {
         let (staged, parent) = (vec![folder(1, "staging")], FileId(0));
         vec![
             Record::ClusterInitialised { cluster: "cluster-1".parse().unwrap() },
-            Record::Started { epoch: Epoch(1), id: 0 },
+            Record::Started { epoch: Epoch(1), id: 0, first_chunk: 0 },
             Record::FoldersMade {
                 stamp: stamp(1),
                 at,

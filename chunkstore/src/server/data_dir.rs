@@ -181,7 +181,11 @@ impl DataDir {
             }
             for entry in fs::read_dir(&folder).map_err(io_error(&folder))? {
                 let path = entry.map_err(io_error(&folder))?.path();
-                self.classify(&path, &mut found)?;
+                // A folder can't be read, and whoever opens a pipe waits for ever.
+                match fs::metadata(&path) {
+                    Ok(metadata) if !metadata.is_file() => not_served(&path, &"it is no file"),
+                    Ok(_) | Err(_) => self.classify(&path, &mut found)?,
+                }
             }
         }
         if self.cluster().is_none() && !(found.sealed.is_empty() && found.logs.is_empty()) {

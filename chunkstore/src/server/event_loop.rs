@@ -11,6 +11,7 @@ use chunkstore_core::replica::{
     SealAnswer, StopReason,
 };
 use chunkstore_protocol::{ProblemKind, RegisterServer, ServerHeartbeat, Term};
+use clock::Stopwatch;
 use ids::{Monotonic, Now};
 use net::{CallError, Capability, Keyring, Role};
 use serde::Serialize;
@@ -65,6 +66,8 @@ enum Message {
         answer: oneshot::Sender<SealAnswer>,
     },
     Input(Input),
+    /// The master refused the message in flight, in these words.
+    Refused(Refusal, String),
     /// What keeping the cluster's id came to.
     ClusterKept(Result<(), DataDirError>),
     /// What keeping the chunk master's term came to.
@@ -182,6 +185,10 @@ pub(super) async fn run(mut core: Replicas, mut inbox: Inbox, shell: Shell) -> L
                 }
                 effects.extend(core.handle(now, input));
                 effects
+            }
+            Some(Message::Refused(refusal, words)) => {
+                link.observe_refusal(&shell, refusal, &words);
+                core.handle(now, Input::MasterRefused(refusal))
             }
             Some(Message::ClusterKept(Ok(()))) => core.handle(now, Input::ClusterKept),
             Some(Message::TermKept(Ok(term))) => core.handle(now, Input::TermKept(term)),
@@ -361,15 +368,18 @@ impl Shell {
         let client = self.server.client.with_token(self.token());
         let (master, to_loop) = (self.master.clone(), self.server.replicas.clone());
         tokio::spawn(async move {
-            let input = match client.post::<Q, A>(&master, route, &request).await {
-                Ok(answer) => input(answer),
+            let message = match client.post::<Q, A>(&master, route, &request).await {
+                Ok(answer) => Message::Input(input(answer)),
                 Err(error) => {
                     tracing::debug!(%error, route, "the chunk master");
-                    refusal(&error).map_or(Input::MasterSilent, Input::MasterRefused)
+                    match refusal(&error) {
+                        Some(refusal) => Message::Refused(refusal, error.to_string()),
+                        None => Message::Input(Input::MasterSilent),
+                    }
                 }
             };
             // A loop that is gone needs no answer.
-            let _ = to_loop.tell(input).await;
+            let _ = to_loop.send(message).await;
         });
     }
 
@@ -404,11 +414,23 @@ fn refusal(error: &CallError) -> Option<Refusal> {
     })
 }
 
-/// Says aloud when the link to the master changes, once each time.
+/// Says aloud when the link to the master changes, once each time; that the master refuses this server, again and again.
 #[derive(Debug, Default)]
 struct LinkLog {
     trouble: bool,
+    refused: Option<Refused>,
 }
+
+/// When it was said last that the master refuses this server, and how long that is not said again.
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    said: Stopwatch,
+    pause: Duration,
+}
+
+/// At first; it doubles.
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(10);
+const SAID_AGAIN_AFTER_MAX: Duration = Duration::from_mins(10);
 
 impl LinkLog {
     fn observe(&mut self, shell: &Shell, input: &Input) {
@@ -418,7 +440,7 @@ impl LinkLog {
                 tracing::info!(%master, epoch = registered.epoch.0, cluster = %registered.cluster,
                     "registered with the chunk master");
                 metrics::observe_registration();
-                self.trouble = false;
+                (self.trouble, self.refused) = (false, None);
                 shell.health.ready();
                 shell.reached.has_registered();
             }
@@ -430,14 +452,21 @@ impl LinkLog {
                 tracing::warn!(%master, "the chunk master does not answer: trying until it does");
                 self.trouble = true;
             }
-            Input::MasterRefused(Refusal::NotRegistered) => {
-                shell.health.not_ready("registering with the chunk master");
-            }
-            Input::MasterRefused(refusal) if !self.trouble => {
-                tracing::warn!(%master, ?refusal, "the chunk master refuses this server");
-                self.trouble = true;
-            }
             _ => {}
         }
+    }
+
+    fn observe_refusal(&mut self, shell: &Shell, refusal: Refusal, words: &str) {
+        if refusal == Refusal::NotRegistered {
+            return shell.health.not_ready("registering with the chunk master");
+        }
+        let pause = match self.refused {
+            Some(Refused { said, pause }) if said.elapsed() < pause => return,
+            Some(Refused { pause, .. }) => (pause * 2).min(SAID_AGAIN_AFTER_MAX),
+            None => SAID_AGAIN_AFTER,
+        };
+        let master = &shell.master;
+        tracing::warn!(%master, "the chunk master refuses this server: {words}");
+        self.refused = Some(Refused { said: Stopwatch::start(), pause });
     }
 }

@@ -8,6 +8,7 @@ mod sharing;
 mod tree;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use chunkstore_protocol::{ChunkId, FileId, IfWriterDies, Term, Version};
 use ids::{ClientId, ClusterId, Epoch, HostName, UnixMillis};
@@ -42,6 +43,9 @@ pub struct Durable {
     terms: Terms,
     next_file: u64,
     next_chunk: u64,
+    /// Ids below that which starts have left out: whoever holds such a chunk has it of another life of this journal.
+    #[serde(default)]
+    left_out: Vec<Range<u64>>,
     namespace: Namespace,
     sealed: Paged<ChunkId, SealedState>,
     writers: BTreeMap<FileId, Writer>,
@@ -215,14 +219,16 @@ impl Durable {
 
     fn apply_start(&mut self, record: &Record) -> Vec<Dropped> {
         match *record {
-            Record::Started { epoch, id } => {
+            Record::Started { epoch, id, first_chunk } => {
                 self.epoch = epoch;
+                self.leave_out(first_chunk);
                 self.terms.begin(Term { epoch, id });
                 self.gathered.clear();
             }
             Record::OldJournalAccepted { epoch, next_file, next_chunk } => {
                 self.epoch = epoch;
                 (self.next_file, self.next_chunk) = (next_file, next_chunk);
+                self.left_out.clear();
                 self.terms.forget();
             }
             _ => {}
@@ -439,7 +445,7 @@ impl Durable {
             ChunkState::Sealed(*sealed)
         } else if self.open_chunks.contains_key(&chunk) {
             ChunkState::Open
-        } else if (1..self.next_chunk).contains(&chunk.0) {
+        } else if (1..self.next_chunk).contains(&chunk.0) && self.gap_of(chunk).is_none() {
             ChunkState::Garbage
         } else {
             ChunkState::Foreign
@@ -454,6 +460,25 @@ impl Durable {
     /// The id for a new entry that comes after `n_before` others.
     pub(crate) fn next_file(&self, n_before: usize) -> FileId {
         FileId(self.next_file + n_before as u64)
+    }
+
+    /// The ids around this one that were never given out, if a start left it out.
+    pub(crate) fn gap_of(&self, chunk: ChunkId) -> Option<&Range<u64>> {
+        let after = self.left_out.partition_point(|gap| gap.start <= chunk.0);
+        self.left_out[..after].last().filter(|gap| gap.contains(&chunk.0))
+    }
+
+    /// Gives out no chunk below this one any more.
+    fn leave_out(&mut self, first_chunk: u64) {
+        let gap = self.next_chunk..first_chunk;
+        if gap.is_empty() {
+            return;
+        }
+        self.next_chunk = gap.end;
+        match self.left_out.last_mut() {
+            Some(last) if last.end == gap.start => last.end = gap.end,
+            Some(_) | None => self.left_out.push(gap),
+        }
     }
 
     /// The id for the next chunk.

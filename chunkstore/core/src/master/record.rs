@@ -33,6 +33,10 @@ pub enum Record {
         /// The random number of its term; 0 in records of the releases before.
         #[serde(default, skip_serializing_if = "is_zero")]
         id: u64,
+        /// The first chunk that it may give out, if that is not the next one: none of another life of this journal, which
+        /// was put back as it once was, is the same.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        first_chunk: u64,
     },
     /// The journal counts though the cluster may have gone on without it: epochs and ids go on from here.
     OldJournalAccepted {

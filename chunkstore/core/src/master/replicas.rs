@@ -251,16 +251,18 @@ impl Replicas {
         self.odd.get(&chunk).into_iter().flatten().filter(current).copied().collect()
     }
 
-    /// Has a live server delete a replica of a chunk that others hold: from now on it does not count.
+    /// Has a live server delete a replica of a chunk that others hold: from now on it does not count. What is not what was
+    /// sealed goes as an orphan: it may be somebody's whom this journal does not know.
     pub(crate) fn doom(
         &mut self,
         chunk: ChunkId,
         server: ServerId,
         (version, sealed): (Version, &SealedState),
+        orphan: bool,
         servers: &mut Servers,
     ) {
         self.lost(chunk, server, version, Some(sealed));
-        servers.doom(server, chunk, version);
+        servers.doom(server, chunk, version, orphan);
     }
 
     /// No file refers to the chunk any more: every server that is known to hold it is told. The others

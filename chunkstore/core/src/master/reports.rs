@@ -51,7 +51,7 @@ impl Master {
         let Heard { server, events, completed, is_all } =
             self.servers.hear(now.monotonic, heartbeat, epoch)?;
         let is_report = completed || !self.servers.is_report_complete(server);
-        for event in events {
+        for event in &events {
             self.take_event(server, event, is_report, now.monotonic, out);
         }
         if is_all {
@@ -78,13 +78,13 @@ impl Master {
     fn take_event(
         &mut self,
         server: ServerId,
-        event: ReplicaEvent,
+        event: &ReplicaEvent,
         is_report: bool,
         now: Monotonic,
         out: &mut Output,
     ) {
         let by = Holder { server, session: self.servers.session(server) };
-        match event {
+        match *event {
             ReplicaEvent::Held { chunk, version, length, checksum } => {
                 let claim = Claim { by, version, length, checksum };
                 self.repairs.told_by_target(chunk, server);

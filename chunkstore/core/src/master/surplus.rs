@@ -103,7 +103,8 @@ impl Master {
 
     fn weed_one(&mut self, chunk: ChunkId, sealed: &SealedState, stale: Claim) {
         let Claim { by, version, .. } = stale;
-        self.replicas.doom(chunk, by.server, (version, sealed), &mut self.servers);
+        let (what, is_sealed) = ((version, sealed), !stale.is_unsealed());
+        self.replicas.doom(chunk, by.server, what, is_sealed, &mut self.servers);
     }
 
     /// Nobody is left of those that sealed a log's chunk: whoever still has it open seals it too.
@@ -224,7 +225,8 @@ impl Master {
         now: Monotonic,
     ) {
         for &victim in victims {
-            self.replicas.doom(chunk, victim, (sealed.version, sealed), &mut self.servers);
+            let what = (sealed.version, sealed);
+            self.replicas.doom(chunk, victim, what, false, &mut self.servers);
             if self.balance.giver(chunk) != Some(victim) {
                 self.move_is_done(chunk, now);
             }

@@ -26,6 +26,16 @@ const TERMS_MAX: usize = 1000;
 const EPOCHS_LEFT_OUT: u64 = 1 << 20;
 const IDS_LEFT_OUT: u64 = 1 << 32;
 
+/// The ids of each start's chunks begin elsewhere, by its epoch and a part of its random number: a journal that was put back
+/// as it was, by a copy of the same epoch too, gives out none that it gave out since. Else a server that comes back late
+/// would have other bytes under the id of a new chunk.
+const START_SHIFT: u32 = 20;
+const START_MASK: u64 = 0xfff;
+
+fn ids_of(epoch: Epoch) -> u64 {
+    epoch.0.saturating_mul(IDS_LEFT_OUT).min(u64::MAX / 2)
+}
+
 /// How a process begins to serve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Start {
@@ -118,7 +128,8 @@ impl Master {
             self.commit(now, accepted, out);
         }
         let (epoch, id) = (self.durable.epoch().next(), start.term_id);
-        self.commit(now, Record::Started { epoch, id }, out);
+        let first_chunk = self.durable.first_chunk(Term { epoch, id });
+        self.commit(now, Record::Started { epoch, id, first_chunk }, out);
         self.started = now.monotonic;
         let known = self.durable.known().hosts();
         self.safe_mode = SafeMode::begin(known, now.monotonic + self.settings.dead_after);
@@ -145,7 +156,8 @@ impl Master {
 
     /// A server holds a chunk that was never given out.
     pub(super) fn found_foreign(&mut self, host: &HostName, chunk: ChunkId, out: &mut Output) {
-        let next = self.durable.next_chunk();
+        let gap = self.durable.gap_of(chunk);
+        let next = gap.map_or(self.durable.next_chunk(), |gap| ChunkId(gap.start));
         self.is_outdated(host, OutdatedBy::Chunk { chunk, next }, out);
     }
 
@@ -169,7 +181,17 @@ impl Durable {
         Record::OldJournalAccepted {
             epoch: Epoch(beyond(self.epoch().0, EPOCHS_LEFT_OUT)),
             next_file: beyond(self.next_file(0).0, IDS_LEFT_OUT),
-            next_chunk: beyond(self.next_chunk().0, IDS_LEFT_OUT),
+            next_chunk: beyond(self.next_chunk().0, IDS_LEFT_OUT)
+                .max(ids_of(Epoch(beyond(self.epoch().0, EPOCHS_LEFT_OUT)))),
         }
+    }
+
+    /// The first chunk of a start; 0 at the very first, when there can be no other life of the journal.
+    fn first_chunk(&self, Term { epoch, id }: Term) -> u64 {
+        if epoch <= Epoch(1) {
+            return 0;
+        }
+        let first = ids_of(epoch) + ((id & START_MASK) << START_SHIFT);
+        if first > self.next_chunk().0 { first } else { self.next_chunk().0 + IDS_LEFT_OUT }
     }
 }

@@ -128,9 +128,11 @@ impl Link {
         self.disks = disks;
     }
 
-    pub(super) fn keep_broken(&mut self, mut broken: Vec<ReplicaKey>) {
+    /// Nothing follows before the next registration.
+    pub(super) fn keep_broken(&mut self, mut broken: Vec<ReplicaKey>) -> Vec<Effect> {
         broken.truncate(BROKEN_TOLD_MAX);
         self.broken = broken;
+        Vec::new()
     }
 
     /// Sends what is due at `now`.

@@ -377,10 +377,7 @@ impl Replicas {
                 self.link.measure_disks(disks);
                 Vec::new()
             }
-            Input::BrokenKept(replicas) => {
-                self.link.keep_broken(replicas);
-                Vec::new()
-            }
+            Input::BrokenKept(replicas) => self.link.keep_broken(replicas),
             Input::Registered(registered) => self.link.registered(now, registered, &self.held),
             Input::ClusterKept => self.link.cluster_kept(now, &self.held),
             Input::TermKept(term) => self.link.term_kept(now, term),

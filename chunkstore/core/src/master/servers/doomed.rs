@@ -28,9 +28,9 @@ impl Doomed {
 }
 
 impl Servers {
-    /// Has a live server delete its replica of a chunk that others hold.
-    pub(crate) fn doom(&mut self, id: ServerId, chunk: ChunkId, version: Version) {
-        let number = self.command(id, ServerCommand::Delete { chunk, version, orphan: false });
+    /// Has a live server delete its replica of a chunk that others hold; as an `orphan`, what it has is kept in its trash.
+    pub(crate) fn doom(&mut self, id: ServerId, chunk: ChunkId, version: Version, orphan: bool) {
+        let number = self.command(id, ServerCommand::Delete { chunk, version, orphan });
         let doomed = &mut self.server_mut(id).doomed;
         doomed.chunks.insert(chunk, number);
         doomed.by_number.insert(number, chunk);

@@ -198,3 +198,28 @@ fn an_old_journal_that_is_accepted_gives_out_nothing_again() {
     world.come(1, kept, vec![]);
     assert_eq!(world.outdated(), None, "once accepted, it is the cluster's");
 }
+
+/// As a snapshot of the file system is: the copy has the very term that went on.
+#[test]
+fn a_copy_of_the_same_start_gives_out_no_id_that_was_given_out_since_and_is_noticed_late_too() {
+    let mut world = World::with_servers(2);
+    world.put("/before", 5);
+    world.restart();
+    (1..=2).for_each(|n| drop(world.register(n)));
+    let copy = world.journal.clone();
+    let term = Term { epoch: world.master.durable().epoch(), id: 2 };
+    world.put("/lost", 5);
+    let lost = world.chunk_of("/lost");
+    world.start_over(copy, false);
+    world.come(1, Some(term), vec![]);
+    world.pass(settings().dead_after);
+    (1..=2).for_each(|n| drop(world.register(n)));
+    world.put("/new", 5);
+    assert_ne!(world.chunk_of("/new"), lost, "a late server has other bytes by that name");
+    assert_eq!(world.outdated(), None);
+    world.come(2, Some(term), vec![held(lost, 5)]);
+    // None was given out by the copy's own start, so that what it left out begins before.
+    let next = ChunkId(world.chunk_of("/before").0 + 1);
+    let by = OutdatedBy::Chunk { chunk: lost, next };
+    assert_eq!(world.outdated(), Some(Outdated { host: host(2), by }));
+}
