@@ -231,7 +231,7 @@ impl Core {
 }
 
 /// The map and the reduce that are next for a slot.
-fn next_tasks(live: &LiveJob) -> Vec<TaskId> {
+pub(crate) fn next_tasks(live: &LiveJob) -> Vec<TaskId> {
     let map = live.waiting_maps().first().map(|first| live.id.task(TaskKind::Map, first.map));
     let reduce = live.waiting_reduces().first().map(|index| live.id.task(TaskKind::Reduce, index));
     map.into_iter().chain(reduce).collect()

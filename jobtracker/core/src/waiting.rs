@@ -1,12 +1,16 @@
 //! What a job waits for while nothing of it runs, in a sentence for people: "it stands still" alone does
 //! not tell a busy cluster from one without hosts. Part of a job's status; nothing acts on it.
 
-use ids::Monotonic;
-use mapreduce_protocol::TaskKind;
+use ids::{HostName, Monotonic};
+use mapreduce_protocol::{TaskId, TaskKind};
 
+use crate::explain::next_tasks;
 use crate::job::{LiveJob, StoreCall};
 use crate::machine::{Core, Fifo};
-use crate::trackers::Tracker;
+use crate::schedule::Hosts;
+
+/// Hosts that a sentence names.
+const HOSTS_NAMED_MAX: usize = 3;
 
 impl Core {
     /// Why nothing of an unfinished job runs; `None` if something does, or will in a moment.
@@ -53,11 +57,32 @@ impl Core {
         if let Some(why) = self.jobs.order().why_not(Fifo::of(live.id)) {
             return Some(why);
         }
-        let full = |tracker: &Tracker| tracker.free_slots() == 0;
-        self.trackers.open().all(|(host, it)| excluded(host) || full(it)).then(|| {
+        let open = self.trackers.open().filter(|(host, _)| !excluded(host));
+        let free = open.filter(|(_, tracker)| tracker.free_slots() > 0).map(|(host, _)| host);
+        let free: Vec<&HostName> = free.collect();
+        if free.is_empty() {
             let (slots, trackers) = (self.trackers.open_slots(), self.trackers.open().count());
-            format!("all slots are taken: there are {slots} on {trackers} TaskTrackers")
-        })
+            return Some(format!(
+                "all slots are taken: there are {slots} on {trackers} TaskTrackers"
+            ));
+        }
+        self.why_none_of(&free, &Hosts { now, trackers: &self.trackers, live })
+    }
+
+    /// Where slots are free on hosts alone where the tasks that are next have failed.
+    fn why_none_of(&self, free: &[&HostName], hosts: &Hosts<'_>) -> Option<String> {
+        let tasks = next_tasks(hosts.live);
+        let will_do = |task: &TaskId| free.iter().any(|host| hosts.suits(*task, host));
+        let task = tasks.first().filter(|_| !tasks.iter().any(will_do))?;
+        let named: Vec<&str> =
+            free.iter().take(HOSTS_NAMED_MAX).map(|host| host.as_str()).collect();
+        let more = if named.len() < free.len() { ", …" } else { "" };
+        Some(format!(
+            "{task} has failed on {}{more}, and the slots of all other hosts are taken: `howdah attempt list {}` says why it \
+             failed",
+            named.join(", "),
+            hosts.live.id
+        ))
     }
 
     fn who_is_awaited(&self) -> String {

@@ -161,7 +161,11 @@ impl Attempt {
             self.restart_grace(now);
             return Some("it did not exit after its last word".to_owned());
         }
-        let message = format!("no sign of life for {} s", task_timeout.as_secs_f32());
+        let message = format!(
+            "no sign of life for {} s (tasktracker.task_timeout): a record, a line of output, or a line \
+             `reporter:status:…` is one",
+            task_timeout.as_secs_f32()
+        );
         let failure = Failure { kind: FailureKind::TimedOut, message: message.clone() };
         self.kill(failure).then_some(message)
     }

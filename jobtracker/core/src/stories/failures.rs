@@ -30,6 +30,22 @@ fn four_failures_of_one_task_end_the_job_and_say_where_and_why() {
 }
 
 #[test]
+fn a_task_that_waits_for_another_host_than_where_it_failed_says_so() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    story.tracker("b", 1);
+    let other = story.job(0, &[&["b"]]);
+    let job = story.job(0, &[&["a"]]);
+    story.fail(map(job, 0, 0), FailureKind::UserCode);
+    assert_eq!(story.status(job).maps.running, 0);
+    let why = story.status(job).waiting.expect("a reason");
+    let task = job.task(TaskKind::Map, 0).to_string();
+    assert!(why.contains(&format!("{task} has failed on a,")), "{why}");
+    story.fail(map(other, 0, 0), FailureKind::UserCode);
+    assert_eq!(story.status(job).waiting, None, "each has the other one's host now");
+}
+
+#[test]
 fn killed_and_lost_attempts_do_not_count_as_failures() {
     for kind in [FailureKind::Killed, FailureKind::TrackerLost] {
         let mut story = Story::begin();
