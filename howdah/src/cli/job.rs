@@ -300,15 +300,21 @@ async fn wait_for(
 
 /// What is said of records that a job has left out; nothing if there are none.
 fn skipped(status: &JobStatus, counters: &JobCounters) -> Option<String> {
+    let is_kept = status.state == JobState::Succeeded;
+    skipped_records(counters, is_kept.then_some(&*status.output))
+}
+
+/// How many records were left out, and in which output they are kept, if there is one; nothing where none was.
+pub(super) fn skipped_records(counters: &JobCounters, output: Option<&str>) -> Option<String> {
     let n: u64 = SKIPPED.iter().filter_map(|name| counters.counters.get(*name)).sum();
     let records = if n == 1 { "record" } else { "records" };
-    match (n, status.state) {
+    match (n, output) {
         (0, _) => None,
-        (_, JobState::Succeeded) => {
-            let output = plain(status.output.trim_end_matches('/'));
+        (_, Some(output)) => {
+            let output = plain(output.trim_end_matches('/'));
             Some(format!("{n} {records} skipped, kept in {output}/{SKIPPED_OUTPUT}-*"))
         }
-        _ => Some(format!("{n} {records} skipped")),
+        (_, None) => Some(format!("{n} {records} skipped")),
     }
 }
 

@@ -52,7 +52,11 @@ pub(crate) fn run(args: &LocalArgs, global: &Global) -> anyhow::Result<()> {
         Err(failure) => Err(anyhow!("{}: {}", job.spec.name, failure.message)),
         Ok(counters) => {
             crate::say::say!("{} is done: {}", job.spec.name, job.spec.output);
-            global.format.print(&JobCounters { counters })
+            let counters = JobCounters { counters };
+            if let Some(skipped) = super::job::skipped_records(&counters, Some(&job.spec.output)) {
+                crate::say::say!("skipped  {skipped}");
+            }
+            global.format.print(&counters)
         }
     }
 }

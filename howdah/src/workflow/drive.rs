@@ -137,9 +137,11 @@ impl Driver<'_> {
         }
         match failed {
             Some(error) => Err(error.context(format!(
-                "what was done is kept in {}: `{}` goes on from there",
+                "what was done is kept in {}: `{}` goes on from there; with `--file {}` by the file, and the scripts that it \
+                 names, as they are then",
                 self.folder.shown(),
-                self.resume_command()
+                self.resume_command(),
+                self.file.path.display()
             ))),
             None if is_finished => self.finish().await,
             None => bail!("{}: no job can run, and some have not", self.file.path.display()),
