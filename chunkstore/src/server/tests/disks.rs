@@ -390,3 +390,23 @@ async fn a_broken_replica_that_may_be_needed_is_no_room() {
     assert!(!dir.make_room(u64::MAX).unwrap());
     assert_eq!(trash_of(dir.root()).len(), 1);
 }
+
+/// Whoever opens a pipe waits for who writes to it, for ever.
+#[tokio::test]
+async fn what_is_no_file_where_a_chunk_file_should_be_costs_that_replica_alone() {
+    let mut cluster = Cluster::start(1).await;
+    for chunk in 1..=3 {
+        put(&cluster, chunk, frames(&bytes(BLOCK_BYTES)), &[]).await.unwrap();
+    }
+    let server = cluster.servers.remove(0);
+    let [folder, pipe] = [2, 3].map(|chunk| server.file_of(ChunkId(chunk)).unwrap());
+    let (settings, data) = server.stop().await;
+    for path in [&folder, &pipe] {
+        std::fs::remove_file(path).unwrap();
+    }
+    std::fs::create_dir(&folder).unwrap();
+    let (mode, kind) = (rustix::fs::Mode::RWXU, rustix::fs::FileType::Fifo);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
+    start(&mut cluster, settings, data).await;
+    assert_eq!(known(&cluster), [ChunkId(1)].into());
+}
