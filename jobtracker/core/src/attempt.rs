@@ -7,7 +7,7 @@ use mapreduce_protocol::{
     JobState, MapEvent, Split, Strike, TaskId, TaskKind, TrackerCommand, TrackerEvent,
 };
 
-use crate::bounds::{MESSAGE_BYTES_MAX, cut, told, why_too_long};
+use crate::bounds::{cut, told, why_too_long};
 use crate::counters::bounded;
 use crate::exclusions::SuspicionRule;
 use crate::machine::{Core, Fifo};
@@ -228,7 +228,7 @@ impl Core {
         (mut failure, record): (Failure, Option<FailedRecord>),
     ) {
         let (task, host, blame) = (attempt.task, &ended.host, failure.kind.blame());
-        failure.message = cut(failure.message, MESSAGE_BYTES_MAX);
+        failure.message = cut(failure.message, mapreduce_protocol::FAILURE_BYTES_MAX);
         let record = self.failed_at(task, &mut failure, record);
         self.record(Record::AttemptFailed {
             attempt,

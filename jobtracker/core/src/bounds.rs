@@ -2,14 +2,12 @@
 //! loop could not go on without one that was made. So each text is cut, and what can't be cut is refused, before a record is
 //! made of it. (A job's own length is `spec`'s to check, that of counters `counters`', that of plans the edge's.)
 
-use mapreduce_protocol::{AttemptResult, NAMED_OUTPUTS_MAX, NamedOutput, Split, StagedOutput};
+use mapreduce_protocol::{
+    AttemptResult, NAMED_OUTPUTS_MAX, NamedOutput, STAGED_PARTS_MAX, Split, StagedOutput,
+};
 
 /// Length limit of a record, bytes, as the journal has it.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
-/// Length limit of a failure's message or a job's reason, bytes.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 8 << 10;
-/// Parts of one staged output, as the store's client has them.
-pub const STAGED_PARTS_MAX: usize = 1024;
 /// Bytes of a success' record that the result may take; its ids, its host and its times have the rest.
 const RESULT_BYTES_MAX: usize = RECORD_BYTES_MAX - (16 << 10);
 /// Bytes of a split that is told of an attempt: most have one name, and packed ones a few thousand bytes of names.

@@ -7,7 +7,7 @@ use mapreduce_protocol::{
     AttemptId, JobId, JobState, NamedOutput, TaskId, TaskKind, TrackerCommand, is_url, staged_name,
 };
 
-use crate::bounds::{MESSAGE_BYTES_MAX, cut};
+use crate::bounds::cut;
 use crate::durable::Stage;
 use crate::job::{StoreCall, staging_folder};
 use crate::machine::Core;
@@ -131,7 +131,7 @@ impl Core {
         let entry = self.durable.running(job);
         let (maps, reduces) =
             (live.counts(TaskKind::Map, entry), live.counts(TaskKind::Reduce, entry));
-        let failure = failure.map(|reason| cut(reason, MESSAGE_BYTES_MAX));
+        let failure = failure.map(|reason| cut(reason, mapreduce_protocol::FAILURE_BYTES_MAX));
         let planning = live.planning;
         let (took, phases) = self.job_times(now, job);
         let phases = phases.filter(|_| state == JobState::Succeeded);

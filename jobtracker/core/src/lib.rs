@@ -86,7 +86,7 @@ mod waiting_reduces;
 
 use std::time::Duration;
 
-pub use bounds::{RECORD_BYTES_MAX, STAGED_PARTS_MAX};
+pub use bounds::RECORD_BYTES_MAX;
 pub use durable::{Durable, EPOCHS_PER_JOURNAL};
 pub use history::{
     HISTORY_RETRY, HISTORY_RETRY_MAX, UNWRITTEN_MAX, day_folder, first_day_kept, history_folder,

@@ -22,5 +22,5 @@ fn the_core_makes_no_record_that_is_longer_than_the_journal_takes() {
 
 #[test]
 fn a_staged_output_has_as_many_parts_as_the_client_makes() {
-    assert_eq!(jobtracker_core::STAGED_PARTS_MAX, chunkstore_client::stores::STAGED_PARTS_MAX);
+    assert_eq!(mapreduce_protocol::STAGED_PARTS_MAX, chunkstore_client::stores::STAGED_PARTS_MAX);
 }

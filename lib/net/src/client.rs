@@ -194,6 +194,9 @@ fn innermost(error: &dyn std::error::Error) -> (String, Option<ErrorKind>) {
     (innermost.to_string(), kind)
 }
 
+/// A process that answers nothing for so many silences is gone: fewer would be those of one on a host that is overloaded.
+const GONE_SILENCES: u32 = 3;
+
 /// How long an idle connection is kept.
 pub(crate) const IDLE_CONNECTION_LIMIT: Duration = Duration::from_secs(60);
 
@@ -306,7 +309,7 @@ impl Client {
     pub async fn gone(&self, address: &str) -> CallError {
         loop {
             let question = self.request(Method::GET, address, "/healthz");
-            let question = question.timeout(self.settings.silence_timeout);
+            let question = question.timeout(self.settings.silence_timeout * GONE_SILENCES);
             match self.send(address, question).await {
                 Err(
                     error @ (CallError::Connect { .. }

@@ -77,7 +77,7 @@ fn a_success_that_no_record_has_room_for_fails_the_job_and_says_what_to_do() {
     story.succeed(job.task(TaskKind::Map, 0).attempt(0));
     let attempt = job.task(TaskKind::Reduce, 0).attempt(0);
     let e_tag = format!("\"{:034x}\"", 7);
-    let parts = vec![e_tag; crate::STAGED_PARTS_MAX];
+    let parts = vec![e_tag; mapreduce_protocol::STAGED_PARTS_MAX];
     let staged = Some(StagedOutput { upload: Some("upload".to_owned()), parts, bytes: 1 });
     let named = |n| NamedOutput { name: format!("n{n}"), staged: staged.clone() };
     let named = (0..32).map(named).collect();
