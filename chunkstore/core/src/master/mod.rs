@@ -412,9 +412,7 @@ impl Master {
             }
             Record::FileClosed { file, .. }
             | Record::FileAbandoned { file, .. }
-            | Record::AppendAbandoned { file, .. } => {
-                self.leases.remove(*file);
-            }
+            | Record::AppendAbandoned { file, .. } => self.leases.remove(*file),
             Record::ServerForgotten { host, .. } => {
                 self.end_logs_on(host, now.monotonic);
                 self.servers.forget(host);
