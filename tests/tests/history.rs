@@ -60,7 +60,9 @@ fn a_failed_attempts_log_outlives_its_host_and_the_jobtracker_that_knew_it() {
     let mut dev = start(2);
     let job = submit(&dev, "broken", "echo $HOWDAH_ATTEMPT_ID says why >&2; exit 3");
     dev.await_job(&job, "fails", |job| job["state"] == "FAILED");
-    let history = json(&dev, &["job", "history", &job]);
+    // It is being written in this moment.
+    let history = http::get(&dev.jobtracker(), &format!("/v1/history/{job}")).expect("an answer");
+    let history = history.body;
     assert_eq!(history["status"]["state"], "FAILED");
     assert_eq!(
         (&history["spec"]["name"], &history["settings"]["max_attempts"]),

@@ -14,7 +14,6 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::ops::Bound;
@@ -248,7 +247,7 @@ impl DataDir {
     }
 
     /// Its disk has failed.
-    pub(super) fn fail(&self, reason: &dyn fmt::Display) {
+    pub(super) fn fail(&self, reason: &dyn std::fmt::Display) {
         self.health.fail(reason);
     }
 

@@ -41,6 +41,7 @@ mod safe_mode;
 mod server_error;
 mod servers;
 mod settings;
+mod stamp;
 mod streams;
 mod subtree;
 mod summary;

@@ -6,8 +6,10 @@
 //! below the journal's limit: paths are bounded, and a publish is cut by [`WINNER_BYTES_PER_RECORD`].
 
 use chunkstore_protocol::{ChunkId, FileId, IfWriterDies, SealedChunk, ServerAddress, Version};
-use ids::{ClientId, ClusterId, Epoch, HostName, RequestStamp, UnixMillis};
+use ids::{ClusterId, Epoch, HostName, UnixMillis};
 use serde::{Deserialize, Serialize};
+
+pub use super::stamp::{RequestDigest, Stamp};
 
 /// Winners of a publish go into one record until their names have this many bytes; then another is
 /// begun. Half of the journal's limit of 1 MiB leaves room for the rest of the record.
@@ -423,33 +425,6 @@ impl Record {
             | Self::WinnersGathered { .. }
             | Self::Reclaimed { .. } => None,
         }
-    }
-}
-
-/// Digest of all that a request says, made where requests come in. The same stamp with another digest is
-/// not a retry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RequestDigest(pub u64);
-
-/// A request in a record: its stamp, and its digest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stamp {
-    /// Who asked.
-    pub client: ClientId,
-    /// In which chain of its requests.
-    pub slot: u32,
-    /// Position in that chain.
-    pub sequence: u64,
-    /// What it asked.
-    pub digest: RequestDigest,
-}
-
-impl Stamp {
-    /// Of the request with this digest.
-    #[must_use]
-    pub fn new(stamp: &RequestStamp, digest: RequestDigest) -> Self {
-        let RequestStamp { client, slot, sequence } = stamp.clone();
-        Self { client, slot, sequence, digest }
     }
 }
 
