@@ -204,8 +204,11 @@ impl Toy {
         let said = String::from_utf8_lossy(&answer.body);
         anyhow::ensure!(answer.status == 200, "status {}: {said}", answer.status);
         let reply: TrackerHeartbeatReply = serde_json::from_slice(&answer.body)?;
-        // As long as it may be parked now: that grows with the trackers that have come since this one has registered.
-        let interval = Duration::from_millis(reply.heartbeat_interval_ms);
+        let session = self.session.as_mut().context("it is not registered")?;
+        // As long as it may be parked, which grows and falls with the trackers: by the answer before, or by this one.
+        let told =
+            std::mem::replace(&mut session.heartbeat_interval_ms, reply.heartbeat_interval_ms);
+        let interval = Duration::from_millis(told.max(reply.heartbeat_interval_ms));
         self.events.acknowledge(reply.events_received);
         let commands = self.inbox.accept(reply.commands);
         let tally = &self.common.tally;
