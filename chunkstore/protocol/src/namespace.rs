@@ -149,6 +149,13 @@ pub enum Replace {
     Always,
     /// It goes if it is this very file; another one, or none, is refused.
     Only(FileId),
+    /// It goes if it is this very file and still has so many bytes; one that was appended to since is refused too.
+    OnlyOf {
+        /// The file.
+        file: FileId,
+        /// Its length in bytes.
+        length: u64,
+    },
 }
 
 impl Replace {
@@ -157,6 +164,15 @@ impl Replace {
     #[must_use]
     pub fn is_never(&self) -> bool {
         *self == Self::Never
+    }
+
+    /// The one file that may be replaced, where only one may.
+    #[must_use]
+    pub fn expected(&self) -> Option<FileId> {
+        match *self {
+            Self::Never | Self::Always => None,
+            Self::Only(file) | Self::OnlyOf { file, .. } => Some(file),
+        }
     }
 }
 

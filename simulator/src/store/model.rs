@@ -272,9 +272,14 @@ impl Model {
     /// What stands where something else is to go.
     fn replace(&mut self, path: &str, how: Replace, replaced: Option<FileId>) -> Result<(), Odd> {
         let Some(id) = replaced else { return Ok(()) };
-        let may = how == Replace::Always || how == Replace::Only(id);
+        let may = |file: &ModelFile| match how {
+            Replace::Never => false,
+            Replace::Always => true,
+            Replace::Only(expected) => expected == id,
+            Replace::OnlyOf { file: expected, length } => expected == id && length == file.length(),
+        };
         match self.entries.remove(path) {
-            Some(Entry::File(file)) if may && file.id == id && !file.open => Ok(()),
+            Some(Entry::File(file)) if may(&file) && file.id == id && !file.open => Ok(()),
             other => Err(Odd(format!("{other:?} at {path} was replaced: {how:?} {id:?}"))),
         }
     }

@@ -18,16 +18,16 @@ fn e_tag(status: &FileStatus) -> Option<String> {
     }
 }
 
-/// The file that a tag speaks of.
-pub(super) fn tagged(e_tag: &str) -> Option<FileId> {
+/// The file that a tag speaks of, and its length.
+pub(super) fn tagged(e_tag: &str) -> Option<(FileId, u64)> {
     let inner = e_tag.strip_prefix('"')?.strip_suffix('"')?;
-    let (file, _length) = inner.split_once('-')?;
-    file.parse().ok().map(FileId)
+    let (file, length) = inner.split_once('-')?;
+    Some((FileId(file.parse().ok()?), length.parse().ok()?))
 }
 
 /// Whether an object that was found is this file.
 pub(super) fn is_of(found: &ObjectMeta, file: FileId) -> bool {
-    found.e_tag.as_deref().and_then(tagged) == Some(file)
+    found.e_tag.as_deref().and_then(tagged).is_some_and(|(tagged, _)| tagged == file)
 }
 
 /// What is told of the file at `location`; `None` for a folder.
@@ -120,8 +120,8 @@ mod tests {
         };
         let tag = |length| put_result(&status(length)).e_tag.unwrap();
         assert_ne!(tag(3), tag(4));
-        assert_eq!(tagged(&tag(3)), Some(FileId(7)));
-        for wrong in ["", "7-3", "\"7\"", "\"x-3\"", "\"", "\"-\""] {
+        assert_eq!(tagged(&tag(3)), Some((FileId(7), 3)));
+        for wrong in ["", "7-3", "\"7\"", "\"x-3\"", "\"7-x\"", "\"", "\"-\""] {
             assert_eq!(tagged(wrong), None, "{wrong:?}");
         }
         let meta = object(Path::from("a"), &status(3)).unwrap();

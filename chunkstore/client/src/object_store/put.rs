@@ -53,7 +53,7 @@ impl ChunkObjectStore {
             (Some(UpdateVersion { e_tag: Some(expected), .. }), found) => {
                 let is_there = found.and_then(|found| found.e_tag).as_ref() == Some(&expected);
                 match meta::tagged(&expected).filter(|_| is_there) {
-                    Some(file) => Ok(Replace::Only(file)),
+                    Some((file, length)) => Ok(Replace::OnlyOf { file, length }),
                     None => {
                         let what = format!("what stands at {location} has not the tag {expected}");
                         Err(meta::changed(location, what))

@@ -134,9 +134,9 @@ pub enum FsError {
         /// The chunk.
         chunk: ChunkId,
     },
-    /// Another file than the one that was to be replaced, or none.
+    /// Another file than the one that was to be replaced, or that one with other bytes, or none.
     #[error(
-        "{path} is not file {} any more: look at what stands there now, and decide again", expected.0
+        "{path} is not file {} as it was any more: look at what stands there now, and decide again", expected.0
     )]
     Changed {
         /// The path.

@@ -203,9 +203,9 @@ impl Master {
         replace: Replace,
         parents: bool,
     ) -> Result<Target<'p>, FsError> {
-        let there = match (self.durable.namespace().walk(path), replace) {
-            (Walk::Found(there), Replace::Always | Replace::Only(_)) => there,
-            (Walk::Missing { .. } | Walk::Blocked { .. }, Replace::Only(expected)) => {
+        let there = match (self.durable.namespace().walk(path), replace.expected()) {
+            (Walk::Found(there), _) if !replace.is_never() => there,
+            (Walk::Missing { .. } | Walk::Blocked { .. }, Some(expected)) => {
                 return Err(FsError::Changed { path: path.clone(), expected });
             }
             _ => return Ok(Target { spot: self.spot(path, parents)?, replaced: None }),
@@ -229,11 +229,17 @@ impl Master {
     }
 
     fn is_still(&self, path: &StorePath, there: FileId, replace: Replace) -> Result<(), FsError> {
-        match replace {
-            Replace::Only(expected) if expected != there => {
-                Err(FsError::Changed { path: path.clone(), expected })
+        let is_still = match replace {
+            Replace::Always | Replace::Never => true,
+            Replace::Only(expected) => there == expected,
+            Replace::OnlyOf { file, length } => {
+                let found = self.durable.namespace().file(there);
+                there == file && found.is_some_and(|found| found.length() == length)
             }
-            Replace::Only(_) | Replace::Always | Replace::Never => Ok(()),
+        };
+        match replace.expected().filter(|_| !is_still) {
+            Some(expected) => Err(FsError::Changed { path: path.clone(), expected }),
+            None => Ok(()),
         }
     }
 

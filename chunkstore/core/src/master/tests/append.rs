@@ -18,6 +18,23 @@ fn locate_open(world: &mut World, at: &str) -> Located {
     }
 }
 
+#[test]
+fn what_may_go_over_a_file_of_that_length_may_not_once_it_was_appended_to() {
+    let mut world = World::with_servers(3);
+    world.put("/new", 3);
+    let old = world.put("/f", 5);
+    let FileKind::File { file, length, .. } = old.kind else { panic!("{old:?}") };
+    let created = append(&mut world, "/f").unwrap();
+    world.close(created.file, Some(seal(&created.allocation, 2))).unwrap();
+    let changed = FsError::Changed { path: path("/f"), expected: file };
+    let over = Replace::OnlyOf { file, length };
+    assert_eq!(world.rename_over("/new", "/f", over), Err(changed));
+    assert_eq!(look(&mut world, "/f"), (7, false, false));
+    let over = Replace::OnlyOf { file, length: 7 };
+    assert_eq!(world.rename_over("/new", "/f", over), Ok(Reply::Done));
+    assert_eq!(look(&mut world, "/f"), (3, false, false));
+}
+
 /// Seals the open chunk with so many bytes and gets the next.
 fn go_on(world: &mut World, file: FileId, open: &Allocation, bytes: u64) -> Allocation {
     let sealed = Some(seal(open, bytes));
