@@ -344,11 +344,24 @@ impl DataDir {
             Ok(to) => {
                 tracing::warn!(path = %to.display(), ?why, "a replica is set aside, in the trash");
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) if !from.exists() => {}
             Err(error) => {
                 self.blame(&error);
-                tracing::error!(path = %from.display(), %error, "a replica can't be set aside");
+                self.give_up(&from, why, &error);
             }
+        }
+    }
+
+    /// What can't go to the trash, for which even a full disk may lack the room, is deleted if its end is settled, as
+    /// else its space would be lost; else it stays, and is found by the next start.
+    fn give_up(&self, from: &Path, why: Why, error: &io::Error) {
+        let deleted = (why == Why::Removed).then(|| fs::remove_file(from));
+        match deleted {
+            Some(Ok(())) => tracing::warn!(path = %from.display(), %error,
+                "a removed replica can't be kept in the trash for its readers: it is deleted at once"),
+            Some(Err(other)) => tracing::error!(path = %from.display(), %error, %other,
+                "a removed replica can neither go to the trash nor be deleted: its space is free after a restart only"),
+            None => tracing::error!(path = %from.display(), %error, "a replica can't be set aside"),
         }
     }
 

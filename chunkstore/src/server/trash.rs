@@ -255,7 +255,11 @@ impl Trash {
     pub(super) fn keep(&self, replica: ReplicaKey, bytes: &[u8]) -> io::Result<PathBuf> {
         let item = self.items().add_new(clock::wall(), replica, Why::Broken, bytes.len() as u64);
         let to = self.folder.join(item.name());
-        match fs::write(&to, bytes) {
+        // Whoever cuts the file next has synced that: what is kept of it must be on disk before.
+        let written = fs::write(&to, bytes)
+            .and_then(|()| File::open(&to)?.sync_all())
+            .and_then(|()| File::open(&self.folder)?.sync_all());
+        match written {
             Ok(()) => Ok(to),
             Err(error) => {
                 // Half of it is of no use.

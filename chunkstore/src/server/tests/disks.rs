@@ -375,6 +375,27 @@ async fn what_the_trash_can_give_up_counts_as_room() {
     assert!(dir.space().unwrap().free > before + (1 << 39));
 }
 
+/// As where the trash's folder needs one more block and the disk has none.
+#[tokio::test]
+async fn a_removed_replica_is_deleted_where_it_can_not_go_to_the_trash_and_others_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let owner = Owner::new("chunkserver", "host-1".parse().unwrap());
+    let (disks, _) = Disks::open(&[folder.path().to_owned()], &owner, 0).await.unwrap();
+    let dir = disks.working().next().unwrap();
+    let trash = dir.root().join("trash");
+    std::fs::remove_dir(&trash).unwrap();
+    std::fs::write(&trash, "no folder").unwrap();
+    let mut left = Vec::new();
+    for (chunk, why) in [(1, Why::Removed), (2, Why::Orphan), (3, Why::Broken)] {
+        let replica = ReplicaKey { chunk: ChunkId(chunk), version: Version(1) };
+        drop(dir.create_file(replica).unwrap());
+        std::fs::rename(dir.open_path(replica), dir.sealed_path(replica)).unwrap();
+        dir.set_aside(replica, why);
+        left.push(dir.sealed_path(replica).exists());
+    }
+    assert_eq!(left, [false, true, true]);
+}
+
 #[tokio::test]
 async fn a_broken_replica_that_may_be_needed_is_no_room() {
     let folder = tempfile::tempdir().unwrap();
