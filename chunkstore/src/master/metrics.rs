@@ -80,6 +80,7 @@ pub(super) fn observe_summary(summary: &Summary) {
         ("howdah_chunkmaster_moves_left_bytes", summary.moves_left_bytes),
         ("howdah_chunkmaster_chunks_missing", summary.chunks_missing),
         ("howdah_chunkmaster_chunks_under_replicated", summary.chunks_under_replicated),
+        ("howdah_chunkmaster_orphans_held", summary.orphans_held),
         ("howdah_chunkmaster_sweeping", summary.sweeping),
         ("howdah_chunkmaster_safe_mode", summary.safe_mode),
         ("howdah_chunkmaster_journal_outdated", summary.journal_outdated),

@@ -28,6 +28,11 @@ impl Orphans {
         self.0.remove(&server);
     }
 
+    /// Replicas of all servers that are kept.
+    pub(crate) fn held(&self) -> u64 {
+        self.0.values().map(|orphans| orphans.len() as u64).sum()
+    }
+
     /// Replicas of the server that are kept.
     pub(crate) fn count(&self, server: ServerId) -> u64 {
         self.0.get(&server).map_or(0, |orphans| orphans.len() as u64)

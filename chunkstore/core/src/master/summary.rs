@@ -41,6 +41,8 @@ pub struct Summary {
     pub moves_left_bytes: u64,
     /// Chunks without any live replica, as last counted.
     pub chunks_missing: u64,
+    /// Replicas that no file refers to, and that are kept until an operator decides.
+    pub orphans_held: u64,
     /// 1 while all chunks are being compared with what is asked for.
     pub sweeping: u64,
     /// 1 while the master changes nothing.
@@ -72,6 +74,7 @@ impl Master {
             moves_running: self.balance.copying().count() as u64,
             moves_left_bytes: self.balance.mean().bytes_left,
             chunks_missing: repairs.missing,
+            orphans_held: self.orphans.held(),
             sweeping: u64::from(self.repairs.is_sweeping()),
             safe_mode: u64::from(self.in_safe_mode()),
             journal_outdated: u64::from(self.outdated.is_some()),

@@ -5,6 +5,7 @@ use daemon::{MetricFamily, MetricLabel, REQUEST_LABELS, counter_of, gauge_of, hi
 const RECORDS: &[&str] = &[
     "cluster_initialised",
     "started",
+    "old_journal_accepted",
     "server_joined",
     "server_forgotten",
     "server_draining",
@@ -82,6 +83,10 @@ pub const METRICS: &[MetricFamily] = &[
         "Chunks that are being copied to even out how full servers are",
     ),
     gauge_of("howdah_chunkmaster_moves_left_bytes", "What must yet move for that"),
+    gauge_of(
+        "howdah_chunkmaster_orphans_held",
+        "Replicas that no file refers to, too many on their server to be deleted without being asked",
+    ),
     gauge_of(
         "howdah_chunkmaster_sweeping",
         "1 while all chunks are being compared with what is asked for",
