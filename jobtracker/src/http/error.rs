@@ -278,6 +278,20 @@ pub(super) fn unknown_condition(header: &str) -> Problem {
     problem(400, ProblemKind::InvalidRequest, detail)
 }
 
+/// An upload of a part of a file.
+pub(super) fn partial_upload() -> Problem {
+    let detail = "the body is a part of a file, as its Content-Range says, and a file is made of all of it at once: send the \
+                  whole file (with curl, without -C), or append to it with `howdah fs append`";
+    problem(400, ProblemKind::InvalidRequest, detail.to_owned())
+}
+
+/// An upload whose bytes are not those of the file.
+pub(super) fn coded_upload() -> Problem {
+    let detail = "a file has the bytes of the body as they are: send them without Content-Encoding, or give the file a name \
+                  that says how it is compressed, such as .gz, and jobs will read it";
+    problem(415, ProblemKind::InvalidRequest, detail.to_owned())
+}
+
 /// As many do this as may.
 pub(super) fn too_many(detail: String) -> Problem {
     problem(429, ProblemKind::TooManyRequests, detail)

@@ -24,8 +24,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ServerState;
 use super::error::{
-    LOOKS, READS, REMOVES, WRITES, bad_path, broken_upload, folder_not_removed, no_such_range,
-    of_store, too_many, unknown_condition,
+    LOOKS, READS, REMOVES, WRITES, bad_path, broken_upload, coded_upload, folder_not_removed,
+    no_such_range, of_store, partial_upload, too_many, unknown_condition,
 };
 use super::range::{RangeHeader, Wanted};
 
@@ -276,6 +276,7 @@ async fn upload(
 ) -> Result<(StatusCode, Json<FileStatus>), Problem> {
     let path = path_of(&asked.path)?;
     check_conditions(&headers, asked.replace)?;
+    check_whole(&headers)?;
     caller.require(Right::Write, path.as_str())?;
     let _transfer = state.transfers.begin()?;
     let options = CreateOptions { parents: asked.parents, ..CreateOptions::default() };
@@ -288,16 +289,45 @@ async fn upload(
         let _ = writer.abandon().await;
         return Err(problem);
     }
-    let mut status = writer.close().await.map_err(|error| of_store(&error))?;
-    if let Some(beside) = &beside {
-        if let Err(error) = store.rename_over(beside, &path, Replace::Always).await {
-            // A name that nobody asked for is not to stay.
-            let _ = store.delete_for_good(beside, false).await;
-            return Err(of_store(&error));
+    // A task of its own: it gets to its end, too, when the caller has gone, who has sent all.
+    let ended = tokio::spawn(async move {
+        match beside {
+            Some(beside) => close_over(&store, writer, &beside, path).await,
+            None => writer.close().await,
         }
-        status.path = path;
-    }
+    });
+    let status = match ended.await {
+        Ok(status) => status.map_err(|error| of_store(&error))?,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    };
     Ok((StatusCode::CREATED, Json(status)))
+}
+
+/// Ends a file that was written beside another, and puts it in its place.
+async fn close_over(
+    store: &ChunkStore,
+    writer: FileWriter,
+    beside: &StorePath,
+    path: StorePath,
+) -> Result<FileStatus, StoreError> {
+    let status = writer.close().await?;
+    if let Err(error) = store.rename_over(beside, &path, Replace::Always).await {
+        // A name that nobody asked for is not to stay.
+        let _ = store.delete_for_good(beside, false).await;
+        return Err(error);
+    }
+    Ok(FileStatus { path, ..status })
+}
+
+/// A body that is a part of a file (RFC 9110, 14.5), or one that is coded (8.4), must not become the file.
+fn check_whole(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(header::CONTENT_RANGE) {
+        return Err(partial_upload());
+    }
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(coding) if coding != "identity" => Err(coded_upload()),
+        _ => Ok(()),
+    }
 }
 
 /// Whoever guards against others' changes by a condition must not lose one: the only one that is kept is that nothing is there
