@@ -31,7 +31,8 @@ use crate::{Capability, Problem, Tls};
 /// Bounds of a daemon's connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// At once; further ones wait in the listener's queue.
+    /// At once; further ones wait in the listener's queue. Never so many that the process would have no descriptor left for
+    /// its files.
     pub connections_max: usize,
     /// For a request's head, and for a kept connection's next request: longer than clients keep an idle
     /// connection, so that it is they who close it, and no request meets a server that is closing.
@@ -52,12 +53,23 @@ impl Default for ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// Of a daemon to which every host of a large cluster keeps connections. The descriptors that the process may have are
-    /// a bound too: while there is none left, nobody new is let in.
+    /// Of a daemon to which every host of a large cluster keeps connections.
     #[must_use]
     pub fn of_all_hosts() -> Self {
         Self { connections_max: 65_536, ..Self::default() }
     }
+}
+
+/// Of so many descriptors of a process, those that connections never take: connections come from anybody, and a journal that
+/// can't open its folder to sync it has failed.
+fn kept_for_files(descriptors: usize) -> usize {
+    (descriptors / 8).clamp(64, 512).min(descriptors / 2)
+}
+
+/// Connections that a process with so many descriptors (`None`: any number) may have.
+fn bound(connections_max: usize, descriptors: Option<u64>) -> usize {
+    let descriptors = descriptors.and_then(|n| usize::try_from(n).ok());
+    descriptors.map_or(connections_max, |n| connections_max.min(n - kept_for_files(n)))
 }
 
 /// Where a daemon is asked, and whether by TLS.
@@ -140,7 +152,8 @@ pub async fn serve_within(
     let mut listener = tokio::net::TcpListener::from_std(tcp)?;
     // The routes are made once, not for each connection.
     let router: Router = router.with_state(());
-    let places = Arc::new(Semaphore::new(limits.connections_max));
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let places = Arc::new(Semaphore::new(bound(limits.connections_max, descriptors)));
     let (stop, stopping) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -342,5 +355,18 @@ async fn exchange<S>(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection broke off");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_files_however_few_there_are() {
+        let left = |n: u64| n as usize - bound(65_536, Some(n));
+        assert_eq!([0, 1, 20, 120, 1024, 20_000].map(left), [0, 0, 10, 60, 128, 512]);
+        assert_eq!(bound(8192, Some(1 << 20)), 8192);
+        assert_eq!((bound(8192, None), bound(8192, Some(u64::MAX))), (8192, 8192));
     }
 }
