@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
@@ -72,6 +72,11 @@ impl DiskFile for File {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        self.sync_data()?;
+        // What is on disk under no name is lost with this process.
+        match self.metadata()?.nlink() {
+            0 => Err(io::Error::other("it was removed while this process writes into it")),
+            _ => Ok(()),
+        }
     }
 }

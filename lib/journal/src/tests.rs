@@ -9,6 +9,7 @@ mod full;
 mod hang;
 mod mirror;
 mod power;
+mod removed;
 mod repair;
 mod room;
 mod snapshots;

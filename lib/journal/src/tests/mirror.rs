@@ -50,7 +50,7 @@ pub(super) fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-fn notices(open: &Open) -> Vec<&'static str> {
+pub(super) fn notices(open: &Open) -> Vec<&'static str> {
     let notices = open.journal.take_notices().into_iter();
     let kind = |notice| match notice {
         FolderNotice::Filled { .. } => "filled",
