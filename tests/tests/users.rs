@@ -81,6 +81,8 @@ fn others_files_can_be_read_and_not_changed() {
         .refused(1, &["the folder /ann belongs to ann", "fs chown ben"]);
     let _ = put(&dev, "vic", "x\n", "/vic.txt").refused(1, &["vic", "viewer"]);
     let _ = put(&dev, "ben", "x\n", "/ben/x.txt").success();
+    let _ = by(&dev, "ada", &["fs", "chown", "ben:staff", "/ann"])
+        .refused(1, &["\"ben:staff\" is no user of this cluster", "there are no groups"]);
     let _ = by(&dev, "ada", &["fs", "chown", "-R", "ben", "/ann"]).success();
     let _ = by(&dev, "ann", &["fs", "rm", "/ann/in.txt"]).refused(1, &["belongs to ben"]);
     let _ = by(&dev, "ben", &["fs", "rm", "/ann/in.txt"]).success();

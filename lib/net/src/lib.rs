@@ -37,4 +37,4 @@ pub use schema_words::schema_words;
 pub use serve::{ConnectionLimits, Listener, serve, serve_within};
 pub use server::{Access, Caller, Guard, Json, Routes};
 pub use tls::{OwnFiles, Tls, TlsError, TlsFiles};
-pub use users::{SUPERUSER, Standing, User, UserError, Users, WouldOpen};
+pub use users::{NotAUser, SUPERUSER, Standing, User, UserError, Users, WouldOpen};

@@ -279,8 +279,9 @@ impl Caller {
         }
         if right == Right::Write && self.standing == Standing::Viewer {
             let detail = format!(
-                "{subject} may not change {resource}: {subject}'s role is viewer, who look and change nothing; an \
-                 admin gives another role, with 'users' in the configuration"
+                "{subject} may not change {}: {subject}'s role is viewer, and viewers change nothing; an admin gives \
+                 another role, with 'users' in the configuration",
+                if resource == EVERYTHING { "what is everybody's" } else { resource }
             );
             return Err(Problem::new(403, "forbidden", detail));
         }
@@ -294,6 +295,10 @@ impl Caller {
         let needed = match resource {
             "/" => {
                 ": this is about all of the cluster, and takes a token that is limited to no path"
+            }
+            _ if right == Right::Write && self.capability.permits(Right::Read, resource) => {
+                ": this token is good for reading there, and not for changing; `howdah token` without --read-only makes one \
+                 that is good for both"
             }
             _ => "",
         };

@@ -59,6 +59,22 @@ pub enum UserError {
     },
 }
 
+/// Nobody whom files could belong to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{name:?} is no user of this cluster: 'users' in its configuration names {names}; there are no groups, and what is to \
+     belong to nobody of these is given to {SUPERUSER}"
+)]
+pub struct NotAUser {
+    /// As asked for.
+    pub name: String,
+    /// Who is one.
+    pub names: String,
+}
+
+/// So many users are named to whoever names a wrong one.
+const NAMES_TOLD: usize = 20;
+
 type Table = BTreeMap<String, User>;
 
 /// The users that a daemon knows; all clones are one, and may be given another table at any time.
@@ -86,6 +102,20 @@ impl Users {
         }
         *current = table;
         Ok(())
+    }
+
+    /// Whether files may be given to that name: to any, where the cluster has no users.
+    ///
+    /// # Errors
+    /// When it has some, and this is none of them.
+    pub fn check_owner(&self, name: &str) -> Result<(), NotAUser> {
+        let Some(table) = self.table() else { return Ok(()) };
+        if name == SUPERUSER || table.contains_key(name) {
+            return Ok(());
+        }
+        let names: Vec<&str> = table.keys().map(String::as_str).take(NAMES_TOLD).collect();
+        let more = if table.len() > NAMES_TOLD { ", and more" } else { "" };
+        Err(NotAUser { name: name.to_owned(), names: names.join(", ") + more })
     }
 
     fn table(&self) -> Option<Arc<Table>> {
@@ -154,6 +184,21 @@ mod tests {
         assert_eq!(standing("ann"), Ok(Standing::User));
         assert!(standing("eve").is_err());
         assert_eq!(users.standing_of("ann"), Standing::User);
+    }
+
+    #[test]
+    fn files_are_given_to_users_where_there_are_some() {
+        let users = Users::default();
+        assert_eq!(users.check_owner("anybody"), Ok(()));
+        let user = User { standing: Standing::User, valid_from: UnixMillis(0) };
+        users.replace([("ann".to_owned(), user), ("ben".to_owned(), user)].into()).unwrap();
+        assert_eq!((users.check_owner("ben"), users.check_owner(SUPERUSER)), (Ok(()), Ok(())));
+        let error = users.check_owner("ben:staff").unwrap_err().to_string();
+        assert!(error.contains("ann, ben") && error.contains("no groups"), "{error}");
+        let many = (0..30).map(|n| (format!("user-{n:02}"), user));
+        users.replace(many.collect()).unwrap();
+        let error = users.check_owner("eve").unwrap_err().to_string();
+        assert!(error.contains("user-19, and more") && !error.contains("user-20"), "{error}");
     }
 
     #[test]

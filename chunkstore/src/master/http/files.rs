@@ -9,15 +9,14 @@ use chunkstore_core::master::{Asker, Input, Intent, Mutation, Query, Reply, Requ
 use chunkstore_protocol::{
     Abandon, Allocate, Allocation, Append, Close, Concat, Copy, Count, Counted, Create, Created,
     Delete, Done, FileStatus, List, Listing, Locate, LocateMany, Located, LocatedMany, MayMake,
-    Mkdir, OWNER_CHARS_MAX, PathLocation, Publish, Rename, Renew, SetOwner, SetReplication, Stat,
-    StorePath,
+    Mkdir, PathLocation, Publish, Rename, Renew, SetOwner, SetReplication, Stat, StorePath,
 };
 use net::api::post;
 use net::{Access, Caller, Json, Problem, Role, Routes};
 
 use super::error::{ASKS, CHANGES, HOLDS, LOOKS, OPENS, REPLACES, invalid, unexpected};
 use super::requester::{authority_of, client_of, digest_of, owner_of};
-use super::rights::{Change, may_change, may_look, may_move, may_put};
+use super::rights::{Change, check_owner, may_change, may_look, may_move, may_put};
 use super::tokens::Mint;
 use super::{ServerState, pages};
 
@@ -399,11 +398,7 @@ async fn set_owner(
 ) -> Answer<Done> {
     caller.require_superuser()?;
     may_change(&caller, Change::Alter(&request.path))?;
-    let n_chars = request.owner.chars().count();
-    if !(1..=OWNER_CHARS_MAX).contains(&n_chars) || request.owner.chars().any(char::is_control) {
-        let detail = format!("an owner's name has 1 to {OWNER_CHARS_MAX} printable characters");
-        return Err(invalid(detail));
-    }
+    check_owner(state.keyring.users(), &request.owner)?;
     done(state.mutate(&caller, Mutation::SetOwner(request)).await?)
 }
 

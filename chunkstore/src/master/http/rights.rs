@@ -4,10 +4,10 @@
 //! came from; tasks write where their token sends them.
 
 use chunkstore_protocol::path::{PROGRAMS_FOLDER, SYSTEM_FOLDER, TRASH_FOLDER};
-use chunkstore_protocol::{Replace, StorePath};
-use net::{Caller, Problem, Right, Role};
+use chunkstore_protocol::{OWNER_CHARS_MAX, Replace, StorePath};
+use net::{Caller, Problem, Right, Role, Users};
 
-use super::error::forbidden;
+use super::error::{forbidden, invalid};
 
 /// Hexadecimal digits of a program's digest.
 const SHA256_DIGITS: usize = 64;
@@ -46,12 +46,29 @@ pub(super) fn may_change(caller: &Caller, change: Change<'_>) -> Result<(), Prob
     if permitted {
         return Ok(());
     }
-    let detail = format!(
-        "{} may not change {path}: what is in {SYSTEM_FOLDER} belongs to the jobs, and goes with them; \
-         to end one, kill it",
-        caller.capability.subject
-    );
-    Err(forbidden(detail))
+    let why = match path.as_str() {
+        TRASH_FOLDER => {
+            "the trash stays, and what is in it goes with its time, or by `howdah fs expunge`"
+                .to_owned()
+        }
+        _ => format!(
+            "what is in {SYSTEM_FOLDER} belongs to the jobs, and goes with them; to end one, kill it"
+        ),
+    };
+    Err(forbidden(format!("{} may not change {path}: {why}", caller.capability.subject)))
+}
+
+/// Passes if files may be given to that name.
+///
+/// # Errors
+/// A 400 problem that says which names there are.
+pub(super) fn check_owner(users: &Users, owner: &str) -> Result<(), Problem> {
+    let n_chars = owner.chars().count();
+    if !(1..=OWNER_CHARS_MAX).contains(&n_chars) || owner.chars().any(char::is_control) {
+        let detail = format!("an owner's name has 1 to {OWNER_CHARS_MAX} printable characters");
+        return Err(invalid(detail));
+    }
+    users.check_owner(owner).map_err(|error| invalid(error.to_string()))
 }
 
 /// Passes if the caller may look at what stands there.
