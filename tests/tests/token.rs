@@ -1,7 +1,10 @@
 //! `howdah token`: what a cluster with a secret lets its holder do over REST, and what not.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use tests::cluster::PATIENCE;
-use tests::command::run;
+use tests::command::{finish, run};
 use tests::{Dev, DevOptions, http, wait};
 
 fn status(address: &str, method: &str, path: &str, token: &str, body: &str) -> u16 {
@@ -57,6 +60,8 @@ fn a_token_is_good_for_what_it_was_made_for_until_it_expires() {
     assert_eq!(submit(&some, "/other", "/mine/out-3"), 403);
     assert_eq!(status(&jobtracker, "POST", &kill, &some, "{}"), 403, "not its job");
 
+    the_commands_work_within_its_paths(&dev, &some);
+
     let _ = dev.run(&["job", "kill", id]);
     let kept = format!("/v1/history/{id}");
     let written = || (status(&jobtracker, "GET", &kept, &all, "") == 200).then_some(());
@@ -73,6 +78,24 @@ fn a_token_is_good_for_what_it_was_made_for_until_it_expires() {
     let json = dev.run(&["token", "--format", "json"]).success().text();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(json["token"].is_string() && json["expires"].is_u64(), "{json}");
+}
+
+/// With one that is good for `/in` and `/mine`.
+fn the_commands_work_within_its_paths(dev: &Dev, token: &str) {
+    let file = dev.scratch().join("token");
+    fs::write(&file, token).expect("it can be written");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    let by = |args: &[&str]| finish(dev.client(args).env("HOWDAH_TOKEN_FILE", &file));
+    assert_eq!(by(&["fs", "cat", "/in/in.txt"]).success().text(), "a b a");
+    assert!(by(&["fs", "ls", "/in"]).success().text().contains("/in/in.txt"));
+    let local = dev.scratch().join("local");
+    fs::write(&local, "x\n").expect("it can be written");
+    let local = local.to_str().expect("a path");
+    let _ = by(&["fs", "put", local, "/mine/folder/a"]).success();
+    assert_eq!(by(&["fs", "cat", "/mine/folder/a"]).success().text(), "x");
+    let _ = by(&["fs", "ls", "/"]).refused(1, &["may not read /"]);
+    let _ = by(&["fs", "cat", "/other/in.txt"]).refused(1, &["may not read /other/in.txt"]);
+    let _ = by(&["fs", "put", local, "/other/a"]).refused(1, &["/other/a"]);
 }
 
 #[test]

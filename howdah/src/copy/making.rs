@@ -125,8 +125,11 @@ pub(super) async fn missing_above(
     let mut above = Vec::new();
     let mut next = path.parent();
     while let Some(folder) = next {
-        if kind_at(store, &folder).await?.is_some() {
-            break;
+        match kind_at(store, &folder).await {
+            Ok(None) => {}
+            // What the caller may not look at is not the caller's to take back.
+            Ok(Some(_)) | Err(StoreError::Forbidden { .. }) => break,
+            Err(error) => return Err(error),
         }
         next = folder.parent();
         above.push(folder);
