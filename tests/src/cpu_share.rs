@@ -24,7 +24,9 @@ impl CpuShare {
         match Self::make(name, percent) {
             Ok(share) => Some(share),
             Err(error) => {
-                eprintln!("skipped: this needs cgroups with the cpu controller, and root: {error}");
+                crate::skipped(&format!(
+                    "this needs cgroups with the cpu controller, and root: {error}"
+                ));
                 None
             }
         }

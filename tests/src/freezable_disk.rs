@@ -32,7 +32,7 @@ impl FreezableDisk {
         let mounted = mounted.expect("the tools of file systems are installed");
         if !mounted.status.success() {
             let said = String::from_utf8_lossy(&mounted.stderr);
-            eprintln!("skipped: this needs a loop device: {}", said.trim());
+            crate::skipped(&format!("this needs a loop device: {}", said.trim()));
             return None;
         }
         Some(Self { path, guard: None })

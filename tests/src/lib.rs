@@ -37,6 +37,15 @@ pub fn long() -> bool {
     config::env::process().long()
 }
 
+/// Says that a test can't be run here, and why. At full size that is a failure: such a run is to show everything.
+///
+/// # Panics
+/// At full size.
+pub fn skipped(why: &str) {
+    assert!(!long(), "this test can't be run here: {why}");
+    println!("skipped: {why}");
+}
+
 /// Runs of a repeated experiment: `n` at full size, else one.
 #[must_use]
 pub fn runs(n: u32) -> u32 {

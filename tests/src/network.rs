@@ -51,7 +51,7 @@ impl Network {
         match Self::make(hosts) {
             Ok(network) => Some(network),
             Err(error) => {
-                println!("skipped: this needs network namespaces of its own: {error:#}");
+                crate::skipped(&format!("this needs network namespaces of its own: {error:#}"));
                 None
             }
         }

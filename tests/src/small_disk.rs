@@ -25,7 +25,7 @@ impl SmallDisk {
         // SAFETY: only the mounts, and with them the working directory, stop to be shared with other threads.
         let own = unsafe { unshare_unsafe(UnshareFlags::NEWNS) };
         if let Err(error) = own {
-            eprintln!("skipped: this needs mounts of its own, which takes root: {error}");
+            crate::skipped(&format!("this needs mounts of its own, which takes root: {error}"));
             return false;
         }
         run(Command::new("mount").args(["--make-rprivate", "/"]));
