@@ -495,8 +495,10 @@ mod tests {
         let beside =
             error("chunkserver: {data_dirs: [/var/lib/howdah/chunkmaster]}\nhosts: [{name: a}]");
         assert!(beside.contains("data_dirs[0] and chunkmaster.data_dir"), "{beside}");
-        let filter = error("log: {filter: foo=bar=baz}");
-        assert!(filter.contains("log.filter"), "{filter}");
+        for wrong in ["foo=bar=baz", "verbose", "'info,verbose'", "chunkstore=loud", "''"] {
+            let filter = error(&format!("log: {{filter: {wrong}}}"));
+            assert!(filter.contains("log.filter"), "{filter}");
+        }
         let local =
             error("hosts: [{name: a, tasktracker: {data_dir: /t, local_dirs: [/b, /t, /b]}}]");
         assert!(local.contains("local_dirs[2] and hosts[0].tasktracker.local_dirs[0] are both /b"));

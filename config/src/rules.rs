@@ -47,8 +47,8 @@ pub(crate) const LOCAL_FOLDERS: &str = "[] for data_dir, or a list of up to 64 a
 const FOLDERS_MAX: usize = 64;
 const MIRROR: &str =
     "null, or an absolute folder on another disk that is neither in data_dir nor above it";
-const ANONYMOUS: &str =
-    "true or false; false where 'users' names some, who are told apart by their tokens";
+const ANONYMOUS: &str = "true or false; false where 'users' names some, who are told apart by their tokens (with `howdah dev`: \
+     --set cluster.anonymous_loopback=false)";
 const TLS_CA: &str =
     "null (no TLS), or an absolute path of a PEM file, like /etc/howdah/tls/ca.pem";
 const TLS_CERT: &str =
@@ -367,9 +367,16 @@ pub(crate) fn are_local(folders: &[PathBuf]) -> bool {
     folders.is_empty() || are_folders(folders)
 }
 
-/// Roughly: what may stand in brackets the daemon's log knows.
+/// Roughly: what may stand in brackets the daemon's log knows. A word alone must be a level: taken for a module, as the log
+/// would, it would silence all others.
 fn is_filter(filter: &str) -> bool {
-    let is_directive = |part: &str| part.contains('[') || part.matches('=').count() <= 1;
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |word: &str| LEVELS.contains(&&*word.trim().to_ascii_lowercase());
+    let is_directive = |part: &str| match part.split_once('=') {
+        _ if part.contains('[') => true,
+        Some((_module, level)) => is_level(level),
+        None => is_level(part),
+    };
     !filter.trim().is_empty() && filter.split(',').all(is_directive)
 }
 

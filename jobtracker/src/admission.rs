@@ -45,7 +45,9 @@ pub(crate) enum AdmissionError {
         path: StorePath,
     },
     /// The output is there.
-    #[error("output {path} exists: choose another, or remove it with `howdah fs rm -r`")]
+    #[error(
+        "output {path} exists: choose another, remove it with `howdah fs rm -r`, or let `howdah job submit --overwrite` put it in the trash"
+    )]
     OutputExists {
         /// The output.
         path: StorePath,

@@ -13,6 +13,7 @@ use super::size::parse_size;
 use crate::exit::{Interrupted, OrEarly, early};
 use crate::generate::{Tera, ZipfText};
 use crate::local_file::{LocalFile, is_special};
+use crate::say::quiet_if_closed;
 use crate::signals::termination;
 
 /// Arguments of `gen`.
@@ -31,7 +32,7 @@ pub(crate) struct GenArgs {
     /// Replace the file if it exists
     #[arg(long)]
     force: bool,
-    /// The file to write; a pipe or device is written to
+    /// The file to write, or `-` for standard output; a pipe or device is written to
     path: PathBuf,
 }
 
@@ -56,6 +57,11 @@ fn write(
     blocks: impl Iterator<Item = Vec<u8>> + Send + 'static,
 ) -> anyhow::Result<()> {
     let path = args.path.as_path();
+    if path == Path::new("-") {
+        let mut out = std::io::stdout().lock();
+        let mut blocks = blocks;
+        return quiet_if_closed(blocks.try_for_each(|block| out.write_all(&block)));
+    }
     if is_special(path) {
         // Nothing is left behind, and nobody knows how long it blocks: a signal just ends it.
         return write_until(path, blocks, &AtomicBool::new(false)).map(drop);

@@ -359,13 +359,16 @@ async fn show(jobs: &Jobs, id: JobId, watch: Watch, format: Format) -> anyhow::R
                 lines_of(&status, &counters) + &said(&listed)
             }
         };
-        let is_last = match status.state {
-            JobState::Prep | JobState::Running => false,
-            JobState::Succeeded | JobState::Failed | JobState::Killed => true,
-        };
-        Ok(Frame { text, is_last })
+        Ok(Frame { text, is_last: has_ended(status.state) })
     };
     watch.show(look).await
+}
+
+fn has_ended(state: JobState) -> bool {
+    match state {
+        JobState::Prep | JobState::Running => false,
+        JobState::Succeeded | JobState::Failed | JobState::Killed => true,
+    }
 }
 
 fn lines_of(status: &JobStatus, counters: &JobCounters) -> String {
@@ -387,8 +390,9 @@ fn lines_of(status: &JobStatus, counters: &JobCounters) -> String {
     lines.push(format!("output     {}", status.output));
     let skipped = skipped(status, counters);
     lines.extend(skipped.iter().map(|skipped| format!("skipped    {skipped}")));
-    lines.push(format!("maps       {}", counts_line(status.maps)));
-    lines.push(format!("reduces    {}", counts_line(status.reduces)));
+    let has_ended = has_ended(status.state);
+    lines.push(format!("maps       {}", counts_line(status.maps, has_ended)));
+    lines.push(format!("reduces    {}", counts_line(status.reduces, has_ended)));
     lines.join("\n") + "\n"
 }
 
@@ -402,11 +406,13 @@ fn said(attempts: &[AttemptStatus]) -> String {
     running.filter_map(says).take(SAYING_MAX).collect()
 }
 
-fn counts_line(counts: TaskCounts) -> String {
+fn counts_line(counts: TaskCounts, has_ended: bool) -> String {
     let TaskCounts { total, waiting, running, succeeded, .. } = counts;
     let TaskCounts { attempts, failed_attempts, killed_attempts, .. } = counts;
+    // Of a job that has ended nothing waits any more.
+    let waits = if has_ended { "not run" } else { "waiting" };
     format!(
-        "{succeeded} of {total} succeeded, {running} running, {waiting} waiting; {attempts} attempts, \
+        "{succeeded} of {total} succeeded, {running} running, {waiting} {waits}; {attempts} attempts, \
          {failed_attempts} failed, {killed_attempts} killed; {} node-local, {} rack-local, {} off-rack",
         counts.node_local, counts.rack_local, counts.off_rack
     )
@@ -441,6 +447,10 @@ async fn counters(jobs: &Jobs, id: JobId, format: Format) -> anyhow::Result<()> 
     let counters = jobs.counters(id).await?;
     match format {
         Format::Json | Format::Yaml => format.print(&counters),
+        Format::Table if counters.counters.is_empty() => {
+            crate::say::say!("{id} has no counters: they come from tasks that succeed");
+            Ok(())
+        }
         Format::Table => {
             let mut out = std::io::stdout().lock();
             let mut lines = counters.counters.iter();

@@ -1,5 +1,5 @@
-//! `hadoop fs`'s words → this command's: `-ls` for `ls`, `hdfs://` paths, `head -2`, verbs that are called otherwise or that
-//! there are none of. It rewrites arguments before they are parsed, and decides nothing else.
+//! `hadoop fs`'s and `mapred job`'s words → this command's: `-ls` for `ls`, `hdfs://` paths, `head -2`, verbs that are called
+//! otherwise or that there are none of. It rewrites arguments before they are parsed, and decides nothing else.
 
 use std::ffi::OsString;
 
@@ -17,13 +17,46 @@ const ABSENT: &[(&str, &str)] = &[
     ("moveFromLocal", "write `howdah fs put`, and remove the local files"),
     ("moveToLocal", "write `howdah fs get`, and `howdah fs rm -r`"),
     ("rmr", "write `howdah fs rm -r`"),
-    ("rmdir", "write `howdah fs rm -r`; what was removed can be had back from the trash"),
+    ("rmdir", "write `howdah fs rm`: without -r it removes a folder only if it is empty"),
     ("find", "write `howdah fs ls -d` with a pattern, as in '/in/**/*.txt'"),
     ("chmod", NO_RIGHTS),
     ("chgrp", NO_RIGHTS),
+    ("getfacl", NO_RIGHTS),
+    ("setfacl", NO_RIGHTS),
+    ("getfattr", NO_ATTRIBUTES),
+    ("setfattr", NO_ATTRIBUTES),
+    ("lsr", "write `howdah fs ls -R`"),
+    ("dus", "write `howdah fs du -s`"),
+    ("usage", "write `howdah fs help`, or `howdah fs help VERB`"),
+    (
+        "truncate",
+        "a file's bytes stay as they were written: write the part that is to stay to a new file",
+    ),
+    ("concat", "write `howdah fs cat A B | howdah fs put - C`"),
+    ("createSnapshot", NO_SNAPSHOTS),
+    ("deleteSnapshot", NO_SNAPSHOTS),
+    ("renameSnapshot", NO_SNAPSHOTS),
 ];
 
+const NO_ATTRIBUTES: &str = "files have no attributes of their own: keep them in a file beside";
+const NO_SNAPSHOTS: &str = "write `howdah fs cp -r`: a copy moves no bytes, and shares its chunks";
+
 const NO_RIGHTS: &str = "files have owners (`howdah fs chown`) and no rights beside: tokens say who may do what where (`howdah token --path`)";
+
+/// Verbs that `mapred job` has behind a dash.
+const JOB_VERBS: &[&str] = &["list", "status", "kill", "history", "logs", "submit"];
+
+/// Those of `mapred job` that there are none of, and what to write instead.
+const ABSENT_OF_JOBS: &[(&str, &str)] = &[
+    ("counter", "write `howdah job counters JOB`"),
+    ("events", "write `howdah job history JOB`"),
+    ("kill-task", "write `howdah attempt kill ATTEMPT`"),
+    ("fail-task", "write `howdah attempt fail ATTEMPT`"),
+    ("set-priority", "write `howdah job priority JOB`"),
+    ("list-attempt-ids", "write `howdah attempt list JOB`"),
+    ("list-active-trackers", "write `howdah host list`"),
+    ("list-blacklisted-trackers", "write `howdah host list`"),
+];
 
 /// What Hadoop's shell and its clusters call the chunk store.
 const HDFS: &str = "hdfs://";
@@ -36,7 +69,11 @@ pub(crate) fn translated(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Vec<OsString>, String> {
     let mut all: Vec<OsString> = arguments.into_iter().collect();
-    let Some(fs) = position_of_command(&all).filter(|at| all[*at] == "fs") else { return Ok(all) };
+    let Some(command) = position_of_command(&all) else { return Ok(all) };
+    if all[command] == "job" {
+        return with_job_verb(all, command + 1);
+    }
+    let Some(fs) = Some(command).filter(|at| all[*at] == "fs") else { return Ok(all) };
     let Some(verb) = all.get(fs + 1).and_then(|verb| verb.to_str()) else { return Ok(all) };
     let word = verb.strip_prefix('-').filter(|word| is_verb(word)).unwrap_or(verb);
     if let Some((_, instead)) = ABSENT.iter().find(|(absent, _)| *absent == word) {
@@ -59,6 +96,19 @@ pub(crate) fn translated(
             *argument = OsString::from(format!("-n{}", &text[1..]));
             takes_count = false;
         }
+    }
+    Ok(all)
+}
+
+/// The same of `mapred job`: the verb stands at `at`, behind a dash.
+fn with_job_verb(mut all: Vec<OsString>, at: usize) -> Result<Vec<OsString>, String> {
+    let word = all.get(at).and_then(|verb| verb.to_str()).and_then(|verb| verb.strip_prefix('-'));
+    let Some(word) = word else { return Ok(all) };
+    if let Some((_, instead)) = ABSENT_OF_JOBS.iter().find(|(absent, _)| *absent == word) {
+        return Err(format!("there is no `job {word}`: {instead}"));
+    }
+    if JOB_VERBS.contains(&word) {
+        all[at] = OsString::from(word.to_owned());
     }
     Ok(all)
 }
@@ -119,6 +169,8 @@ mod tests {
             ("howdah fs -rm -r -skipTrash /a", "howdah fs rm -r --skip-trash /a"),
             ("howdah fs head -2 /a", "howdah fs head -n2 /a"),
             ("howdah fs tail -20 /a", "howdah fs tail -n20 /a"),
+            ("howdah job -list", "howdah job list"),
+            ("howdah --config c job -history job_1", "howdah --config c job history job_1"),
         ] {
             assert_eq!(said(line).unwrap(), expected);
         }
@@ -130,6 +182,8 @@ mod tests {
             "howdah fs rm -- -2",
             "howdah fs rm -2",
             "howdah job list",
+            "howdah job -h",
+            "howdah job",
             "howdah job submit fs -ls",
             "howdah",
         ] {
@@ -150,5 +204,7 @@ mod tests {
                 "{refused}"
             );
         }
+        let refused = said("howdah job -kill-task attempt_1").unwrap_err();
+        assert_eq!(refused, "there is no `job kill-task`: write `howdah attempt kill ATTEMPT`");
     }
 }
