@@ -262,7 +262,8 @@ mod tests {
     fn an_empty_file_read_whole_is_a_record_that_can_be_left_out() {
         let formats = Formats { input: InputFormat::WholeFile, ..Formats::default() };
         let (input, split) = (MemoryInput { data: Vec::new(), block: 1 }, split_of(b"", &[0, 0]));
-        let source = SplitSource { split: &split, input: &input, formats: &formats, ends: LineEnds::Lf };
+        let source =
+            SplitSource { split: &split, input: &input, formats: &formats, ends: LineEnds::Lf };
         let of = |wanted| RecordFeed::new(source, wanted, &Progress::untold());
         let mut taken = of(Wanted::all_but(&[]));
         assert_eq!((all(&mut taken), taken.records()), (Vec::new(), 1));
