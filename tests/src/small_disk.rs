@@ -39,9 +39,40 @@ impl SmallDisk {
     #[must_use]
     pub fn mount(path: PathBuf, mib: u64) -> Self {
         fs::create_dir_all(&path).expect("the mount point can be made");
-        let size = format!("size={mib}M,mode=700");
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path));
+        Self::mount_as(path, &format!("size={mib}M,mode=700"))
+    }
+
+    /// Mounts one at `path` that takes so many files and folders, after [`Self::may_be_mounted`].
+    ///
+    /// # Panics
+    /// When it can't be mounted.
+    #[must_use]
+    pub fn mount_for_files(path: PathBuf, mib: u64, n_files: u64) -> Self {
+        fs::create_dir_all(&path).expect("the mount point can be made");
+        Self::mount_as(path, &format!("size={mib}M,nr_inodes={n_files},mode=700"))
+    }
+
+    fn mount_as(path: PathBuf, options: &str) -> Self {
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&path));
         Self { path }
+    }
+
+    /// Takes all files that the disk still takes, and hardly any space, until they are removed.
+    ///
+    /// # Panics
+    /// When it never takes the last.
+    #[must_use]
+    pub fn fill_with_files(&self) -> Files {
+        let folder = self.path.join("somebody's files");
+        fs::create_dir(&folder).expect("a folder can be made");
+        for nth in 0..100_000 {
+            match fs::File::create(folder.join(nth.to_string())) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => return Files(folder),
+                Err(error) => panic!("file {nth}: {error}"),
+            }
+        }
+        panic!("this disk takes any number of files")
     }
 
     /// Takes all room but so many bytes, as somebody else's file would, until that is removed.
@@ -87,6 +118,16 @@ pub struct Hog(PathBuf);
 impl Drop for Hog {
     fn drop(&mut self) {
         fs::remove_file(&self.0).ok();
+    }
+}
+
+/// Files that a disk takes no more beside; removed when dropped.
+#[derive(Debug)]
+pub struct Files(PathBuf);
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
     }
 }
 

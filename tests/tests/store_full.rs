@@ -1,7 +1,10 @@
 //! Disks that fill: what was acknowledged stays, what has no room is refused with the remedy, and with room all
 //! goes on, without a restart.
 
+use std::time::Duration;
+
 use chunkstore_client::{CreateOptions, StoreError};
+use clock::Stopwatch;
 use tests::cluster::PATIENCE;
 use tests::contents::content;
 use tests::replicas::chunk_files;
@@ -9,6 +12,8 @@ use tests::small_disk::SmallDisk;
 use tests::{Dev, DevOptions, wait};
 
 const FILE_BYTES: usize = 6 << 20;
+/// A journal that can make room makes it sooner.
+const STAYS_FULL: Duration = Duration::from_secs(5);
 const SERVERS: [&str; 3] = ["chunkserver-1", "chunkserver-2", "chunkserver-3"];
 
 fn options() -> DevOptions {
@@ -116,56 +121,192 @@ fn with_all_disks_full_reads_and_removals_work_and_then_puts_again() {
     assert_eq!(SERVERS.map(|server| dev.pid(server)), pids, "no server was started again");
 }
 
+/// Folders of long names, which fill a journal.
+#[derive(Default)]
+struct Names {
+    n_made: u32,
+}
+
+impl Names {
+    fn path(nth: u32) -> String {
+        format!("/names/{nth}-{}", "n".repeat(240))
+    }
+
+    /// Makes some more; nothing when they were made.
+    fn make(&mut self, dev: &Dev) -> Option<tests::Finished> {
+        let names: Vec<String> = (0..50).map(|nth| Self::path(self.n_made * 50 + nth)).collect();
+        let mut arguments = vec!["fs", "mkdir", "-p"];
+        arguments.extend(names.iter().map(String::as_str));
+        let made = dev.run(&arguments);
+        if made.code == Some(0) {
+            self.n_made += 1;
+            assert!(self.n_made < 1000, "the journal never fills");
+            return None;
+        }
+        Some(made)
+    }
+
+    /// Makes them until there is no room, and none comes by itself: a snapshot takes less than the records it covers.
+    fn make_until_full(&mut self, dev: &Dev) -> tests::Finished {
+        loop {
+            let Some(refused) = self.make(dev) else { continue };
+            let full = Stopwatch::start();
+            while self.make(dev).is_some() {
+                if full.elapsed() > STAYS_FULL {
+                    return refused;
+                }
+            }
+        }
+    }
+
+    fn check(&self, dev: &Dev) {
+        if let Some(last) = (self.n_made * 50).checked_sub(1) {
+            let _ = dev.run(&["fs", "test", "-d", &Self::path(last)]).success();
+        }
+    }
+}
+
+/// A cluster whose chunk master has such a disk for itself, with a file.
+fn with_a_disk_for_the_journal(mib: u64) -> (Dev, SmallDisk) {
+    let mut dev = Dev::to_be_started();
+    let disk = SmallDisk::mount(dev.scratch().join("disk"), mib);
+    let journal = disk.path().join("journal");
+    dev.start_again(&options().set(&format!("chunkmaster.data_dir={}", journal.display())));
+    let _ = put(&dev, 0).success();
+    (dev, disk)
+}
+
 #[test]
 fn with_the_masters_disk_full_nothing_is_acknowledged_or_lost_and_it_recovers() {
     if !SmallDisk::may_be_mounted() {
         return;
     }
-    let mut dev = Dev::to_be_started();
-    let disk = SmallDisk::mount(dev.scratch().join("disk"), 24);
-    let journal = disk.path().join("journal");
-    dev.start_again(&options().set(&format!("chunkmaster.data_dir={}", journal.display())));
-    let _ = put(&dev, 0).success();
+    let (mut dev, disk) = with_a_disk_for_the_journal(24);
     let hog = disk.fill_but(0);
-    // Folders of long names fill what the journal has in advance.
-    let folder = |nth: u32| format!("/{}-{nth}", "n".repeat(240));
-    let mut n_made = 0;
-    let refused = loop {
-        let names: Vec<String> = (0..100).map(|nth| folder(n_made * 100 + nth)).collect();
-        let mut arguments = vec!["fs", "mkdir"];
-        arguments.extend(names.iter().map(String::as_str));
-        let made = dev.run(&arguments);
-        if made.code != Some(0) {
-            break made;
-        }
-        n_made += 1;
-        assert!(n_made < 1000, "the journal never fills");
-    };
-    let _ = refused.refused(1, &["free"]);
+    let mut names = Names::default();
+    let _ = names.make_until_full(&dev).refused(1, &["free"]);
     let _ = dev.put_bytes(b"x", "/refused", &[]).refused(1, &["free"]);
     assert_eq!(status_of_a_put(&dev, "/refused"), Some(507));
-    check(&dev, [0]);
-    let last = (n_made > 0).then(|| folder(n_made * 100 - 1));
-    let made = |dev: &Dev| {
-        if let Some(path) = &last {
-            let _ = dev.run(&["fs", "test", "-d", path]).success();
-        }
+    let check = |dev: &Dev, files: &[u64]| {
+        check(dev, files.iter().copied());
+        names.check(dev);
         let _ = dev.run(&["fs", "test", "-e", "/refused"]).refused(1, &[]);
     };
-    made(&dev);
+    check(&dev, &[0]);
 
     dev.kill("chunkmaster");
     dev.restart("chunkmaster");
-    check(&dev, [0]);
-    made(&dev);
+    check(&dev, &[0]);
     drop(hog);
     wait::until("changes are taken again", PATIENCE, || {
         (put(&dev, 1).code == Some(0)).then_some(())
     });
-    check(&dev, [0, 1]);
-    made(&dev);
+    check(&dev, &[0, 1]);
     dev.kill("chunkmaster");
     dev.restart("chunkmaster");
+    check(&dev, &[0, 1]);
+}
+
+/// Nobody else makes space. The removal is in the segment that is open, and no other one can follow.
+#[test]
+fn with_the_masters_disk_full_a_removal_makes_the_journal_shorter_and_all_goes_on() {
+    if !SmallDisk::may_be_mounted() {
+        return;
+    }
+    for restarts in [false, true] {
+        let (mut dev, disk) = with_a_disk_for_the_journal(24);
+        let _hog = disk.fill_but(0);
+        for round in 0..2 {
+            let mut names = Names::default();
+            let _ = names.make_until_full(&dev).refused(1, &["free"]);
+            names.check(&dev);
+            if restarts {
+                dev.kill("chunkmaster");
+                dev.restart("chunkmaster");
+                names.check(&dev);
+            }
+            wait::until("a removal is taken", PATIENCE, || {
+                let removed = dev.run(&["fs", "rm", "-r", "--skip-trash", "/names"]);
+                (removed.code == Some(0)).then_some(())
+            });
+            wait::until("changes are taken again", PATIENCE, || {
+                (put(&dev, round + 1).code == Some(0)).then_some(())
+            });
+            let _ = dev.run(&["fs", "test", "-e", "/names"]).refused(1, &[]);
+        }
+        dev.kill("chunkmaster");
+        dev.restart("chunkmaster");
+        check(&dev, 0..3);
+    }
+}
+
+/// The disk has all the space that is wanted, and takes no more files.
+#[test]
+fn a_chunkserver_whose_disk_takes_no_more_files_is_one_whose_disk_is_full() {
+    if !SmallDisk::may_be_mounted() {
+        return;
+    }
+    let mut dev = Dev::start(&options());
+    dev.stop();
+    let disk = SmallDisk::mount_for_files(dev.data_dir(SERVERS[0]), 64, 300);
+    dev.start_again(&DevOptions::default());
+    let _ = put(&dev, 0).success();
+    let files = disk.fill_with_files();
+    for nth in 1..4 {
+        let _ = put(&dev, nth).success();
+    }
+    wait::until("it tells of no room", PATIENCE, || {
+        let report = dev.run(&["fs", "report", "--json"]).success();
+        let report: serde_json::Value = serde_json::from_slice(&report.stdout).ok()?;
+        let servers = report["servers"].as_array()?.iter();
+        servers.filter(|server| server["free_bytes"] == 0).count().eq(&1).then_some(())
+    });
+    // It keeps the new term of a master that starts, and starts itself, without a new file.
+    let held = chunk_files(disk.path()).len();
+    for restarted in ["chunkmaster", SERVERS[0]] {
+        dev.kill(restarted);
+        dev.restart(restarted);
+        wait::until("a put is taken", PATIENCE, || (put(&dev, 4).code == Some(0)).then_some(()));
+        let _ = dev.run(&["fs", "rm", "--skip-trash", &path(4)]).success();
+    }
+    check(&dev, 0..4);
+    let report = dev.run(&["fs", "report", "--json"]).success().text();
+    assert!(!report.contains("has failed") && report.contains("\"failed\": null"), "{report}");
+    assert_eq!(chunk_files(disk.path()).len(), held, "nothing of it was lost, or taken for lost");
+    drop(files);
+    let mut nth = 5;
+    wait::until("files go there again", PATIENCE, || {
+        let _ = put(&dev, nth).success();
+        nth += 1;
+        (chunk_files(disk.path()).len() > held).then_some(())
+    });
+    check(&dev, (0..4).chain(5..nth));
+}
+
+#[test]
+fn a_chunk_master_whose_disk_takes_no_more_files_is_one_whose_disk_is_full() {
+    if !SmallDisk::may_be_mounted() {
+        return;
+    }
+    let mut dev = Dev::to_be_started();
+    let disk = SmallDisk::mount_for_files(dev.scratch().join("disk"), 64, 100);
+    let journal = disk.path().join("journal");
+    dev.start_again(&options().set(&format!("chunkmaster.data_dir={}", journal.display())));
+    let _ = put(&dev, 0).success();
+    let files = disk.fill_with_files();
+    let mut names = Names::default();
+    let _ = names.make_until_full(&dev).refused(1, &["free"]);
+    dev.kill("chunkmaster");
+    dev.restart("chunkmaster");
+    names.check(&dev);
+    check(&dev, [0]);
+    assert_eq!(status_of_a_put(&dev, "/refused"), Some(507));
+    drop(files);
+    wait::until("changes are taken again", PATIENCE, || {
+        (put(&dev, 1).code == Some(0)).then_some(())
+    });
+    dev.kill("chunkmaster");
+    dev.restart("chunkmaster");
+    names.check(&dev);
     check(&dev, [0, 1]);
-    made(&dev);
 }

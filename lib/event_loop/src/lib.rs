@@ -25,6 +25,7 @@ mod init;
 mod log;
 mod run;
 mod settle;
+mod snapshots;
 mod state;
 mod watch;
 

@@ -26,6 +26,14 @@ pub struct Log {
     pub(crate) durability: mpsc::UnboundedReceiver<Durability>,
 }
 
+impl Log {
+    /// The number of the last record.
+    #[must_use]
+    pub fn last_record(&self) -> u64 {
+        self.journal.last().0
+    }
+}
+
 /// A state as it was before the process ended.
 pub struct Recovered<D> {
     /// The fold of snapshot and records.

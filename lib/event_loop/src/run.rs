@@ -9,10 +9,10 @@ use clock::Stopwatch;
 use ids::{Monotonic, Room};
 use journal::{AppendError, Durability, FolderNotice};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, Sleep};
 
 use crate::handle::names;
+use crate::snapshots::Snapshots;
 use crate::watch::Watch;
 use crate::{Handle, Log, Machine, Running, Settings, Step, Unsettled, encode_record};
 
@@ -63,8 +63,7 @@ pub fn start<M: Machine>(
         backlog: VecDeque::new(),
         appended: last,
         durable: last,
-        snapshot: None,
-        next_snapshot: settings.snapshot_after_segments.max(1),
+        snapshots: Snapshots::after(settings.snapshot_after_segments),
         room: Room::Ample,
         alarm: Alarm::default(),
         watch: Watch::new(),
@@ -89,10 +88,7 @@ pub(crate) struct EventLoop<M: Machine, F> {
     /// The last record that was made, and the last that is on disk.
     pub(crate) appended: u64,
     pub(crate) durable: u64,
-    /// The snapshot that is being made; ends with whether it was.
-    pub(crate) snapshot: Option<JoinHandle<bool>>,
-    /// How many closed segments make the next one.
-    next_snapshot: u32,
+    pub(crate) snapshots: Snapshots,
     /// As the machine was told.
     pub(crate) room: Room,
     alarm: Alarm,
@@ -124,7 +120,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
             self.append_backlog();
             self.handle_due_timeout();
             self.log.journal.flush();
-            self.start_snapshot();
+            self.snapshots.start::<M::Durable>(&self.log.journal, self.room);
             self.wait().await;
             self.log.journal.flush();
         }
@@ -142,7 +138,9 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
             biased;
             () = self.stop.notified() => self.stopping = true,
             word = self.log.durability.recv() => self.on_durability(word),
-            made = finished(&mut self.snapshot) => self.on_snapshot(made),
+            made = self.snapshots.made() => {
+                self.snapshots.on_made(made, self.log.journal.closed_segments());
+            }
             input = self.inputs.recv(), if takes_inputs => self.handle_turn(input),
             () = self.alarm.ring(timeout) => {}
             () = until(room) => {}
@@ -304,33 +302,6 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
             told.effects.into_iter().for_each(&mut self.effects);
         }
     }
-
-    fn start_snapshot(&mut self) {
-        if self.snapshot.is_some() || self.log.journal.closed_segments() < self.next_snapshot {
-            return;
-        }
-        let snapshotter = self.log.journal.snapshotter();
-        let fold = move || match snapshotter.run::<M::Durable>() {
-            Ok(covered) => {
-                tracing::info!(covered = covered.map(|last| last.0), "snapshot made");
-                true
-            }
-            Err(error) => {
-                tracing::error!(%error, "no snapshot, the journal grows");
-                false
-            }
-        };
-        self.snapshot = Some(tokio::task::spawn_blocking(fold));
-    }
-
-    /// A snapshot that failed is tried again when one more segment is closed.
-    fn on_snapshot(&mut self, made: bool) {
-        self.snapshot = None;
-        self.next_snapshot = match made {
-            true => self.settings.snapshot_after_segments.max(1),
-            false => self.log.journal.closed_segments() + 1,
-        };
-    }
 }
 
 /// The state in memory is ahead of the disk, and cannot be taken back.
@@ -375,14 +346,6 @@ fn as_cores_say(room: journal::Room) -> Room {
         journal::Room::Ample => Room::Ample,
         journal::Room::Reserve => Room::Reserve,
         journal::Room::None => Room::None,
-    }
-}
-
-/// Waits for the task's end, and whether it did what it should; for ever where there is none.
-pub(crate) async fn finished(task: &mut Option<JoinHandle<bool>>) -> bool {
-    match task {
-        Some(task) => task.await.unwrap_or(false),
-        None => std::future::pending().await,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ids::Room;
 
 use crate::handle::names;
-use crate::run::{EventLoop, ROOM_INTERVAL, finished};
+use crate::run::{EventLoop, ROOM_INTERVAL};
 use crate::{Machine, Unsettled, UnsettledBy};
 
 /// Records and steps of which nobody will be told.
@@ -86,11 +86,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         });
         let left = left.max(ROOM_INTERVAL);
         if !matches!(cause, Some(UnsettledBy::Slow(_))) {
-            let is_made = self.snapshot.is_none()
-                || tokio::time::timeout(left, finished(&mut self.snapshot)).await.is_ok();
-            if !is_made {
-                tracing::warn!("the snapshot that is being made is given up");
-            }
+            self.snapshots.settle(left).await;
         }
         let log = self.log;
         // Its thread may be held by its disk, and with it whoever waits for that.

@@ -30,6 +30,8 @@ pub(crate) trait DiskFile: Send + Sync {
     /// Claims the blocks, so that a full disk shows now. A file system that cannot is not an error.
     fn reserve(&self, bytes: u64) -> io::Result<()>;
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Cuts the file, or lengthens it with a hole.
+    fn set_len(&self, bytes: u64) -> io::Result<()>;
     /// The bytes, and the length, are on the disk.
     fn sync(&self) -> io::Result<()>;
 }
@@ -69,6 +71,10 @@ impl DiskFile for File {
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         FileExt::write_all_at(self, bytes, offset)
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        Self::set_len(self, bytes)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -104,6 +104,9 @@ pub enum Flaw {
     /// Records between this file and the one before are missing.
     #[error("a segment before this file is missing")]
     Gap,
+    /// A segment that ends before a record that the snapshot covers, and that was durable in it.
+    #[error("the segment lacks its last records, which the snapshot covers")]
+    EndsEarly,
     /// The file that says which journal this is.
     #[error("the file does not say which journal this is")]
     Id,

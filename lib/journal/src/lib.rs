@@ -3,10 +3,11 @@
 //! per journal owns its files.
 //!
 //! A folder holds segments `journal-<first sequence>.log`, the newest `snapshot-<last sequence>.snap`
-//! (both in 16 hex digits), a segment prepared in advance, and `LOCK`.
+//! (both in 16 hex digits), a segment prepared in advance, space claimed for the next snapshot, and `LOCK`.
 //!
 //! A journal may be kept in two folders at once, on two disks, of which one may be lost: see [`Folders`].
 
+mod claim;
 mod disk;
 mod disk_threads;
 mod error;
@@ -139,9 +140,11 @@ impl From<&Self> for Folders {
 /// What a journal takes, for want of space or without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// The segment after this one is there, or being prepared: [`Journal::takes_more`] tells these apart.
+    /// The segment after this one is there, or being prepared ([`Journal::takes_more`] tells these apart), and space for a
+    /// snapshot was there before it.
     Ample,
-    /// The disk has no space for another: the rest of this segment is a reserve, for what makes space.
+    /// The disk has no space for another: the rest of this segment is a reserve, for what makes space. A snapshot to the
+    /// last record gives back what that made superfluous ([`Snapshotter::run_to_the_last`]).
     Reserve,
     /// The reserve is used up, but for a quarter of the segment: what a start writes, and what was on its
     /// way, must never be without room.

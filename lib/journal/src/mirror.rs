@@ -459,6 +459,10 @@ impl DiskFile for MirroredFile {
         Ok(())
     }
 
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.in_each("set the length of", self.timeout(), move |file| file.set_len(bytes))
+    }
+
     /// Both at once: a commit takes as long as the slower disk, not as long as both.
     fn sync(&self) -> io::Result<()> {
         let mib = self.unsynced.swap(0, Ordering::Relaxed) >> 20;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
+use crate::claim::Claim;
 use crate::disk::Disk;
 use crate::error::{Context, FileError, FoldError, OpenError, OtherFolder};
 use crate::folder::{self, Lock};
@@ -124,6 +125,7 @@ fn open_locked(
     let place = &disk.places(dir)[0];
     let files = recover::choose(place, &folder::list(place)?)?;
     let snapshot = files.snapshot.map(|last| snapshot::read(place, last)).transpose()?;
+    let snapshot_bytes = snapshot.as_ref().map(|body| snapshot::encoded_bytes(body.len()) as u64);
     let (active, closed) = files.segments.split_last().expect("there is always a newest segment");
     let mut records = Vec::new();
     for (position, &first) in closed.iter().enumerate() {
@@ -132,14 +134,20 @@ fn open_locked(
     }
     let newest = recover::read_segment(place, *active, true)?;
     records.extend(newest.records());
+    if records.len() < files.covered() {
+        return Err(recover::ends_early(place, *active, &newest));
+    }
+    records.drain(..files.covered());
     // A rename that a crash followed may not be on disk yet, and what it replaced goes now.
     disk.sync_folder(dir).context("sync", dir)?;
     recover::remove_covered(&*disk, dir, files.snapshot.unwrap_or(0))?;
     let file = reopen(&*disk, dir, *active, &newest)?;
 
-    let shared = Arc::new(Shared::new(files.snapshot, closed.to_vec(), *active));
     let segment_bytes = options.effective_bytes();
     let next = active + newest.bodies.len() as u64;
+    let claim = Claim::new(&*disk, dir, segment_bytes, snapshot_bytes);
+    let layout = (closed.to_vec(), *active);
+    let shared = Arc::new(Shared::new(files.snapshot, layout, next - 1, claim));
     let files = (disk.clone(), dir.to_owned());
     let writer = Writer::new(files, shared.clone(), segment_bytes, file, next - 1);
     let (commands, queue) = sync_channel(QUEUED_BATCHES_MAX);

@@ -15,6 +15,7 @@ use crate::error::{Context, FileError, Flaw, OpenError};
 use crate::folder::{self, Listing};
 use crate::frame::{self, Next};
 use crate::segment::{self, BadHeader, SEGMENT_HEADER_BYTES};
+use crate::snapshot;
 use crate::verify::Torn;
 
 const SECTOR_BYTES: usize = 512;
@@ -22,16 +23,30 @@ const SECTOR_BYTES: usize = 512;
 /// The files that make up the state.
 pub(crate) struct Files {
     pub(crate) snapshot: Option<u64>,
-    /// First sequences of the segments that the snapshot does not cover; never empty.
+    /// First sequences of the segments that the snapshot does not cover, or not wholly; never empty.
     pub(crate) segments: Vec<u64>,
 }
 
-/// Chooses the newest snapshot and the segments after it.
+impl Files {
+    /// So many records of the first segment are covered by the snapshot.
+    pub(crate) fn covered(&self) -> usize {
+        let covered = self.snapshot.unwrap_or(0) + 1 - self.segments[0];
+        usize::try_from(covered).unwrap_or(usize::MAX)
+    }
+}
+
+/// Chooses the newest snapshot and the segments after it, the first of which it may end within.
 pub(crate) fn choose(dir: &Path, listing: &Listing) -> Result<Files, OpenError> {
     let snapshot = listing.snapshots.last().copied();
     let covered = snapshot.unwrap_or(0);
-    let segments: Vec<u64> =
-        listing.segments.iter().copied().filter(|&first| first > covered).collect();
+    let after = listing.segments.partition_point(|&first| first <= covered);
+    let (before, segments) = listing.segments.split_at(after);
+    if segments.first() != Some(&(covered + 1))
+        && !before.is_empty()
+        && snapshot::ends_within_segment(dir, covered)?
+    {
+        return Ok(Files { snapshot, segments: listing.segments[after - 1..].to_vec() });
+    }
     let Some(&first) = segments.first() else {
         return Err(match snapshot {
             None if listing.segments.is_empty() => OpenError::Missing { dir: dir.to_owned() },
@@ -41,7 +56,28 @@ pub(crate) fn choose(dir: &Path, listing: &Listing) -> Result<Files, OpenError> 
     if first != covered + 1 {
         return Err(gap_before(dir, first));
     }
-    Ok(Files { snapshot, segments })
+    Ok(Files { snapshot, segments: segments.to_vec() })
+}
+
+/// The segments of `files`, each with its first record, and the last record in them.
+pub(crate) fn read_segments(
+    dir: &Path,
+    files: &Files,
+) -> Result<(Vec<(u64, Segment)>, u64), OpenError> {
+    let (mut segments, mut next) = (Vec::new(), files.segments[0]);
+    for (position, &first) in files.segments.iter().enumerate() {
+        if first != next {
+            return Err(gap_before(dir, first));
+        }
+        let newest = position + 1 == files.segments.len();
+        let segment = read_segment(dir, first, newest)?;
+        next += segment.bodies.len() as u64;
+        if next <= files.snapshot.unwrap_or(0) {
+            return Err(ends_early(dir, first, &segment));
+        }
+        segments.push((first, segment));
+    }
+    Ok((segments, next - 1))
 }
 
 /// A segment's bytes, checked.
@@ -68,12 +104,9 @@ pub(crate) fn check_segment(
     first: u64,
     newest: bool,
 ) -> Result<Segment, OpenError> {
-    segment::check_header(&image, first).map_err(|bad| match bad {
-        BadHeader::Flaw(flaw) => corrupt(path, 0, flaw),
-        BadHeader::Version(found) => OpenError::Version { file: path.to_owned(), found },
-    })?;
+    check_header(&image, path, first)?;
     let mut segment = Segment { image, bodies: Vec::new(), end: SEGMENT_HEADER_BYTES, torn: false };
-    match scan(&mut segment, first) {
+    match scan(&mut segment, first, None) {
         Ok(()) => Ok(segment),
         Err(broken) => {
             let lost = first + segment.bodies.len() as u64;
@@ -87,9 +120,17 @@ pub(crate) fn check_segment(
     }
 }
 
-fn scan(segment: &mut Segment, first: u64) -> Result<(), frame::Broken> {
+fn check_header(image: &[u8], path: &Path, first: u64) -> Result<(), OpenError> {
+    segment::check_header(image, first).map_err(|bad| match bad {
+        BadHeader::Flaw(flaw) => corrupt(path, 0, flaw),
+        BadHeader::Version(found) => OpenError::Version { file: path.to_owned(), found },
+    })
+}
+
+/// Looks at the frames before the record `until`, or at all there are.
+fn scan(segment: &mut Segment, first: u64, until: Option<u64>) -> Result<(), frame::Broken> {
     let mut sequence = first;
-    loop {
+    while until != Some(sequence) {
         let rest = &segment.image[segment.end..];
         match frame::decode(rest) {
             Next::Frame(found) if found.sequence == sequence => {
@@ -109,6 +150,7 @@ fn scan(segment: &mut Segment, first: u64) -> Result<(), frame::Broken> {
             Next::Broken(broken) => return Err(broken),
         }
     }
+    Ok(())
 }
 
 /// Whether in some sector all is zero that belongs to the first `len` bytes of `damage`, which begins at
@@ -136,6 +178,22 @@ pub(crate) fn closed_segment(dir: &Path, first: u64, end: u64) -> Result<Vec<Vec
     Ok(segment.records().collect())
 }
 
+/// The records before `end` of the open segment, all of which are durable: what is behind them is being written.
+pub(crate) fn durable_records(dir: &Path, first: u64, end: u64) -> Result<Vec<Vec<u8>>, OpenError> {
+    let path = folder::segment_path(dir, first);
+    let image = std::fs::read(&path).context("read", &path)?;
+    check_header(&image, &path, first)?;
+    let mut segment = Segment { image, bodies: Vec::new(), end: SEGMENT_HEADER_BYTES, torn: false };
+    let broken = scan(&mut segment, first, Some(end)).err().map(|broken| broken.flaw);
+    if let Some(flaw) = broken {
+        return Err(corrupt(&path, segment.end, flaw));
+    }
+    if first + segment.bodies.len() as u64 != end {
+        return Err(ends_early(dir, first, &segment));
+    }
+    Ok(segment.records().collect())
+}
+
 impl Segment {
     /// The records.
     pub(crate) fn records(&self) -> impl Iterator<Item = Vec<u8>> {
@@ -148,7 +206,9 @@ pub(crate) fn remove_covered(disk: &dyn Disk, dir: &Path, last: u64) -> Result<(
     let mut covered = BTreeSet::new();
     for place in disk.places(dir) {
         let listing = folder::list(&place)?;
-        let segments = listing.segments.into_iter().filter(|&first| first <= last);
+        // The one that it ends within has a follower that begins later, or none yet.
+        let followed = listing.segments.windows(2).filter(|pair| pair[1] <= last + 1);
+        let segments = followed.map(|pair| pair[0]);
         let snapshots = listing.snapshots.into_iter().filter(|&other| other < last);
         covered.extend(segments.map(|first| folder::segment_path(dir, first)));
         covered.extend(snapshots.map(|other| folder::snapshot_path(dir, other)));
@@ -162,6 +222,11 @@ pub(crate) fn remove_covered(disk: &dyn Disk, dir: &Path, last: u64) -> Result<(
 /// Where the torn tail of this segment begins.
 pub(crate) fn torn_at(dir: &Path, first: u64, segment: &Segment) -> Torn {
     Torn { file: folder::segment_path(dir, first), offset: segment.end as u64 }
+}
+
+/// That the snapshot covers records which the segment `first` should have, and has not.
+pub(crate) fn ends_early(dir: &Path, first: u64, segment: &Segment) -> OpenError {
+    corrupt(&folder::segment_path(dir, first), segment.end, Flaw::EndsEarly)
 }
 
 /// That the records before the segment `first` are missing.

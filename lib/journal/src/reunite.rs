@@ -62,16 +62,7 @@ impl Contents {
         if let Some(last) = files.snapshot {
             snapshot::read(dir, last)?;
         }
-        let (mut segments, mut last) = (Vec::new(), files.snapshot.unwrap_or(0));
-        for (position, &first) in files.segments.iter().enumerate() {
-            if first != last + 1 {
-                return Err(recover::gap_before(dir, first));
-            }
-            let newest = position + 1 == files.segments.len();
-            let segment = recover::read_segment(dir, first, newest)?;
-            last += segment.bodies.len() as u64;
-            segments.push((first, segment));
-        }
+        let (segments, last) = recover::read_segments(dir, &files)?;
         let (id, needs_other) = (read_id(dir)?, needs_other(dir)?);
         let (dir, snapshot) = (dir.to_owned(), files.snapshot);
         Ok(Some(Self { dir, snapshot, segments, last, id, needs_other }))

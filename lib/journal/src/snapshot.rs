@@ -1,17 +1,21 @@
 //! Snapshots: their file, and how a new one comes to be. It is a second fold (the old snapshot and the
 //! closed segments), never the live state, and runs on a thread of its caller's choice while the
-//! journal goes on.
+//! journal goes on. On a full disk it also covers what is durable in the open segment.
 //!
-//! The file: a header like a segment's, then the body as frames of at most 1 MiB, numbered from 1.
+//! The file: a header like a segment's, then the body as frames of at most 1 MiB, numbered from 1. The header says
+//! whether records may follow in the segment that holds the last one that is covered: then that segment is needed, else
+//! one that begins with the next.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::Disk;
-use crate::error::{Context, FileError, Flaw, FoldError, OpenError, SnapshotError};
+use crate::error::{Context, Flaw, FoldError, OpenError, SnapshotError};
 use crate::folder::{self, Lock};
 use crate::frame::{self, Next, RECORD_BYTES_MAX, crc32c, u32_at, u64_at};
-use crate::shared::{Closed, Shared};
+use crate::shared::{Covered, Shared};
 use crate::{Sequence, recover};
 
 const MAGIC: &[u8; 8] = b"HwSnapsh";
@@ -35,7 +39,7 @@ pub trait Fold: Sized {
     fn snapshot(&self) -> Vec<u8>;
 }
 
-/// Makes a snapshot of the closed segments; see [`crate::Journal::snapshotter`].
+/// Makes snapshots; see [`crate::Journal::snapshotter`].
 pub struct Snapshotter {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
@@ -51,17 +55,38 @@ impl Snapshotter {
     /// # Errors
     /// The journal is then as it was, and goes on; the next run tries anew.
     pub fn run<F: Fold>(&self) -> Result<Option<Sequence>, SnapshotError> {
-        let _alone = self.shared.one_snapshot_at_a_time();
-        let Some(plan) = self.shared.closed() else { return Ok(None) };
+        self.make::<F>(Shared::closed)
+    }
+
+    /// As [`Self::run`], and folds what is durable in the open segment, too: on a full disk, where there is space for no
+    /// other segment, what makes the state small may lie there. Nothing where no record came since the last one.
+    ///
+    /// # Errors
+    /// As those of [`Self::run`].
+    pub fn run_to_the_last<F: Fold>(&self) -> Result<Option<Sequence>, SnapshotError> {
+        self.make::<F>(Shared::durable)
+    }
+
+    fn make<F: Fold>(
+        &self,
+        plan: fn(&Shared) -> Option<Covered>,
+    ) -> Result<Option<Sequence>, SnapshotError> {
+        let mut claim = self.shared.claim();
+        let Some(plan) = plan(&self.shared) else { return Ok(None) };
         let last = plan.end - 1;
-        write(&*self.disk, &self.dir, last, &self.fold::<F>(&plan)?.snapshot())?;
-        self.shared.covered_by(last);
-        recover::remove_covered(&*self.disk, &self.dir, last)?;
+        let image = encode(last, plan.ends_within, &self.fold::<F>(&plan)?.snapshot());
+        let done = claim.write(&*self.disk, &self.dir, last, &image).and_then(|()| {
+            self.shared.covered_by(last);
+            recover::remove_covered(&*self.disk, &self.dir, last)
+        });
+        // For the next one; where there is none for it, no segment is prepared before there is.
+        let _tried_again_then = claim.hold(&*self.disk, &self.dir);
+        done?;
         Ok(Some(Sequence(last)))
     }
 
     /// Where one folder of two can't be read, the other one is.
-    fn fold<F: Fold>(&self, plan: &Closed) -> Result<F, SnapshotError> {
+    fn fold<F: Fold>(&self, plan: &Covered) -> Result<F, SnapshotError> {
         let places = self.disk.places(&self.dir);
         let mut folds = places.iter().map(|dir| fold(dir, plan));
         let first = folds.next().expect("there is always one place");
@@ -69,45 +94,29 @@ impl Snapshotter {
     }
 }
 
-fn fold<F: Fold>(dir: &Path, plan: &Closed) -> Result<F, SnapshotError> {
+fn fold<F: Fold>(dir: &Path, plan: &Covered) -> Result<F, SnapshotError> {
     let old = plan.snapshot.map(|last| read(dir, last)).transpose()?;
     let mut fold = F::restore(old.as_deref())?;
     drop(old);
+    let covered = plan.snapshot.unwrap_or(0);
     for (position, &first) in plan.segments.iter().enumerate() {
-        let end = plan.segments.get(position + 1).copied().unwrap_or(plan.end);
-        for record in recover::closed_segment(dir, first, end)? {
-            fold.apply(&record)?;
+        let records = match plan.segments.get(position + 1) {
+            Some(&end) => recover::closed_segment(dir, first, end)?,
+            None if plan.ends_within => recover::durable_records(dir, first, plan.end)?,
+            None => recover::closed_segment(dir, first, plan.end)?,
+        };
+        for (_, record) in (first..).zip(&records).filter(|(sequence, _)| *sequence > covered) {
+            fold.apply(record)?;
         }
     }
     Ok(fold)
 }
 
-/// Writes the snapshot of everything up to `last`: there under its name, and durable, or not at all.
-pub(crate) fn write(disk: &dyn Disk, dir: &Path, last: u64, body: &[u8]) -> Result<(), FileError> {
-    let tmp = folder::snapshot_tmp_path(dir);
-    let written = write_tmp(disk, &tmp, &encode(last, body)).and_then(|()| {
-        disk.rename(&tmp, &folder::snapshot_path(dir, last)).context("rename", &tmp)
-    });
-    if written.is_err() {
-        let _next_time = disk.remove(&tmp);
-    }
-    written?;
-    disk.sync_folder(dir).context("sync", dir)
-}
-
-fn write_tmp(disk: &dyn Disk, tmp: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let file = disk.create(tmp).context("create", tmp)?;
-    file.write_all_at(bytes, 0).context("write", tmp)?;
-    file.sync().context("sync", tmp)
-}
-
-fn encode(last: u64, body: &[u8]) -> Vec<u8> {
-    let blocks = body.len().div_ceil(RECORD_BYTES_MAX);
-    let mut out =
-        Vec::with_capacity(SNAPSHOT_HEADER_BYTES + body.len() + blocks * frame::OVERHEAD_BYTES_MAX);
+pub(crate) fn encode(last: u64, ends_within: bool, body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(encoded_bytes(body.len()));
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&crate::FORMAT_VERSION.to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&u32::from(ends_within).to_le_bytes());
     out.extend_from_slice(&last.to_le_bytes());
     out.extend_from_slice(&(body.len() as u64).to_le_bytes());
     let crc = crc32c(&out);
@@ -118,11 +127,42 @@ fn encode(last: u64, body: &[u8]) -> Vec<u8> {
     out
 }
 
+/// How long the file of a snapshot with such a body is, at most.
+pub(crate) fn encoded_bytes(body: usize) -> usize {
+    SNAPSHOT_HEADER_BYTES + body + body.div_ceil(RECORD_BYTES_MAX) * frame::OVERHEAD_BYTES_MAX
+}
+
+/// Whether the snapshot of everything up to `last` says that others may follow in the same segment.
+pub(crate) fn ends_within_segment(dir: &Path, last: u64) -> Result<bool, OpenError> {
+    let path = folder::snapshot_path(dir, last);
+    let mut header = Vec::new();
+    let file = File::open(&path).context("read", &path)?;
+    file.take(SNAPSHOT_HEADER_BYTES as u64).read_to_end(&mut header).context("read", &path)?;
+    check_header(&header, &path, last)?;
+    Ok(u32_at(&header, 12) == u32::from(true))
+}
+
 /// The body of the snapshot of everything up to `last`.
 pub(crate) fn read(dir: &Path, last: u64) -> Result<Vec<u8>, OpenError> {
     let path = folder::snapshot_path(dir, last);
     let image = std::fs::read(&path).context("read", &path)?;
     decode(&image, &path, last)
+}
+
+/// Returns the header.
+fn check_header<'a>(image: &'a [u8], path: &Path, last: u64) -> Result<&'a [u8], OpenError> {
+    let corrupt = |flaw| OpenError::Corrupt { file: path.to_owned(), offset: 0, flaw };
+    let header = image.get(..SNAPSHOT_HEADER_BYTES).ok_or_else(|| corrupt(Flaw::FileLength))?;
+    if header[..8] != MAGIC[..] || crc32c(&header[..32]) != u32_at(header, 32) {
+        return Err(corrupt(Flaw::FileHeader));
+    }
+    if u32_at(header, 8) != crate::FORMAT_VERSION {
+        return Err(OpenError::Version { file: path.to_owned(), found: u32_at(header, 8) });
+    }
+    if u64_at(header, 16) != last {
+        return Err(corrupt(Flaw::FileName));
+    }
+    Ok(header)
 }
 
 pub(crate) fn decode(image: &[u8], path: &Path, last: u64) -> Result<Vec<u8>, OpenError> {
@@ -131,16 +171,7 @@ pub(crate) fn decode(image: &[u8], path: &Path, last: u64) -> Result<Vec<u8>, Op
         offset: offset as u64,
         flaw,
     };
-    let header = image.get(..SNAPSHOT_HEADER_BYTES).ok_or_else(|| corrupt(0, Flaw::FileLength))?;
-    if header[..8] != MAGIC[..] || crc32c(&header[..32]) != u32_at(header, 32) {
-        return Err(corrupt(0, Flaw::FileHeader));
-    }
-    if u32_at(header, 8) != crate::FORMAT_VERSION {
-        return Err(OpenError::Version { file: path.to_owned(), found: u32_at(header, 8) });
-    }
-    if u64_at(header, 16) != last {
-        return Err(corrupt(0, Flaw::FileName));
-    }
+    let header = check_header(image, path, last)?;
     let mut body = Vec::with_capacity(image.len());
     let mut offset = SNAPSHOT_HEADER_BYTES;
     for number in 1.. {

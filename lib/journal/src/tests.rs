@@ -243,6 +243,11 @@ impl DiskFile for JudgedFile {
         }
     }
 
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.0.judge("set length", &self.1)?;
+        self.2.set_len(bytes)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.0.judge("sync", &self.1)
     }
@@ -265,6 +270,12 @@ fn journal_of(folders: impl Into<Folders>, lens: &[usize]) {
     let mut open = Open::quickly(&folders).unwrap();
     open.append(lens);
     open.synced();
+}
+
+/// A snapshot of everything up to `last`, as one of closed segments is written.
+fn write_snapshot(dir: &Path, last: u64, body: &[u8]) {
+    let image = crate::snapshot::encode(last, false, body);
+    crate::claim::Claim::default().write(&RealDisk, dir, last, &image).unwrap();
 }
 
 /// The first `count` records, of these lengths over and over.

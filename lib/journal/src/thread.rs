@@ -87,7 +87,10 @@ impl Writer {
         let mut writer =
             Self { disk, dir, shared, segment_bytes, active, ordinal, next, synced, has_news };
         match leftover {
-            Some(prepared) => writer.ready(prepared),
+            Some(prepared) => {
+                let _next_segment_waits_for_it = writer.hold_claim();
+                writer.ready(prepared);
+            }
             None => writer.start_filling(),
         }
         writer
@@ -142,7 +145,7 @@ impl Writer {
             }
         }
         self.sync()?;
-        self.synced = last;
+        self.set_synced(last);
         Ok(last)
     }
 
@@ -150,13 +153,18 @@ impl Writer {
         for mut part in batch.parts {
             if let Some(first) = part.roll_to {
                 self.roll(first)?;
-                self.synced = first - 1;
+                self.set_synced(first - 1);
             }
             frame::encode_mark(&mut part.frames[..frame::MARK_BYTES], self.synced);
             self.active.write(&part.frames)?;
             self.shared.step();
         }
         Ok(batch.last)
+    }
+
+    fn set_synced(&mut self, last: u64) {
+        self.synced = last;
+        self.shared.set_synced(last);
     }
 
     fn sync(&mut self) -> Result<(), FileError> {
@@ -183,9 +191,20 @@ impl Writer {
     }
 
     fn start_filling(&mut self) {
-        match Filling::start(&*self.disk, &self.dir, self.segment_bytes) {
+        let started = self
+            .hold_claim()
+            .and_then(|()| Filling::start(&*self.disk, &self.dir, self.segment_bytes));
+        match started {
             Ok(filling) => self.next = Next::Filling(filling),
             Err(_no_room) => self.unpreparable(),
+        }
+    }
+
+    /// Space for a snapshot comes first: it is what gives space back. While one is made it has that space.
+    fn hold_claim(&self) -> Result<(), FileError> {
+        match self.shared.claim_at_once() {
+            Some(mut claim) => claim.hold(&*self.disk, &self.dir),
+            None => Ok(()),
         }
     }
 

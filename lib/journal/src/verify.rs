@@ -70,9 +70,10 @@ pub fn verify(dir: &Path) -> Result<Report, OpenError> {
 /// As [`verify`]; no record has been passed on.
 pub fn dump(dir: &Path, mut visit: impl FnMut(Sequence, &[u8])) -> Result<Report, OpenError> {
     let (report, segments) = patiently(|| read_all(dir))?;
-    let first = report.snapshot.unwrap_or_default().0 + 1;
-    for (sequence, record) in (first..).zip(segments.iter().flat_map(Segment::records)) {
-        visit(Sequence(sequence), &record);
+    let covered = report.snapshot.unwrap_or_default().0;
+    for (first, segment) in &segments {
+        let after = (*first..).zip(segment.records()).filter(|(sequence, _)| *sequence > covered);
+        after.for_each(|(sequence, record)| visit(Sequence(sequence), &record));
     }
     Ok(report)
 }
@@ -92,29 +93,19 @@ pub fn latest_snapshot(dir: &Path) -> Result<Option<(Sequence, Vec<u8>)>, OpenEr
 }
 
 /// All segments are read before one record is used: the snapshot that removes them may come any time.
-fn read_all(dir: &Path) -> Result<(Report, Vec<Segment>), OpenError> {
+fn read_all(dir: &Path) -> Result<(Report, Vec<(u64, Segment)>), OpenError> {
     let files = recover::choose(dir, &folder::list(dir)?)?;
     if let Some(last) = files.snapshot {
         snapshot::read(dir, last)?;
     }
-    let mut report = Report {
+    let (segments, last) = recover::read_segments(dir, &files)?;
+    let newest = segments.last().filter(|(_, newest)| newest.torn);
+    let report = Report {
         snapshot: files.snapshot.map(Sequence),
-        segments: files.segments.len(),
-        records: 0,
-        last: Sequence(files.snapshot.unwrap_or(0)),
-        torn: None,
+        segments: segments.len(),
+        records: last - files.snapshot.unwrap_or(0),
+        last: Sequence(last),
+        torn: newest.map(|(first, newest)| recover::torn_at(dir, *first, newest)),
     };
-    let mut segments = Vec::new();
-    for (position, &first) in files.segments.iter().enumerate() {
-        if first != report.last.0 + 1 {
-            return Err(recover::gap_before(dir, first));
-        }
-        let newest = position + 1 == files.segments.len();
-        let segment = recover::read_segment(dir, first, newest)?;
-        report.records += segment.bodies.len() as u64;
-        report.last.0 += segment.bodies.len() as u64;
-        report.torn = segment.torn.then(|| recover::torn_at(dir, first, &segment));
-        segments.push(segment);
-    }
     Ok((report, segments))
 }

@@ -246,7 +246,7 @@ pub enum FsError {
     /// The journal's disk has no room for another segment.
     #[error(
         "the chunk master's journal has no room: free space on its disk (chunkmaster.data_dir, and that of chunkmaster.journal_mirror if there is one); reads go \
-         on, and so do removals past the trash (fs rm --skip-trash), which free space on the chunkservers"
+         on, and so do removals past the trash (fs rm --skip-trash), which make the journal shorter, and free space on the chunkservers"
     )]
     JournalFull,
     /// A copy beyond the bound.

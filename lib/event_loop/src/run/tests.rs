@@ -324,6 +324,28 @@ async fn a_full_disk_takes_what_makes_space_and_answers_reads_until_there_is_roo
     await_room(&mut toys).await;
 }
 
+/// What was removed lies in the segment that is open, and no other can be prepared before its space is given back.
+#[tokio::test]
+async fn a_full_disk_gets_a_snapshot_of_all_that_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut toys, obstacle) = on_a_full_disk(dir.path());
+    for cleared in 1..=3 {
+        toys.ask(Ask::Clear).await;
+        assert_eq!(toys.next().await, Tell::Total(0));
+        let covered = || journal::verify(dir.path()).unwrap().snapshot;
+        let made = async {
+            while covered() != Some(Sequence(cleared)) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, made).await.expect("a snapshot is made");
+    }
+    std::fs::remove_dir(&obstacle).unwrap();
+    await_room(&mut toys).await;
+    toys.running.stop().await.unwrap();
+    assert_eq!(recover::<Totals>(dir.path(), SMALL).unwrap().durable.0["total"], 5);
+}
+
 #[tokio::test]
 async fn a_burst_on_a_disk_that_fills_up_ends_in_refusals_and_what_makes_space_is_taken() {
     let dir = tempfile::tempdir().unwrap();
@@ -457,21 +479,23 @@ async fn snapshots_are_made_and_recovery_gives_the_live_state() {
 async fn a_snapshot_that_fails_is_made_when_more_segments_are_closed() {
     let dir = tempfile::tempdir().unwrap();
     Journal::create(dir.path(), SMALL).unwrap();
-    // Stands in the way of the snapshot, as a full disk would.
-    let obstacle = dir.path().join("snapshot.tmp");
-    std::fs::create_dir(&obstacle).unwrap();
     let settings = Settings { snapshot_after_segments: 2, ..SETTINGS };
     let mut toys = Toys::open(dir.path(), settings);
+    // The snapshot lacks what it is made of.
+    let (first, aside) =
+        (dir.path().join("journal-0000000000000001.log"), dir.path().join("aside"));
+    std::fs::rename(&first, &aside).unwrap();
     let mut added = 0;
     for snapshots in [false, true] {
-        while added < 1000 || snapshots != has_snapshot(dir.path()) {
+        while added < 1000 || snapshots != (!first.exists() && !aside.exists()) {
             assert!(added < 100_000, "no snapshot after {added} records");
             toys.ask(Ask::Add(1)).await;
             added += 1;
             assert_eq!(toys.next().await, Tell::Total(added));
         }
-        let _there_once = std::fs::remove_dir(&obstacle);
+        let _there_once = std::fs::rename(&aside, &first);
     }
+    assert!(has_snapshot(dir.path()));
     toys.running.stop().await.unwrap();
     assert_eq!(recover::<Totals>(dir.path(), SMALL).unwrap().durable.0["total"], added);
 }

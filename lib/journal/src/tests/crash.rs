@@ -18,7 +18,7 @@ pub(super) struct Life {
     pub(super) is_over: Arc<AtomicBool>,
 }
 
-/// Creates, opens, appends over several segments, makes snapshots; stops at the first failure.
+/// Creates, opens, appends over several segments, makes snapshots of both kinds; stops at the first failure.
 pub(super) fn live(
     disk: &Arc<dyn Disk>,
     folders: impl Into<Folders>,
@@ -43,8 +43,11 @@ pub(super) fn live(
                 Durability::Failed(_) => return None,
             }
         }
-        if round % 3 == 2 {
-            open.journal.snapshotter().run::<All>().ok()?;
+        let snapshotter = open.journal.snapshotter();
+        match round {
+            1 | 2 | 6 => drop(snapshotter.run_to_the_last::<All>().ok()?),
+            4 => drop(snapshotter.run::<All>().ok()?),
+            _ => {}
         }
     }
     life.finished = true;

@@ -54,7 +54,7 @@ fn every_flipped_bit_of_a_segment_is_found_and_located() {
 #[test]
 fn every_flipped_bit_of_a_snapshot_is_found_and_located() {
     let dir = tempfile::tempdir().unwrap();
-    snapshot::write(&RealDisk, dir.path(), 5, &record(2, 700)).unwrap();
+    write_snapshot(dir.path(), 5, &record(2, 700));
     let path = snapshot_path(dir.path(), 5);
     every_flip(&path, |image| snapshot::decode(&image, &path, 5).map(|_| image.len()));
 }
@@ -62,7 +62,7 @@ fn every_flipped_bit_of_a_snapshot_is_found_and_located() {
 #[test]
 fn a_snapshot_cut_off_anywhere_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    snapshot::write(&RealDisk, dir.path(), 5, &vec![7; (2 << 20) + 5]).unwrap();
+    write_snapshot(dir.path(), 5, &vec![7; (2 << 20) + 5]);
     let path = snapshot_path(dir.path(), 5);
     let image = std::fs::read(&path).unwrap();
     assert_eq!(snapshot::decode(&image, &path, 5).unwrap().len(), (2 << 20) + 5);

@@ -3,7 +3,6 @@
 use super::*;
 use crate::folder::{segment_path, snapshot_path};
 use crate::frame::crc32c;
-use crate::snapshot;
 
 fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
@@ -37,10 +36,15 @@ fn a_segment_is_the_bytes_of_format_1() {
 #[test]
 fn a_snapshot_is_the_bytes_of_format_1() {
     let dir = tempfile::tempdir().unwrap();
-    snapshot::write(&RealDisk, dir.path(), 9, b"state").unwrap();
+    write_snapshot(dir.path(), 9, b"state");
     let bytes = std::fs::read(snapshot_path(dir.path(), 9)).unwrap();
     assert_eq!(bytes[..8], *b"HwSnapsh");
-    assert_eq!((number(&bytes[8..12]), number(&bytes[12..16])), (1, 0), "version, reserved");
+    assert_eq!(
+        (number(&bytes[8..12]), number(&bytes[12..16])),
+        (1, 0),
+        "version, at a segment's end"
+    );
+    assert_eq!(crate::snapshot::encode(9, true, b"state")[12..16], [1, 0, 0, 0], "or within one");
     assert_eq!((number(&bytes[16..24]), number(&bytes[24..32])), (9, 5), "last, length");
     assert_eq!(number(&bytes[32..36]), u64::from(crc32c(&bytes[..32])));
     assert_eq!(bytes[36..40], *b"HwRc");

@@ -149,6 +149,11 @@ impl DiskFile for PoweredFile {
         self.3.write_all_at(bytes, offset)
     }
 
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        let _power = self.0.operate(&self.2)?;
+        self.3.set_len(bytes)
+    }
+
     fn sync(&self) -> io::Result<()> {
         let mut power = self.0.operate(&self.2)?;
         let path = power.names.iter().find(|(_, file)| **file == self.1).map(|(path, _)| path);

@@ -138,7 +138,7 @@ fn who_waits_for_the_next_segment_is_told_once_when_it_is_there_or_can_not_be() 
     }
 }
 
-fn await_file(path: &Path) {
+pub(super) fn await_file(path: &Path) {
     let (_nobody, patience) = channel::<()>();
     for _ in 0..DEADLINE.as_millis() {
         if path.exists() {

@@ -177,7 +177,9 @@ fn a_snapshot_that_hangs_keeps_no_loop_from_its_end() {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings { snapshot_after_segments: 1, stop_patience: PATIENCE, ..SETTINGS };
         let mut toys = with_two_segments(dir.path(), SMALL, settings).await;
-        let pipe = Pipe::lay(dir.path().join("snapshot.tmp"));
+        let snapshot = dir.path().join("snapshot.tmp");
+        std::fs::remove_file(&snapshot).unwrap();
+        let pipe = Pipe::lay(snapshot);
         for total in 1..=300 {
             toys.ask(Ask::Add(1)).await;
             assert_eq!(toys.next().await, Tell::Total(total));
