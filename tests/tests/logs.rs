@@ -196,3 +196,88 @@ fn an_emptied_replica_of_an_open_log_costs_no_record() {
     check(&dev, &appended);
     check(&dev, &append(&dev, "three"));
 }
+
+/// The disk of a chunkserver that is down is replaced by an empty one.
+fn replace_disk(dev: &Dev, server: &str) {
+    let disk = dev.data_dir(server);
+    std::fs::remove_dir_all(&disk).expect("a folder can be removed");
+    std::fs::create_dir(&disk).expect("and made again");
+}
+
+/// Appends a few lines; what came of it.
+fn append(dev: &Dev, log: &str, name: &str) -> (Append, tests::Finished) {
+    let append = Append { name: name.to_owned(), acknowledged: true };
+    let lines = dev.scratch().join("lines");
+    std::fs::write(&lines, append.lines().join("\n")).expect("the scratch folder takes it");
+    let lines = lines.to_string_lossy().into_owned();
+    let done = dev.run(&["fs", "append", "--lines", &lines, log]);
+    (append, done)
+}
+
+fn options_of_logs() -> DevOptions {
+    DevOptions::trackers(3)
+        .set("chunkmaster.heartbeat_interval=200ms")
+        .set("chunkmaster.dead_after=2s")
+        .set("client.retry_for=3s")
+}
+
+#[test]
+fn a_log_goes_on_when_the_disk_of_one_of_its_servers_was_replaced() {
+    let mut dev = Dev::start(&options_of_logs().set("chunkmaster.replication=3"));
+    let _made = dev.run(&["fs", "touch", "--log", "/log"]).success();
+    let mut all = Vec::new();
+    let mut append = |dev: &Dev, name: &str| {
+        let (append, done) = append(dev, "/log", name);
+        let _appended = done.success();
+        all.push(append);
+        check(dev, &all);
+    };
+    append(&dev, "first");
+    for n in 1..=3 {
+        let server = format!("chunkserver-{n}");
+        dev.kill(&server);
+        replace_disk(&dev, &server);
+        dev.restart(&server);
+        append(&dev, &server);
+    }
+    // None of the others remembers how much there was.
+    dev.kill_all();
+    dev.stop();
+    replace_disk(&dev, "chunkserver-2");
+    dev.start_again(&DevOptions::default());
+    append(&dev, "last");
+    let is_whole = || (dev.run(&["fs", "fsck"]).code == Some(0)).then_some(());
+    wait::until("all is on three servers again", PATIENCE, is_whole);
+}
+
+/// The only server that had the records has lost its disk. It says so, and the log goes on once its records are given up,
+/// though the server comes back at once.
+#[test]
+fn a_log_whose_records_are_lost_says_so_and_goes_on_when_they_are_given_up() {
+    let mut dev = Dev::start(&options_of_logs().set("chunkmaster.replication=1"));
+    let _made = dev.run(&["fs", "touch", "--log", "/log"]).success();
+    let _appended = append(&dev, "/log", "lost").1.success();
+    let disks = (1..=3).map(|n| format!("chunkserver-{n}"));
+    let server = disks.into_iter().find(|server| !log_files(&dev.data_dir(server)).is_empty());
+    let server = server.expect("it is somewhere");
+    let host = server.replace("chunkserver-", "host-");
+    dev.kill(&server);
+    replace_disk(&dev, &server);
+    dev.restart(&server);
+    let (_, refused) = append(&dev, "/log", "refused");
+    let _ = refused.refused(1, &["/log", "fs fsck /log", "fs forget --lose-records"]);
+    let fsck = dev.run(&["fs", "fsck", "/log"]).refused(1, &["/log"]).text();
+    assert!(fsck.contains(&host), "{fsck}");
+
+    let _ = dev.run(&["fs", "forget", &host, "--lose-records"]).refused(1, &[&host, "is alive"]);
+    dev.kill(&server);
+    wait::until("it is forgotten", PATIENCE, || {
+        let unasked = dev.run(&["fs", "forget", &host]);
+        assert_ne!(unasked.code, Some(0), "it has records that nobody else has");
+        (dev.run(&["fs", "forget", &host, "--lose-records"]).code == Some(0)).then_some(())
+    });
+    dev.restart(&server);
+    let (append, done) = append(&dev, "/log", "next");
+    let _appended = done.success();
+    check(&dev, &[append]);
+}

@@ -81,7 +81,9 @@ pub enum StoreError {
     },
     /// Records were not appended for as long as retries go on. Some of them may yet be in the log.
     #[error(
-        "records can't be appended to the log {path}: {reason}; some may be in it, append them again to be sure"
+        "records can't be appended to the log {path}: {reason}; some may be in it, append them again to be sure. If that goes \
+         on, `howdah fs fsck {path}` says which servers' records its end waits for: start those, or give them up \
+         (`howdah fs forget --lose-records`)"
     )]
     NotAppended {
         /// The log.

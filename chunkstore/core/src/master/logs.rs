@@ -340,13 +340,33 @@ impl Master {
         logs.filter(move |(_, open)| open.begun.is_some() && open.is_on(host))
     }
 
-    /// A log whose open chunk nobody but this server may still have.
-    pub(super) fn log_left_to(&self, host: &HostName) -> Option<StorePath> {
+    /// Logs whose open chunks nobody but this server may still have.
+    fn logs_left_to(&self, host: &HostName) -> impl Iterator<Item = FileId> {
         let is_other =
-            |it: &ServerAddress| it.host != *host && self.durable.known().contains(&it.host);
-        let mut left =
-            self.begun_logs_on(host).filter(|(_, open)| !open.servers.iter().any(is_other));
-        left.find_map(|(log, _)| self.durable.namespace().path_of(log))
+            move |it: &ServerAddress| it.host != *host && self.durable.known().contains(&it.host);
+        let left = self.begun_logs_on(host);
+        left.filter(move |(_, open)| !open.servers.iter().any(is_other)).map(|(log, _)| log)
+    }
+
+    /// One of them.
+    pub(super) fn log_left_to(&self, host: &HostName) -> Option<StorePath> {
+        self.logs_left_to(host).find_map(|log| self.durable.namespace().path_of(log))
+    }
+
+    /// Gives them all up.
+    pub(super) fn give_up_logs_left_to(&mut self, now: Now, host: &HostName, out: &mut Output) {
+        for log in self.logs_left_to(host).collect::<Vec<_>>() {
+            self.give_up_log_chunk(now, log, out);
+        }
+    }
+
+    /// Nobody has a log's open chunk, and nobody will come back with it.
+    fn give_up_log_chunk(&mut self, now: Now, log: FileId, out: &mut Output) {
+        let open = self.durable.open_log(log).map(|open| open.chunk);
+        if let Some((chunk, path)) = open.zip(self.durable.namespace().path_of(log)) {
+            out.effects.push(Effect::Tell(Notice::LogChunkLost { path, chunk }));
+        }
+        self.commit(now, Record::LogChunkEnded { at: now.wall, file: log, sealed: None }, out);
     }
 
     /// Tells servers to end the chunks that are due.
@@ -358,13 +378,7 @@ impl Master {
                 continue;
             };
             if open.servers.iter().all(|server| !self.durable.known().contains(&server.host)) {
-                // Nobody has it, and nobody will come back with it.
-                if let Some(path) = self.durable.namespace().path_of(log) {
-                    let chunk = open.chunk;
-                    out.effects.push(Effect::Tell(Notice::LogChunkLost { path, chunk }));
-                }
-                let record = Record::LogChunkEnded { at: now.wall, file: log, sealed: None };
-                self.commit(now, record, out);
+                self.give_up_log_chunk(now, log, out);
                 continue;
             }
             self.tell_to_end(&open);

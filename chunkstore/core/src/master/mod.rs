@@ -89,7 +89,6 @@ use garbage::Orphans;
 use logs::Ends;
 use repair::Repairs;
 use replicas::Replicas;
-use replies::Seen;
 use safe_mode::SafeMode;
 use servers::Servers;
 use surplus::Verifying;
@@ -461,37 +460,6 @@ impl Master {
             self.reclaim_at = Some(now.monotonic + RECLAIM_PAUSE);
         }
         out.records.push(record);
-    }
-
-    fn mutate(
-        &mut self,
-        now: Now,
-        asker: &Asker,
-        request: &Mutation,
-        out: &mut Output,
-    ) -> Result<Reply, FsError> {
-        let stamp = &Stamp::new(request.stamp(), asker.digest);
-        match self.durable.replies().seen(stamp) {
-            Seen::Same(reply) => return Ok(self.reply(reply)),
-            Seen::Reused => return Err(FsError::StampReused { sequence: stamp.sequence }),
-            Seen::Older { last } => {
-                return Err(FsError::StaleRequest { sequence: stamp.sequence, last });
-            }
-            Seen::New => {}
-        }
-        self.leave_to_change()?;
-        self.check_rights(asker, request)?;
-        for record in self.plan(now, stamp, &asker.owner, request)? {
-            self.commit(now, record, out);
-        }
-        if let Some(sealed) = request.sealed() {
-            self.learn(sealed, now.monotonic);
-        }
-        // The first answer and a retry's come out of the same record.
-        Ok(match self.durable.replies().seen(stamp) {
-            Seen::Same(reply) => self.reply(reply),
-            Seen::New | Seen::Reused | Seen::Older { .. } => Reply::Done,
-        })
     }
 }
 

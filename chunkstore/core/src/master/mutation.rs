@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::error::FsError;
 use super::record::{Allotted, Record, RequestDigest, Stamp};
-use super::replies::CachedReply;
+use super::replies::{CachedReply, Seen};
 use super::rights::Authority;
-use super::{Master, Reply, millis};
+use super::{Master, Output, Reply, millis};
 
 /// Of whom a request comes, as the edge knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,8 +114,45 @@ impl Mutation {
 }
 
 impl Master {
+    /// Carries a request out, once.
+    pub(super) fn mutate(
+        &mut self,
+        now: Now,
+        asker: &Asker,
+        request: &Mutation,
+        out: &mut Output,
+    ) -> Result<Reply, FsError> {
+        let stamp = &Stamp::new(request.stamp(), asker.digest);
+        match self.durable.replies().seen(stamp) {
+            Seen::Same(reply) => return Ok(self.reply(reply)),
+            Seen::Reused => return Err(FsError::StampReused { sequence: stamp.sequence }),
+            Seen::Older { last } => {
+                return Err(FsError::StaleRequest { sequence: stamp.sequence, last });
+            }
+            Seen::New => {}
+        }
+        self.leave_to_change()?;
+        self.check_rights(asker, request)?;
+        let records = self.plan(now, stamp, &asker.owner, request)?;
+        if let Mutation::Forget(ForgetServer { host, lose_records: true, .. }) = request {
+            // Before it is forgotten: if it comes back at once it is none that anybody waits for.
+            self.give_up_logs_left_to(now, host, out);
+        }
+        for record in records {
+            self.commit(now, record, out);
+        }
+        if let Some(sealed) = request.sealed() {
+            self.learn(sealed, now.monotonic);
+        }
+        // The first answer and a retry's come out of the same record.
+        Ok(match self.durable.replies().seen(stamp) {
+            Seen::Same(reply) => self.reply(reply),
+            Seen::New | Seen::Reused | Seen::Older { .. } => Reply::Done,
+        })
+    }
+
     /// The records that carry a request out; none if all is as it asks.
-    pub(super) fn plan(
+    fn plan(
         &mut self,
         now: Now,
         stamp: &Stamp,
@@ -151,7 +188,7 @@ impl Master {
         }
     }
 
-    pub(super) fn reply(&self, cached: &CachedReply) -> Reply {
+    fn reply(&self, cached: &CachedReply) -> Reply {
         let allocation = |allotted: &Allotted| {
             let Allotted { chunk, version, pipeline } = allotted.clone();
             Allocation { chunk, version, pipeline, token: String::new() }

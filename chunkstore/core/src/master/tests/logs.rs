@@ -470,6 +470,39 @@ fn a_chunk_whose_servers_are_all_forgotten_is_lost_and_its_log_goes_on() {
     assert_ne!(fleet.world.open_log("/log", None).unwrap().chunk, open.chunk);
 }
 
+/// Its disk was replaced, and it comes back with an empty one before anything else happens.
+#[test]
+fn records_that_were_given_up_are_not_waited_for_again_when_their_server_registers_at_once() {
+    for restarts in [false, true] {
+        let mut fleet = Fleet::new(4);
+        let open = fleet.world.begun("/log");
+        let on: Vec<usize> =
+            (1..=4).filter(|n| open.pipeline.iter().any(|s| s.host == host(*n))).collect();
+        let other = (1..=4).find(|n| !on.contains(n)).expect("it is on three");
+        for _ in 0..15 {
+            fleet.world.pass(Duration::from_secs(1));
+            fleet.beat(other);
+        }
+        for n in &on {
+            assert_eq!(fleet.forget(*n, true), Ok(Reply::Done));
+        }
+        let lost = Notice::LogChunkLost { path: path("/log"), chunk: open.chunk };
+        assert!(fleet.world.notices.contains(&lost), "at once");
+        if restarts {
+            fleet.world.restart_in_safe_mode();
+        }
+        on.iter().chain([&other]).for_each(|n| fleet.register_again(*n));
+        (1..=4).for_each(|n| drop(fleet.beat(n)));
+        fleet.world.pass(Duration::from_secs(1));
+        let next = fleet.world.open_log("/log", None).unwrap();
+        assert_ne!(next.chunk, open.chunk, "restarts: {restarts}");
+        // If it has the records after all, they are nobody's.
+        fleet.tell(on[0], log_held(open.chunk, true));
+        fleet.beat(on[0]);
+        assert_eq!(fleet.world.open_log("/log", None), Ok(next));
+    }
+}
+
 #[test]
 fn a_full_journal_takes_the_end_of_a_chunk_and_no_new_one() {
     let mut world = World::with_servers(3);
