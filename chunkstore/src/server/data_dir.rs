@@ -26,8 +26,6 @@ use chunkstore_core::replica::{ReplicaKey, Sealed, Space};
 use chunkstore_protocol::Version;
 use daemon::{DataFolder, FolderError};
 use ids::ClusterId;
-use rustix::fs::StatVfsMountFlags;
-use rustix::io::Errno;
 
 use super::disk_health::{DiskHealth, is_media_error};
 use super::footer::{FOOTER_BYTES_MAX, Footer, FooterError};
@@ -398,7 +396,7 @@ impl DataDir {
 
     /// Size and room of the disk, what the trash can give up included.
     pub(super) fn space(&self) -> io::Result<Space> {
-        let (capacity, available) = self.look()?;
+        let (capacity, available) = self.health.look()?;
         let room = available.saturating_add(self.trash.content().yielding_bytes);
         Ok(Space { capacity, free: room.saturating_sub(self.reserve_bytes) })
     }
@@ -406,20 +404,10 @@ impl DataDir {
     /// Whether `n` more bytes fit on the disk; the trash makes room for them. Blocks.
     pub(super) fn make_room(&self, n: u64) -> io::Result<bool> {
         self.trash.give_way(|| {
-            let free = self.look()?.1.saturating_sub(self.reserve_bytes);
+            let free = self.health.look()?.1.saturating_sub(self.reserve_bytes);
             // Whatever is free after the reserve; a disk that is too small for its reserve has nothing.
             Ok(free > 0 && free >= n)
         })
-    }
-
-    /// Size of the disk, and what is available. Notices when it takes no writes any more.
-    fn look(&self) -> io::Result<(u64, u64)> {
-        let stat = rustix::fs::statvfs(self.root())?;
-        if stat.f_flag.contains(StatVfsMountFlags::RDONLY) {
-            self.fail(&io::Error::from(Errno::ROFS));
-        }
-        let unit = stat.f_frsize;
-        Ok((stat.f_blocks.saturating_mul(unit), stat.f_bavail.saturating_mul(unit)))
     }
 
     /// Where the folder is.
@@ -514,6 +502,7 @@ pub(super) fn io_error(path: &Path) -> impl Fn(io::Error) -> DataDirError {
 #[cfg(test)]
 mod tests {
     use chunkstore_protocol::ChunkId;
+    use rustix::io::Errno;
 
     use super::*;
 

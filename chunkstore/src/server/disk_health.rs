@@ -7,8 +7,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::io::Errno;
+
+/// A disk that takes fewer files has no room for chunks: the server's own small files need some.
+const FILES_LEFT_MIN: u64 = 16;
 
 /// Whether a write, or a look at a folder, failed for good: the disk is gone, or takes nothing any more. A
 /// full disk, or a process without descriptors, works again by itself.
@@ -32,6 +37,11 @@ pub(super) fn is_media_error(error: &io::Error) -> bool {
         || error.raw_os_error().is_some_and(|code| media.contains(&code))
 }
 
+/// Whether there was no space, or no more files could be made: a disk that is full works again by itself.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The health of one disk, as a folder on it shows it.
 #[derive(Debug)]
 pub(super) struct DiskHealth {
@@ -40,13 +50,15 @@ pub(super) struct DiskHealth {
     identity: (u64, u64),
     /// Why it counts as failed.
     failed: OnceLock<String>,
+    /// Whether no more files could be made when this was last looked at.
+    out_of_files: AtomicBool,
 }
 
 impl DiskHealth {
     /// Of a disk that works, with this folder on it.
     pub(super) fn new(folder: PathBuf) -> io::Result<Self> {
         let identity = identity_of(&folder)?;
-        Ok(Self { folder, identity, failed: OnceLock::new() })
+        Ok(Self { folder, identity, failed: OnceLock::new(), out_of_files: AtomicBool::new(false) })
     }
 
     /// Why the disk counts as failed, if it does.
@@ -81,6 +93,25 @@ impl DiskHealth {
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {}
             Err(error) => self.fail(&error),
         }
+    }
+
+    /// Size of the disk, and what is available: nothing where no more files can be made. Notices when it takes no writes
+    /// any more.
+    pub(super) fn look(&self) -> io::Result<(u64, u64)> {
+        let stat = statvfs(&self.folder)?;
+        if stat.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            self.fail(&io::Error::from(Errno::ROFS));
+        }
+        // Some file systems make as many as there is space for, and count none.
+        let out_of_files = stat.f_files > 0 && stat.f_favail < FILES_LEFT_MIN;
+        if out_of_files && !self.out_of_files.swap(true, Ordering::Relaxed) {
+            tracing::warn!(path = %self.folder.display(), files_left = stat.f_favail,
+                "no room for chunks: the disk takes no more files (its inodes are used up, see df -i), whatever space it has");
+        } else if !out_of_files && self.out_of_files.swap(false, Ordering::Relaxed) {
+            tracing::info!(path = %self.folder.display(), "the disk takes files again");
+        }
+        let available = if out_of_files { 0 } else { stat.f_bavail.saturating_mul(stat.f_frsize) };
+        Ok((stat.f_blocks.saturating_mul(stat.f_frsize), available))
     }
 
     /// The device.

@@ -14,6 +14,7 @@ use rustix::fs::{Advice, fadvise};
 use tokio::task::JoinHandle;
 
 use super::data_dir::{Booking, DataDir, sync_folder};
+use super::disk_health::is_full;
 use super::disks::Disks;
 use super::footer::Footer;
 use super::metrics;
@@ -30,7 +31,8 @@ const PIECES_PER_WRITE: usize = 512;
 pub(super) enum DiskError {
     /// No room, or only what is reserved.
     #[error(
-        "the disk of {folders} has no room for chunks: free some, or lower chunkserver.reserve"
+        "the disk of {folders} has no room for chunks: free some (remove files, where df -i shows that it takes no more \
+         of them), or lower chunkserver.reserve"
     )]
     OutOfSpace {
         /// The data folders that have none.
@@ -58,12 +60,10 @@ pub(super) enum DiskError {
 impl DiskError {
     /// Of a write in `dir`.
     pub(super) fn new(dir: &DataDir, path: &Path, source: io::Error) -> Self {
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::OutOfSpace { folders: dir.root().display().to_string() }
-            }
-            _ => Self::Io { path: path.to_owned(), source },
+        if is_full(&source) {
+            return Self::OutOfSpace { folders: dir.root().display().to_string() };
         }
+        Self::Io { path: path.to_owned(), source }
     }
 }
 
