@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 
 use crate::run::ROOM_INTERVAL;
 
-/// On a full disk one is made at most for this part of the time.
-const SHARE_WHILE_FULL: u32 = 10;
+/// On a full disk, so many times as long as one took is waited before the next: each folds the whole state.
+const PAUSE_WHILE_FULL: u32 = 2;
 
 /// See the module.
 pub(crate) struct Snapshots {
@@ -92,7 +92,7 @@ impl Snapshots {
     /// One that failed is tried again when one more segment is closed than now.
     pub(crate) fn on_made(&mut self, made: bool, closed: u32) {
         let took = self.running.take().map(|running| running.since.elapsed()).unwrap_or_default();
-        let pause = ROOM_INTERVAL.max(took * SHARE_WHILE_FULL);
+        let pause = ROOM_INTERVAL.max(took * PAUSE_WHILE_FULL);
         self.not_before = Some(clock::monotonic() + pause);
         self.failed = !made;
         self.next = match made {
