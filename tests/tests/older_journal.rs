@@ -119,6 +119,84 @@ fn a_chunk_master_over_an_older_journal_changes_nothing_and_the_right_one_goes_o
     assert_eq!((text_of(&dev, "/kept"), text_of(&dev, "/since")), ("old".into(), "again".into()));
 }
 
+/// Segments of a journal, oldest first.
+fn segments(journal: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(journal).expect("a folder").flatten().map(|entry| entry.path());
+    let is_segment = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("journal-"))
+    };
+    let mut segments: Vec<_> = files.filter(is_segment).collect();
+    segments.sort();
+    segments
+}
+
+/// The last record that a chunkserver was told of, and keeps.
+fn kept_record(dev: &Dev, server: &str) -> u64 {
+    let text = fs::read_to_string(dev.data_dir(server).join("term.json")).unwrap_or_default();
+    let kept: Value = serde_json::from_str(&text).unwrap_or_default();
+    kept["last_record"].as_u64().unwrap_or(0)
+}
+
+/// What is left is a whole journal, of the very start that went on, and all chunks of its time are known to it.
+#[test]
+fn a_chunk_master_whose_newest_segment_is_lost_in_all_folders_changes_nothing() {
+    let mut dev = Dev::to_be_started();
+    let mirror = dev.scratch().join("mirror");
+    let options = DevOptions::trackers(2)
+        .set("chunkmaster.replication=2")
+        .set("chunkmaster.heartbeat_interval=200ms")
+        .set("chunkmaster.dead_after=5s")
+        .set("chunkmaster.journal_segment=2MiB")
+        .set(&format!("chunkmaster.journal_mirror={}", mirror.display()))
+        .set("client.retry_for=1s");
+    dev.start_again(&options);
+    dev.put_text("old\n", "/kept");
+    let folders = [dev.data_dir("chunkmaster"), mirror];
+    let mut n = 0;
+    while segments(&folders[0]).len() < 2 {
+        let names: Vec<String> =
+            (0..100).map(|nth| format!("/{n}-{nth}-{}", "n".repeat(240))).collect();
+        let names = names.iter().map(String::as_str);
+        let _ = dev.run(&["fs", "mkdir"].into_iter().chain(names).collect::<Vec<_>>()).success();
+        n += 1;
+        assert!(n < 200, "the journal has one segment still");
+    }
+    let _ = dev.run(&["fs", "mkdir", "/since"]).success();
+    let newest = segments(&folders[0]).pop().expect("a segment");
+    let first = newest.file_stem().expect("a name").to_string_lossy().replace("journal-", "");
+    let first = u64::from_str_radix(&first, 16).expect("a number");
+    wait::until("servers keep the number of a record in it", PATIENCE, || {
+        (kept_record(&dev, "chunkserver-1") >= first).then_some(())
+    });
+    dev.kill("chunkmaster");
+    let newest = newest.file_name().expect("a name");
+    for folder in &folders {
+        fs::rename(folder.join(newest), folder.join("lost")).expect("a file can be moved");
+    }
+    // A second start has more records than are missing.
+    for _ in 0..2 {
+        let outdated = Unready::start(&dev, "chunkmaster");
+        let address = dev.address_of("chunkmaster");
+        wait::until("it is noticed", PATIENCE, || {
+            let metrics = http::get(&address, "/metrics").ok()?.text;
+            metrics
+                .lines()
+                .any(|line| line == "howdah_chunkmaster_journal_outdated 1")
+                .then_some(())
+        });
+        let parts = ["record", "newest segment was lost", "--accept-old-journal"];
+        let _ = dev.run(&["fs", "mkdir", "/d"]).refused(1, &parts);
+        assert_eq!(text_of(&dev, "/kept"), "old");
+        drop(outdated);
+    }
+    dev.restart_with("chunkmaster", &["--accept-old-journal"]);
+    change(&dev, &["fs", "mkdir", "/d"]);
+    assert_eq!(text_of(&dev, "/kept"), "old");
+    dev.kill("chunkmaster");
+    dev.restart("chunkmaster");
+    change(&dev, &["fs", "mkdir", "/e"]);
+}
+
 fn word_count(dev: &Dev, output: &str) -> String {
     let text = format!(
         "name: count\ninput: [/in]\noutput: {output}\nprogram: {{builtin: {{name: wordcount}}}}\n"

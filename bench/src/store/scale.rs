@@ -120,7 +120,7 @@ impl Driven {
         let longest = (Duration::ZERO, "none".to_owned());
         let mut driven = Self { core, now, sequence: 0, inputs: 0, longest };
         driven.measured("start", |core, now| {
-            core.handle(now, Input::Start(Start { term_id: 1, accept_old_journal: false }))
+            core.handle(now, Input::Start(Start { term_id: 1, ..Start::default() }))
         })?;
         Ok(driven)
     }
@@ -158,6 +158,7 @@ impl Driven {
                 protocol: PROTOCOL_VERSION,
                 cluster: None,
                 term: None,
+                last_record: 0,
                 host: server.host.clone(),
                 rack: server.rack.clone(),
                 address: server.address.clone(),

@@ -84,6 +84,7 @@ impl Server {
             protocol: PROTOCOL_VERSION,
             cluster: None,
             term: None,
+            last_record: 0,
             host: address.host.clone(),
             rack: address.rack.clone(),
             address: address.address.clone(),

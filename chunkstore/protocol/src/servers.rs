@@ -50,6 +50,9 @@ pub struct RegisterServer {
     /// The last term that it was told to keep; absent if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub term: Option<Term>,
+    /// The last record of that term's journal that it was told of and has kept; 0 if none was.
+    #[serde(default)]
+    pub last_record: u64,
     /// Its host name.
     pub host: HostName,
     /// Its rack.
@@ -240,6 +243,9 @@ pub struct ServerHeartbeatReply {
     /// takes no changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub term_id: Option<u64>,
+    /// The last record of the master's journal, which is on disk: kept with the term now and then. 0 while no term is told.
+    #[serde(default)]
+    pub last_record: u64,
     /// Every event up to this number has arrived.
     pub events_received: u64,
     /// What to do, unacknowledged ones first.

@@ -103,15 +103,16 @@ mod tests {
     }
 
     /// Starts as they are since they have numbers.
-    fn starts() -> [Record; 3] {
+    fn starts() -> [Record; 4] {
         [
             Record::OldJournalAccepted {
                 epoch: Epoch(1 << 20),
                 next_file: 1 << 32,
                 next_chunk: 1 << 33,
             },
-            Record::Started { epoch: Epoch((1 << 20) + 1), id: u64::MAX, first_chunk: 0 },
-            Record::Started { epoch: Epoch((1 << 20) + 2), id: 1, first_chunk: 1 << 52 },
+            Record::Started { epoch: Epoch((1 << 20) + 1), id: u64::MAX, first_chunk: 0, after: 0 },
+            Record::Started { epoch: Epoch((1 << 20) + 2), id: 1, first_chunk: 1 << 52, after: 0 },
+            Record::Started { epoch: Epoch((1 << 20) + 3), id: 2, first_chunk: 1 << 53, after: 99 },
         ]
     }
 
@@ -144,7 +145,7 @@ mod tests {
         let (staged, parent) = (vec![folder(1, "staging")], FileId(0));
         vec![
             Record::ClusterInitialised { cluster: "cluster-1".parse().unwrap() },
-            Record::Started { epoch: Epoch(1), id: 0, first_chunk: 0 },
+            Record::Started { epoch: Epoch(1), id: 0, first_chunk: 0, after: 0 },
             Record::FoldersMade {
                 stamp: stamp(1),
                 at,

@@ -66,6 +66,7 @@ pub async fn run(
     let beginning = Start {
         term_id: net::random_u64().max(1),
         accept_old_journal: settings.accept_old_journal,
+        last_record: log.last_record(),
     };
     let event_loop = settings.event_loop();
     let (core, running) = start((master, beginning), log, event_loop, health.clone()).await;

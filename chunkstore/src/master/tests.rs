@@ -117,6 +117,7 @@ impl Cluster {
             protocol: PROTOCOL_VERSION,
             cluster: Some(self.id.clone()),
             term: None,
+            last_record: 0,
             host: host(n),
             rack: RackName::default_rack(),
             address: format!("127.0.0.1:{n}"),

@@ -8,13 +8,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use chunkstore_core::replica::{DiskRoom, ReplicaKey, Sealed, Space, choose_disk};
-use chunkstore_protocol::{DISK_TEXT_BYTES_MAX, DiskState, Term};
+use chunkstore_core::replica::{DiskRoom, KeptTerm, ReplicaKey, Sealed, Space, choose_disk};
+use chunkstore_protocol::{DISK_TEXT_BYTES_MAX, DiskState};
 use daemon::{DataFolder, FolderError, Owner};
-use ids::ClusterId;
+use ids::{ClusterId, Epoch};
 
 use super::data_dir::{Booking, DataDir, DataDirError, Found, OpenError};
 use super::logs::FoundLog;
@@ -35,6 +35,8 @@ pub(super) struct Disks {
     all: Vec<Disk>,
     /// New replicas so far: where disks are equal, they take turns.
     turn: AtomicUsize,
+    /// Held while a term is written.
+    keeping: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -78,7 +80,7 @@ impl Disks {
                 Err(error) => return Err(error),
             }
         }
-        let disks = Self { all, turn: AtomicUsize::new(0) };
+        let disks = Self { all, turn: AtomicUsize::new(0), keeping: Mutex::default() };
         match (disks.open_dirs().next(), failures.pop()) {
             (None, Some(only)) if failures.is_empty() => return Err(only),
             (None, last) => {
@@ -113,17 +115,21 @@ impl Disks {
     }
 
     /// The newest of the chunk master's terms that a folder has.
-    pub(super) fn term(&self) -> Option<Term> {
-        self.open_dirs().filter_map(|dir| dir.term()).max_by_key(|term| term.epoch)
+    pub(super) fn term(&self) -> Option<KeptTerm> {
+        self.open_dirs().filter_map(|dir| dir.term()).max_by_key(age)
     }
 
-    /// Keeps the chunk master's term in all folders, durably. A disk that can't has failed.
+    /// Keeps the chunk master's term in all folders that have no newer one, durably. A disk that can't has failed, but
+    /// for one that is full.
     ///
     /// # Errors
     /// When no disk could.
-    pub(super) fn keep_term(&self, term: Term) -> Result<(), DataDirError> {
-        let others = self.open_dirs().filter(|dir| dir.term() != Some(term));
-        self.keep(others, |dir| dir.keep_term(term))
+    pub(super) fn keep_term(&self, term: KeptTerm) -> Result<(), DataDirError> {
+        let _one_at_a_time = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let lacks = |dir: &&Arc<DataDir>| {
+            dir.term().is_none_or(|kept| kept != term && age(&kept) <= age(&term))
+        };
+        self.keep(self.open_dirs().filter(lacks), |dir| dir.keep_term(term))
     }
 
     fn keep<'a>(
@@ -363,6 +369,11 @@ fn take(dir: &DataDir, found: Found, sealed: &mut BTreeMap<ReplicaKey, Sealed>) 
             dir.set_aside(replica, Why::Orphan);
         }
     }
+}
+
+/// By which of two terms is newer.
+fn age(kept: &KeptTerm) -> (Epoch, u64) {
+    (kept.term.epoch, kept.last_record)
 }
 
 /// A disk whose room is all reserved takes no chunk, and nothing else would say why.

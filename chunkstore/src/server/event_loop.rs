@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunkstore_core::replica::{
-    CommandNumber, Effect, FreezeAnswer, Input, OpenAnswer, Refusal, ReplicaKey, Replicas, ReplyTo,
-    SealAnswer, StopReason,
+    CommandNumber, Effect, FreezeAnswer, Input, KeptTerm, OpenAnswer, Refusal, ReplicaKey,
+    Replicas, ReplyTo, SealAnswer, StopReason,
 };
-use chunkstore_protocol::{ProblemKind, RegisterServer, ServerHeartbeat, Term};
+use chunkstore_protocol::{ProblemKind, RegisterServer, ServerHeartbeat};
 use clock::Stopwatch;
 use ids::{Monotonic, Now};
 use net::{CallError, Capability, Keyring, Role};
@@ -71,7 +71,7 @@ enum Message {
     /// What keeping the cluster's id came to.
     ClusterKept(Result<(), DataDirError>),
     /// What keeping the chunk master's term came to.
-    TermKept(Result<Term, DataDirError>),
+    TermKept(Result<KeptTerm, DataDirError>),
 }
 
 /// The way to the core, for uploads and reads.

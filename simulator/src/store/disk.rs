@@ -4,8 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use chunkstore_core::replica::{ReplicaKey, Sealed, Space};
-use chunkstore_protocol::Term;
+use chunkstore_core::replica::{KeptTerm, ReplicaKey, Sealed, Space};
 use ids::ClusterId;
 
 use crate::random::Random;
@@ -61,7 +60,7 @@ pub(crate) struct Disk {
     pub(crate) health: Health,
     pub(crate) cluster: Option<ClusterId>,
     /// The chunk master's last term.
-    pub(crate) term: Option<Term>,
+    pub(crate) term: Option<KeptTerm>,
     capacity: u64,
     open: BTreeMap<ReplicaKey, OpenFile>,
     logs: BTreeMap<ReplicaKey, LogFile>,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use chunkstore_core::log::Batch;
 use chunkstore_core::master::{LogRequest, Mutation, Query, Refusal, Reply};
-use chunkstore_core::replica::ReplicaKey;
-use chunkstore_protocol::{FileId, Frozen, RegisterServer, SealedChunk, ServerHeartbeat, Term};
+use chunkstore_core::replica::{KeptTerm, ReplicaKey};
+use chunkstore_protocol::{FileId, Frozen, RegisterServer, SealedChunk, ServerHeartbeat};
 use ids::{ClientId, Monotonic, Now};
 
 use crate::random::Random;
@@ -137,7 +137,7 @@ pub(crate) enum Timer {
     /// The cluster's id is on disk.
     ClusterKept,
     /// The chunk master's term is on disk.
-    TermKept(Term),
+    TermKept(KeptTerm),
     /// The next replica is read for no reader.
     Scrub,
     /// The next step of a client's task, by its number.

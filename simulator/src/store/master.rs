@@ -98,7 +98,9 @@ impl MasterShell {
         };
         self.core = Some(core);
         let term_id = ground.random.next().max(1);
-        self.handle(ground, watch, Input::Start(Start { term_id, accept_old_journal: false }));
+        let last_record = self.journal.len() as u64;
+        let start = Start { term_id, accept_old_journal: false, last_record };
+        self.handle(ground, watch, Input::Start(start));
     }
 
     /// The process ends as by SIGKILL or a power cut.

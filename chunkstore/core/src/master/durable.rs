@@ -20,7 +20,7 @@ use super::namespace::{Birth, EntryKind, Namespace};
 use super::paged::Paged;
 use super::record::{Adopted, Allotted, Record, Sealed, Stamp};
 use super::replies::{CachedReply, ClosedFile, Replies};
-use super::terms::Terms;
+use super::terms::{Starts, Terms};
 use logs::Logs;
 pub(crate) use logs::OpenChunk;
 use sharing::Sharers;
@@ -41,6 +41,8 @@ pub struct Durable {
     epoch: Epoch,
     #[serde(default)]
     terms: Terms,
+    #[serde(default)]
+    starts: Starts,
     next_file: u64,
     next_chunk: u64,
     /// Ids below that which starts have left out: whoever holds such a chunk has it of another life of this journal.
@@ -219,10 +221,11 @@ impl Durable {
 
     fn apply_start(&mut self, record: &Record) -> Vec<Dropped> {
         match *record {
-            Record::Started { epoch, id, first_chunk } => {
+            Record::Started { epoch, id, first_chunk, after } => {
                 self.epoch = epoch;
                 self.leave_out(first_chunk);
                 self.terms.begin(Term { epoch, id });
+                self.starts.begin(epoch, after);
                 self.gathered.clear();
             }
             Record::OldJournalAccepted { epoch, next_file, next_chunk } => {
@@ -230,6 +233,7 @@ impl Durable {
                 (self.next_file, self.next_chunk) = (next_file, next_chunk);
                 self.left_out.clear();
                 self.terms.forget();
+                self.starts.forget();
             }
             _ => {}
         }
@@ -402,6 +406,10 @@ impl Durable {
 
     pub(crate) fn terms(&self) -> &Terms {
         &self.terms
+    }
+
+    pub(crate) fn starts(&self) -> &Starts {
+        &self.starts
     }
 
     /// The servers of the cluster.

@@ -222,6 +222,8 @@ pub struct Master {
     safe_mode: SafeMode,
     /// How it is known that the journal is an older copy.
     outdated: Option<Outdated>,
+    /// The number of the last record that was made.
+    last_record: u64,
     started: Monotonic,
     /// The last call.
     called: Monotonic,
@@ -253,6 +255,7 @@ impl Master {
             room: Room::default(),
             safe_mode: SafeMode::default(),
             outdated: None,
+            last_record: 0,
             started: Monotonic::default(),
             called: Monotonic::default(),
         })
@@ -459,6 +462,7 @@ impl Master {
         if goes_on && self.reclaim_at.is_none() {
             self.reclaim_at = Some(now.monotonic + RECLAIM_PAUSE);
         }
+        self.last_record += 1;
         out.records.push(record);
     }
 }

@@ -39,6 +39,9 @@ pub enum Record {
         /// was put back as it once was, is the same.
         #[serde(default, skip_serializing_if = "is_zero")]
         first_chunk: u64,
+        /// The number of the journal's last record before; 0 in records of the releases before.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        after: u64,
     },
     /// The journal counts though the cluster may have gone on without it: epochs and ids go on from here.
     OldJournalAccepted {

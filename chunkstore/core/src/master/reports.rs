@@ -22,9 +22,9 @@ impl Master {
     ) -> Result<Reply, ServerError> {
         let (host, address) = (request.host.clone(), request.address.clone());
         self.durable.known().admit(&host)?;
-        let term = request.term;
+        let kept = (request.term, request.last_record);
         let session = self.servers.register(now.monotonic, request, &self.cluster)?;
-        self.compare_term(&host, term, out);
+        self.compare_term(&host, kept, out);
         if !self.durable.known().contains(&host) {
             self.commit(now, Record::ServerJoined { host: host.clone() }, out);
         }
@@ -72,7 +72,14 @@ impl Master {
         }
         let (events_received, commands) = self.servers.deliver(server, !self.in_safe_mode());
         let term_id = self.term_to_keep();
-        Ok(Reply::Heartbeat(ServerHeartbeatReply { epoch, term_id, events_received, commands }))
+        let last_record = if term_id.is_some() { self.last_record } else { 0 };
+        Ok(Reply::Heartbeat(ServerHeartbeatReply {
+            epoch,
+            term_id,
+            last_record,
+            events_received,
+            commands,
+        }))
     }
 
     fn take_event(

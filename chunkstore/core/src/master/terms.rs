@@ -6,9 +6,13 @@
 //!
 //! The terms are journaled, not only held in memory: the second start over an old copy has a higher epoch than the
 //! servers know, and is noticed all the same.
+//!
+//! With the term servers keep, now and then, the number of the last record: so a journal is noticed that knows the term
+//! and lacks what came after it, as where its newest segment is lost.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 
 use chunkstore_protocol::{ChunkId, Term};
 use ids::{Epoch, HostName, Now};
@@ -44,6 +48,8 @@ pub struct Start {
     /// The journal counts, though it may be older than the cluster: ids and epochs go on far behind those that were
     /// given out since, and what servers hold of that time belongs to nobody.
     pub accept_old_journal: bool,
+    /// The number of the journal's last record.
+    pub last_record: u64,
 }
 
 /// The last terms that the journal tells of.
@@ -70,10 +76,41 @@ impl Terms {
         self.0.last_key_value().map(|(&epoch, &id)| Term { epoch, id })
     }
 
+    fn knows(&self, term: Term) -> bool {
+        self.0.get(&term.epoch) == Some(&term.id)
+    }
+
     /// Whether a term was one of this journal's, or may have been.
     fn may_know(&self, term: Term) -> bool {
         let is_older = self.0.first_key_value().is_some_and(|(first, _)| term.epoch < *first);
-        is_older || self.0.get(&term.epoch) == Some(&term.id)
+        is_older || self.knows(term)
+    }
+}
+
+/// The number of the last record before each of the last starts, as far as they are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Starts(BTreeMap<Epoch, u64>);
+
+impl Starts {
+    /// A term begins.
+    pub(crate) fn begin(&mut self, epoch: Epoch, after: u64) {
+        if after != 0 {
+            self.0.insert(epoch, after);
+        }
+        while self.0.len() > TERMS_MAX {
+            self.0.pop_first();
+        }
+    }
+
+    /// Nothing is known of what was before.
+    pub(crate) fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    /// The last record of the term with this epoch, or one of a later term; `None` while it goes on.
+    fn last_of(&self, epoch: Epoch) -> Option<u64> {
+        let after = (Bound::Excluded(epoch), Bound::Unbounded);
+        self.0.range(after).next().map(|(_, &last)| last)
     }
 }
 
@@ -91,6 +128,13 @@ pub struct Outdated {
 pub enum OutdatedBy {
     /// It served a term that the journal does not know.
     Term(Term),
+    /// It was told of a record of the same journal that is not there.
+    Record {
+        /// The record's number.
+        told: u64,
+        /// The last one that the journal has of that time.
+        last: u64,
+    },
     /// It holds a chunk that the journal never gave out.
     Chunk {
         /// The chunk.
@@ -108,6 +152,12 @@ impl fmt::Display for Outdated {
             OutdatedBy::Term(Term { epoch, .. }) => {
                 write!(f, "has served under a start of epoch {epoch} that is not in it")?;
             }
+            OutdatedBy::Record { told, last } => {
+                write!(
+                    f,
+                    "was told of its record {told}, and it went on after record {last}: its newest segment was lost"
+                )?;
+            }
             OutdatedBy::Chunk { chunk, next } => {
                 write!(f, "holds chunk {chunk}, and it gave out none from {next} on")?;
             }
@@ -123,13 +173,15 @@ impl fmt::Display for Outdated {
 
 impl Master {
     pub(super) fn start(&mut self, now: Now, start: Start, out: &mut Output) {
+        self.last_record = start.last_record;
         if start.accept_old_journal {
             let accepted = self.durable.accepted_as_it_is();
             self.commit(now, accepted, out);
         }
         let (epoch, id) = (self.durable.epoch().next(), start.term_id);
         let first_chunk = self.durable.first_chunk(Term { epoch, id });
-        self.commit(now, Record::Started { epoch, id, first_chunk }, out);
+        let after = self.last_record;
+        self.commit(now, Record::Started { epoch, id, first_chunk, after }, out);
         self.started = now.monotonic;
         let known = self.durable.known().hosts();
         self.safe_mode = SafeMode::begin(known, now.monotonic + self.settings.dead_after);
@@ -146,11 +198,21 @@ impl Master {
         term.filter(|_| !self.in_safe_mode()).map(|term| term.id)
     }
 
-    /// Looks at the term that a server has kept.
-    pub(super) fn compare_term(&mut self, host: &HostName, term: Option<Term>, out: &mut Output) {
-        let unknown = term.filter(|term| !self.durable.terms().may_know(*term));
-        if let Some(term) = unknown {
+    /// Looks at the term that a server has kept, and at the record that it was told of then. Where the journal was accepted as
+    /// it is, that term is none of its own any more, and the record none either.
+    pub(super) fn compare_term(
+        &mut self,
+        host: &HostName,
+        (term, told): (Option<Term>, u64),
+        out: &mut Output,
+    ) {
+        let Some(term) = term else { return };
+        let terms = self.durable.terms();
+        let last = self.durable.starts().last_of(term.epoch).unwrap_or(self.last_record);
+        if !terms.may_know(term) {
             self.is_outdated(host, OutdatedBy::Term(term), out);
+        } else if terms.knows(term) && told > last {
+            self.is_outdated(host, OutdatedBy::Record { told, last }, out);
         }
     }
 

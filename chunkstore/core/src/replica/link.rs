@@ -21,6 +21,17 @@ const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// Heartbeats are never closer than this when there is nothing to tell.
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// The number of the master's last record is kept no more often: each time takes a sync on each disk.
+const RECORD_KEPT_EVERY: Duration = Duration::from_secs(5);
+
+/// A term of the chunk master, as the data folders keep it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptTerm {
+    /// The term.
+    pub term: Term,
+    /// The last record of its journal that was told, and that was kept: now and then one is.
+    pub last_record: u64,
+}
 
 /// Who this server is, as it registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +39,7 @@ pub struct Identity {
     /// The cluster of the data folder; `None` while it is new.
     pub cluster: Option<ClusterId>,
     /// The last term of the chunk master that was to be kept.
-    pub term: Option<Term>,
+    pub term: Option<KeptTerm>,
     /// Host name.
     pub host: HostName,
     /// Rack.
@@ -85,6 +96,8 @@ pub(super) struct Link {
     /// What was lost while a registration is in flight: the master may have heard of it by a writer, in that
     /// very registration.
     lost: Vec<ReplicaEvent>,
+    /// When the number of the master's last record may be kept next.
+    record_due: Monotonic,
     /// Broken replicas of which the master is told with the next registration.
     broken: Vec<ReplicaKey>,
 }
@@ -98,7 +111,20 @@ impl Link {
         let state = State::Unregistered { due: Monotonic::default() };
         let (space, disks) = (Space::default(), Vec::new());
         let (lost, broken) = (Vec::new(), Vec::new());
-        Self { identity, space, disks, state, registration: 0, n_failures: 0, jitter, lost, broken }
+        let record_due = Monotonic::default();
+        let (registration, n_failures) = (0, 0);
+        Self {
+            identity,
+            space,
+            disks,
+            state,
+            registration,
+            n_failures,
+            jitter,
+            lost,
+            record_due,
+            broken,
+        }
     }
 
     pub(super) fn due(&self) -> Option<Monotonic> {
@@ -233,12 +259,19 @@ impl Link {
         }
         self.n_failures = 0;
         let term = reply.term_id.map(|id| Term { epoch: reply.epoch, id });
-        if let Some(term) = term.filter(|term| self.identity.term != Some(*term)) {
+        let told = term.map(|term| KeptTerm { term, last_record: reply.last_record });
+        let kept = self.identity.term;
+        if let Some(told) = told.filter(|told| kept.map(|kept| kept.term) != Some(told.term)) {
             // Nothing is done in a term that is not on disk. The same is said again then.
-            return vec![Effect::KeepTerm(term)];
+            return vec![Effect::KeepTerm(told)];
         }
         session.events.acknowledge(reply.events_received);
         let mut effects = Vec::new();
+        let grew = told.zip(kept).is_some_and(|(told, kept)| told.last_record > kept.last_record);
+        if let Some(told) = told.filter(|_| grew && self.record_due <= now.monotonic) {
+            self.record_due = now.monotonic + RECORD_KEPT_EVERY;
+            effects.push(Effect::KeepTerm(told));
+        }
         let mut number = session.commands.received();
         for command in session.commands.accept(reply.commands) {
             number += 1;
@@ -258,8 +291,17 @@ impl Link {
         effects
     }
 
-    pub(super) fn term_kept(&mut self, now: Now, term: Term) -> Vec<Effect> {
-        self.identity.term = Some(term);
+    pub(super) fn term_kept(&mut self, now: Now, kept: KeptTerm) -> Vec<Effect> {
+        let is_late = |now: KeptTerm| now.term.epoch > kept.term.epoch;
+        if self.identity.term.is_some_and(is_late) {
+            return Vec::new();
+        }
+        let before = self.identity.term.replace(kept);
+        self.record_due = now.monotonic + RECORD_KEPT_EVERY;
+        if before.is_some_and(|before| before.term == kept.term) {
+            // Only the record is new, and nobody waits for that.
+            return Vec::new();
+        }
         if let State::Registered(session) = &mut self.state {
             session.due.get_or_insert(now.monotonic);
         }
@@ -326,11 +368,13 @@ impl Link {
     }
 
     fn registration(&self) -> RegisterServer {
-        let Identity { cluster, term, host, rack, address, incarnation } = self.identity.clone();
+        let Identity { cluster, term: kept, host, rack, address, incarnation } =
+            self.identity.clone();
         RegisterServer {
             protocol: PROTOCOL_VERSION,
             cluster,
-            term,
+            term: kept.map(|kept| kept.term),
+            last_record: kept.map_or(0, |kept| kept.last_record),
             host,
             rack,
             address,

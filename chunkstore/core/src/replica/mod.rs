@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use chunkstore_protocol::{
     CopyPurpose, DiskState, RegisterServer, ReplicaEvent, ServerAddress, ServerHeartbeat,
-    ServerHeartbeatReply, ServerRegistered, Term,
+    ServerHeartbeatReply, ServerRegistered,
 };
 use ids::{ClusterId, Monotonic, Now};
 
@@ -30,7 +30,7 @@ pub use answers::{FreezeAnswer, OpenAnswer, SealAnswer, Summary};
 pub use cuts::KEEP_CUT_FOR;
 pub use disk::{DiskRoom, Space, choose_disk};
 pub use held::Ended;
-pub use link::Identity;
+pub use link::{Identity, KeptTerm};
 pub use refusal::{Refusal, StopReason};
 
 use cuts::Cuts;
@@ -168,7 +168,7 @@ pub enum Input {
     /// The cluster's id is on disk, as [`Effect::KeepCluster`] asked.
     ClusterKept,
     /// The term is on disk, as [`Effect::KeepTerm`] asked.
-    TermKept(Term),
+    TermKept(KeptTerm),
     /// The master answered the heartbeat in flight.
     HeartbeatReplied(ServerHeartbeatReply),
     /// The master refused the message in flight.
@@ -219,8 +219,8 @@ pub enum Effect {
     Register(Box<RegisterServer>),
     /// Keep this cluster's id in the data folder, durably; then [`Input::ClusterKept`].
     KeepCluster(ClusterId),
-    /// Keep this term in the data folders, durably; then [`Input::TermKept`].
-    KeepTerm(Term),
+    /// Keep this in the data folders, durably; then [`Input::TermKept`].
+    KeepTerm(KeptTerm),
     /// Send this heartbeat; report back what came of it.
     Heartbeat(Box<ServerHeartbeat>),
     /// Remove a replica's file; then [`Input::Deleted`]. A missing file counts as removed.
@@ -380,7 +380,7 @@ impl Replicas {
             Input::BrokenKept(replicas) => self.link.keep_broken(replicas),
             Input::Registered(registered) => self.link.registered(now, registered, &self.held),
             Input::ClusterKept => self.link.cluster_kept(now, &self.held),
-            Input::TermKept(term) => self.link.term_kept(now, term),
+            Input::TermKept(kept) => self.link.term_kept(now, kept),
             Input::HeartbeatReplied(reply) => self.link.replied(now, reply, &mut self.held),
             Input::MasterRefused(refusal) => self.link.refused(now, refusal),
             Input::MasterSilent => self.link.silent(now),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chunkstore_protocol::{
-    ChunkId, EVENTS_PER_HEARTBEAT_MAX, ReplicaEvent, ServerCommand, Version,
+    ChunkId, EVENTS_PER_HEARTBEAT_MAX, ReplicaEvent, ServerCommand, Term, Version,
 };
 use ids::{Epoch, Numbered, UnixMillis};
 
@@ -67,6 +67,7 @@ fn reply(events_received: u64, commands: Vec<(u64, u64)>) -> Input {
     Input::HeartbeatReplied(ServerHeartbeatReply {
         epoch: Epoch(1),
         term_id: None,
+        last_record: 0,
         events_received,
         commands: commands.into_iter().map(delete).collect(),
     })
@@ -262,6 +263,7 @@ fn a_restarted_master_gets_a_new_registration_with_all_that_is_held_by_then() {
         Input::MasterRefused(Refusal::NotRegistered),
         Input::HeartbeatReplied(ServerHeartbeatReply {
             term_id: None,
+            last_record: 0,
             epoch: Epoch(2),
             events_received: 9,
             commands: vec![],
@@ -324,17 +326,56 @@ fn nothing_is_done_in_a_term_before_it_is_kept_and_it_is_told_from_then_on() {
     let mut server = known_server(2);
     server.handle_timeout(at(1000));
     let Input::HeartbeatReplied(said) = reply(2, vec![(1, 1)]) else { unreachable!() };
-    let said = Input::HeartbeatReplied(ServerHeartbeatReply { term_id: Some(7), ..said });
+    let said =
+        Input::HeartbeatReplied(ServerHeartbeatReply { term_id: Some(7), last_record: 20, ..said });
     let term = Term { epoch: Epoch(1), id: 7 };
-    assert_eq!(server.handle(at(1001), said.clone()), [Effect::KeepTerm(term)]);
+    let kept = KeptTerm { term, last_record: 20 };
+    assert_eq!(server.handle(at(1001), said.clone()), [Effect::KeepTerm(kept)]);
     assert!(server.handle_timeout(at(9000)).is_empty(), "the disk is waited for");
-    heartbeat(&server.handle(at(9001), Input::TermKept(term)));
+    heartbeat(&server.handle(at(9001), Input::TermKept(kept)));
     let effects = server.handle(at(9002), said);
     assert!(matches!(effects.as_slice(), [Effect::Delete { .. }]), "{effects:?}");
     server.handle_timeout(at(20_000));
     let effects = server.handle(at(20_001), Input::MasterRefused(Refusal::NotRegistered));
     let [Effect::Register(request)] = effects.as_slice() else { panic!("{effects:?}") };
-    assert_eq!(request.term, Some(term));
+    assert_eq!((request.term, request.last_record), (Some(term), 20));
+}
+
+#[test]
+fn the_masters_last_record_is_kept_with_the_term_now_and_then_and_nobody_waits_for_it() {
+    let mut server = known_server(2);
+    let term = Term { epoch: Epoch(1), id: 7 };
+    let kept = |last_record| KeptTerm { term, last_record };
+    let mut told = Vec::new();
+    let mut confirmed = None;
+    for step in 1..=20 {
+        // A record in each second; the disk takes one second.
+        let second = step * 1000;
+        if let Some(last) = confirmed.take() {
+            let effects = server.handle(at(second), Input::TermKept(kept(last)));
+            assert_eq!(effects.is_empty(), told.len() > 1, "only the first is waited for");
+        }
+        server.handle_timeout(at(second));
+        let Input::HeartbeatReplied(said) = reply(2, vec![]) else { unreachable!() };
+        let said = ServerHeartbeatReply { term_id: Some(7), last_record: step, ..said };
+        for effect in server.handle(at(second + 1), Input::HeartbeatReplied(said)) {
+            if let Effect::KeepTerm(kept) = effect {
+                assert_eq!(kept.term, term);
+                told.push((step, kept.last_record));
+                confirmed = Some(kept.last_record);
+            }
+        }
+    }
+    let each = |(step, record): &(u64, u64)| step == record;
+    assert!(told.len() == 4 && told.iter().all(each), "{told:?}");
+    // One that comes late, of a master before, changes nothing.
+    let next = KeptTerm { term: Term { epoch: Epoch(2), id: 8 }, last_record: 30 };
+    server.handle(at(30_000), Input::TermKept(next));
+    server.handle(at(30_001), Input::TermKept(kept(25)));
+    server.handle_timeout(at(40_000));
+    let effects = server.handle(at(40_001), Input::MasterRefused(Refusal::NotRegistered));
+    let [Effect::Register(request)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!((request.term, request.last_record), (Some(next.term), 30));
 }
 
 #[test]
@@ -655,6 +696,7 @@ fn a_replica_that_is_to_be_put_together_is_made_or_was_held_all_along() {
     let told = Input::HeartbeatReplied(ServerHeartbeatReply {
         epoch: Epoch(1),
         term_id: None,
+        last_record: 0,
         events_received: 1,
         commands: vec![assemble(1, 1), assemble(2, 9)],
     });

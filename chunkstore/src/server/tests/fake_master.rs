@@ -262,6 +262,7 @@ async fn heartbeat(
     known.report_complete |= request.report_complete;
     Ok(Json(ServerHeartbeatReply {
         term_id: None,
+        last_record: 0,
         epoch,
         events_received: known.inbox.received(),
         commands: known.commands.pending(100).cloned().collect(),

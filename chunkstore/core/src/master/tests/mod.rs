@@ -173,7 +173,8 @@ impl World {
     /// The first input of a process, in a term with a number of its own.
     pub(super) fn serve(&mut self, accept_old_journal: bool) {
         self.n_terms += 1;
-        let start = Start { term_id: self.n_terms, accept_old_journal };
+        let last_record = self.journal.len() as u64;
+        let start = Start { term_id: self.n_terms, accept_old_journal, last_record };
         assert!(self.run(Input::Start(start)).is_none());
     }
 
@@ -436,6 +437,7 @@ pub(super) fn registration(n: usize) -> RegisterServer {
         protocol: PROTOCOL_VERSION,
         cluster: None,
         term: None,
+        last_record: 0,
         host: host(n),
         rack: RackName::default_rack(),
         address: format!("127.0.0.1:{n}"),

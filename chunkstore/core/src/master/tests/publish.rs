@@ -141,7 +141,9 @@ fn a_master_that_dies_between_the_records_of_a_publish_has_published_nothing() {
     world.master = Master::recover(settings(), world.folded()).unwrap();
     world.serve(false);
     let mut expected = unpublished;
-    expected.apply(&Record::Started { epoch: Epoch(3), id: 3, first_chunk: (3 << 32) + (3 << 20) });
+    let (epoch, first_chunk) = (Epoch(3), (3 << 32) + (3 << 20));
+    let after = before as u64 + 1;
+    expected.apply(&Record::Started { epoch, id: 3, first_chunk, after });
     assert_eq!(world.master.durable(), &expected, "what was gathered is forgotten");
     assert_eq!(world.mutate(Mutation::Publish(request)), Ok(Reply::Done), "the retry goes through");
     assert_eq!(world.summary().files, 40_001);

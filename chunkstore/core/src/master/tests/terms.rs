@@ -199,6 +199,46 @@ fn an_old_journal_that_is_accepted_gives_out_nothing_again() {
     assert_eq!(world.outdated(), None, "once accepted, it is the cluster's");
 }
 
+/// The segment that had them is gone, and what is left knows the very term. Only a name changed.
+#[test]
+fn a_journal_without_its_last_records_is_noticed_by_their_number_and_changes_nothing() {
+    let Split { mut world, term, .. } = Split::new(false);
+    let before = world.chunk_of("/before");
+    let cut = world.journal.clone();
+    world.mkdirs("/a");
+    let whole = world.journal.clone();
+    let told = whole.len() as u64;
+    let kept = |world: &mut World, n| {
+        let request = RegisterServer { term: Some(term), last_record: told, ..registration(n) };
+        let registered = world.register_with(request);
+        let report = vec![held(before, 5)];
+        world.beat(heartbeat(n, &registered, 1, report)).unwrap().last_record
+    };
+    let last = cut.len() as u64;
+    world.start_over(cut, false);
+    // The starts have as many records as are missing, and more.
+    for _ in 0..3 {
+        assert_eq!((kept(&mut world, 1), kept(&mut world, 2)), (0, 0));
+        let by = OutdatedBy::Record { told, last };
+        assert_eq!(world.outdated(), Some(Outdated { host: host(1), by }));
+        let refused = world.refusal().to_string();
+        for part in [&format!("record {told}"), "newest segment", "--accept-old-journal"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        world.notices.clear();
+        world.restart_in_safe_mode();
+    }
+    // The whole one goes on, and one that is accepted, too.
+    world.start_over(whole.clone(), false);
+    assert_eq!(kept(&mut world, 1), 0, "not sure yet");
+    assert!(kept(&mut world, 2) > told, "on disk when it is told");
+    world.mkdirs("/c");
+    world.start_over(whole[..whole.len() - 1].to_vec(), true);
+    assert_eq!((kept(&mut world, 1), world.outdated()), (0, None));
+    kept(&mut world, 2);
+    world.mkdirs("/d");
+}
+
 /// As a snapshot of the file system is: the copy has the very term that went on.
 #[test]
 fn a_copy_of_the_same_start_gives_out_no_id_that_was_given_out_since_and_is_noticed_late_too() {
