@@ -407,7 +407,7 @@ pub struct Client {
     pub connect_timeout: Time,
     /// Time for the answer to a small request.
     pub request_timeout: Time,
-    /// How long another host may acknowledge nothing before a connection to it is given up.
+    /// How long the other end of any connection may acknowledge nothing before it is given up.
     pub silence_timeout: Time,
     /// How long daemons and tasks retry while a master restarts.
     pub retry_for: Time,
