@@ -13,6 +13,8 @@
 //! trash/                                what is not served any more: see `trash`
 //! ```
 
+mod error;
+
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -27,99 +29,17 @@ use chunkstore_protocol::Version;
 use daemon::{DataFolder, FolderError};
 use ids::ClusterId;
 
-use super::disk_health::{DiskHealth, is_media_error};
-use super::footer::{FOOTER_BYTES_MAX, Footer, FooterError};
+use super::disk_health::DiskHealth;
+use super::footer::{FOOTER_BYTES_MAX, Footer};
 use super::logs::{FoundLog, scan};
 use super::lost::not_served;
 use super::trash::{Trash, Why};
 
-/// Why a data folder can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DataDirError {
-    /// It is another's, or can't be read or written.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// It has chunks of nobody knows which cluster.
-    #[error(
-        "the data folder {} holds chunks, and nothing says of which cluster: restore its identity.json, or \
-         move the chunks away",
-        path.display()
-    )]
-    NoIdentity {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Two folders of one server have chunks of two clusters.
-    #[error(
-        "the data folder {} belongs to the cluster {cluster}, and {} to {other_cluster}: take the one that is \
-         not of this server's cluster out of chunkserver.data_dirs",
-        path.display(), other.display()
-    )]
-    TwoClusters {
-        /// The folder.
-        path: PathBuf,
-        /// Its cluster.
-        cluster: ClusterId,
-        /// One before it in the list.
-        other: PathBuf,
-        /// The cluster of that one.
-        other_cluster: ClusterId,
-    },
-    /// Two names of the list lead to one folder, or one lies in the other.
-    #[error(
-        "the data folder {} is the same as {} or inside it: name separate folders in chunkserver.data_dirs, \
-         one on each disk",
-        path.display(), other.display()
-    )]
-    Overlap {
-        /// The folder.
-        path: PathBuf,
-        /// The one that it is, or is in.
-        other: PathBuf,
-    },
-    /// No folder of several works.
-    #[error("none of the data folders can be used: {reasons}")]
-    NoneWorks {
-        /// Each folder's reason, with what to do.
-        reasons: String,
-    },
-}
+pub use error::DataDirError;
+pub(super) use error::OpenError;
 
-impl DataDirError {
-    /// Whether the disk is to blame, not what is configured: then a server goes on with its others.
-    pub(super) fn is_of_the_disk(&self) -> bool {
-        matches!(self, Self::Folder(FolderError::Io { .. } | FolderError::BadIdentity { .. }))
-    }
-}
-
-/// What stands in the way of reading a replica.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum OpenError {
-    /// There is no such file.
-    #[error("there is no such file")]
-    Missing,
-    /// It can't be opened or read.
-    #[error(transparent)]
-    Io(io::Error),
-    /// It is not what its name says.
-    #[error(transparent)]
-    Footer(#[from] FooterError),
-}
-
-impl OpenError {
-    /// Whether the replica itself is bad, for good: then it may be set aside. A process that has too few
-    /// descriptors or rights, or a file of a later release, must not cost a replica.
-    pub(super) fn is_broken(&self) -> bool {
-        match self {
-            Self::Missing | Self::Footer(FooterError::NewerFormat { .. }) => false,
-            Self::Footer(_) => true,
-            Self::Io(error) => is_media_error(error),
-        }
-    }
-}
-
-/// A data folder in use. Once its disk has [failed](DiskHealth), nothing is written there or read from it
-/// until the next start.
+/// A data folder in use. Once its disk has [failed](DiskHealth), nothing is written there or read from it until
+/// the next start, but what a replica that is being written has there already.
 #[derive(Debug)]
 pub(super) struct DataDir {
     own: DataFolder,
@@ -271,7 +191,15 @@ impl DataDir {
     }
 
     fn classify(&self, path: &Path, found: &mut Found) -> Result<(), DataDirError> {
-        match parse_name(path) {
+        let named = parse_name(path);
+        // What somebody has copied or moved to another place must not stand for what lies in the right one.
+        if let Some((replica, suffix @ ("chunk" | "open" | "log"))) = named
+            && *path != self.path(replica, suffix)
+        {
+            warn_of_stray(path, &self.path(replica, suffix));
+            return Ok(());
+        }
+        match named {
             Some((_, "open")) => {
                 fs::remove_file(path).map_err(io_error(path))?;
                 found.n_removed += 1;
@@ -309,14 +237,20 @@ impl DataDir {
 
     /// Makes the file of a replica to be written.
     pub(super) fn create_file(&self, replica: ReplicaKey) -> io::Result<File> {
-        File::options().write(true).create(true).truncate(true).open(self.open_path(replica))
+        let mut options = File::options();
+        // What could be written of it is read again where the disk takes no more.
+        options.read(true).write(true).create(true).truncate(true).open(self.open_path(replica))
     }
 
     /// Makes the file of a log's replica, empty and durable.
     pub(super) fn create_log(&self, replica: ReplicaKey) -> io::Result<File> {
         let path = self.log_path(replica);
         let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-        path.parent().map_or(Ok(()), sync_folder)?;
+        if let Err(error) = path.parent().map_or(Ok(()), sync_folder) {
+            // Another disk gets it: of two, the next start could not tell which is the log.
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
         Ok(file)
     }
 
@@ -440,6 +374,14 @@ impl DataDir {
     }
 }
 
+/// Of a file with a chunk's name that does not lie where that chunk's file belongs. It may be the only one.
+fn warn_of_stray(path: &Path, place: &Path) {
+    let (path, place) = (path.display(), place.display());
+    tracing::warn!(%path, %place,
+        "a chunk's file lies in the wrong place: left alone, and not served; stop the chunkserver and move it to \
+         its place if nothing is there, or away");
+}
+
 /// Reads the footer of a sealed replica from its file.
 pub(super) fn read_footer(file: &File, replica: ReplicaKey) -> Result<Footer, OpenError> {
     let length = file.metadata().map_err(OpenError::Io)?.len();
@@ -505,6 +447,7 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
+    use crate::server::footer::FooterError;
 
     fn open(folder: &tempfile::TempDir) -> DataDir {
         let owner = daemon::Owner::new("chunkserver", "host-1".parse().unwrap());
@@ -548,6 +491,41 @@ mod tests {
         assert!(dir.root().join("chunks/01/notes.txt").exists());
         let again = dir.scan().unwrap();
         assert_eq!((again.sealed.len(), again.n_removed, again.n_bad), (1, 0, 0));
+    }
+
+    #[test]
+    fn what_somebody_has_put_into_the_wrong_folder_costs_nothing_and_is_left_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = open(&folder);
+        dir.keep_cluster(&"cluster-1".parse().unwrap()).unwrap();
+        let good = put(&dir, replica(1), b"good");
+        let name = good.file_name().unwrap().to_owned();
+        let at = |place: &str| dir.root().join("chunks").join(place);
+        let strays = [
+            at("02").join(&name),
+            // The same replica by another spelling.
+            at("01/0000000000000001_01.chunk"),
+            at("03/0000000000000004_1.chunk"),
+            at("03/0000000000000001_1.open"),
+            at("03/0000000000000001_1.log"),
+        ];
+        for (bytes, is_good) in [(b"torn".to_vec(), false), (fs::read(&good).unwrap(), true)] {
+            for stray in &strays {
+                fs::write(stray, &bytes).unwrap();
+            }
+            let found = dir.scan().unwrap();
+            let listed: Vec<_> = found.sealed.iter().map(|(replica, _)| *replica).collect();
+            assert_eq!((listed, found.logs.len()), (vec![replica(1)], 0), "{is_good}");
+            assert_eq!((found.n_removed, found.n_bad), (0, 0), "{is_good}");
+            assert_eq!(dir.trash().content().files, 0, "{is_good}");
+            assert!(good.exists() && strays.iter().all(|stray| stray.exists()), "{is_good}");
+        }
+        // The only one of its chunk is served again when it is where it belongs.
+        let place = put(&dir, replica(4), b"four");
+        fs::rename(&place, &strays[2]).unwrap();
+        assert_eq!(dir.scan().unwrap().sealed.len(), 1);
+        fs::rename(&strays[2], &place).unwrap();
+        assert_eq!(dir.scan().unwrap().sealed.len(), 2);
     }
 
     #[test]

@@ -167,35 +167,45 @@ impl Disks {
         self.open_dirs().find(|dir| dir.holds(replica))
     }
 
-    /// Makes the file of a replica to be written, on the disk with the most room. Blocks.
-    pub(super) fn create_file(&self, replica: ReplicaKey) -> Result<(Booking, File), DiskError> {
-        self.create(|dir| dir.create_file(replica), |dir| dir.open_path(replica))
+    /// Makes the file of a replica to be written, on the disk with the most room that was not given up for it yet. Blocks.
+    pub(super) fn create_file(
+        &self,
+        replica: ReplicaKey,
+        given_up: &mut Vec<PathBuf>,
+    ) -> Result<(Booking, File), DiskError> {
+        self.create(|dir| dir.create_file(replica), |dir| dir.open_path(replica), given_up)
     }
 
     /// The same, of a log's replica.
     pub(super) fn create_log(&self, replica: ReplicaKey) -> Result<(Booking, File), DiskError> {
-        self.create(|dir| dir.create_log(replica), |dir| dir.log_path(replica))
+        let path = |dir: &DataDir| dir.log_path(replica);
+        self.create(|dir| dir.create_log(replica), path, &mut Vec::new())
     }
 
+    /// Each disk is tried once: whatever is wrong with one, another may take it.
     fn create(
         &self,
         make: impl Fn(&DataDir) -> io::Result<File>,
         path: impl Fn(&DataDir) -> PathBuf,
+        given_up: &mut Vec<PathBuf>,
     ) -> Result<(Booking, File), DiskError> {
         let mut failure = None;
-        // A disk may turn out to have failed; each is tried once.
-        for _ in 0..self.all.len() {
-            let Some(dir) = self.choose() else { break };
+        while let Some(dir) = self.choose(given_up) {
             let booking = dir.book();
             match make(&booking) {
                 Ok(file) => return Ok((booking, file)),
                 Err(error) => {
-                    let has_failed = dir.blame(&error);
+                    dir.blame(&error);
+                    // There is one here, and must not be a second elsewhere.
+                    let is_here = error.kind() == io::ErrorKind::AlreadyExists;
                     let error = DiskError::new(dir, &path(dir), error);
-                    if !has_failed {
+                    if is_here {
                         return Err(error);
                     }
-                    failure = Some(error);
+                    tracing::warn!(folder = %dir.root().display(), %error,
+                        "a disk takes no new replica: the server's other disks are tried");
+                    given_up.push(dir.root().to_owned());
+                    failure.get_or_insert(error);
                 }
             }
         }
@@ -206,8 +216,9 @@ impl Disks {
         }))
     }
 
-    fn choose(&self) -> Option<&Arc<DataDir>> {
-        let working: Vec<_> = self.working().collect();
+    fn choose(&self, given_up: &[PathBuf]) -> Option<&Arc<DataDir>> {
+        let is_left = |dir: &&Arc<DataDir>| given_up.iter().all(|other| other != dir.root());
+        let working: Vec<_> = self.working().filter(is_left).collect();
         let rooms = rooms(&working);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         choose_disk(&rooms, turn).map(|at| working[at])

@@ -18,6 +18,7 @@ mod logs;
 mod lost;
 mod metrics;
 mod open_chunk;
+mod other_disk;
 mod run;
 mod scrub;
 mod seal;

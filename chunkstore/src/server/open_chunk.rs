@@ -1,30 +1,28 @@
 //! A replica while it is written: batches of bytes go to the file on blocking threads, the disk is kept
 //! busy behind them, and sealing makes the file durable under its final name. What the bytes are and
-//! whether they are right is `upload`'s business.
+//! whether they are right is `upload`'s business; the file, and how it goes on elsewhere where its disk takes
+//! no more of it, `other_disk`'s.
 
-use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::block::BLOCK_BYTES;
-use rustix::fs::{Advice, fadvise};
 use tokio::task::JoinHandle;
 
-use super::data_dir::{Booking, DataDir, sync_folder};
+use super::data_dir::DataDir;
 use super::disk_health::is_full;
 use super::disks::Disks;
 use super::footer::Footer;
 use super::metrics;
+use super::other_disk::{Known, PIECES_PER_WRITE, Place, Unwritten, Write};
 
 /// Bytes that one write hands to the operating system.
 const BATCH_BYTES: usize = 1 << 20;
 /// Bytes after which the disk is asked to begin writing, so that the last sync has little left to do.
 const FLUSH_BYTES: u64 = 8 << 20;
-/// Pieces that one write takes (`IOV_MAX` is 1024).
-const PIECES_PER_WRITE: usize = 512;
 
 /// Why a replica can't be written.
 #[derive(Debug, thiserror::Error)]
@@ -65,39 +63,44 @@ impl DiskError {
         }
         Self::Io { path: path.to_owned(), source }
     }
+
+    /// Whether only room lacks.
+    pub(super) fn is_of_room(&self) -> bool {
+        matches!(self, Self::OutOfSpace { .. })
+    }
 }
 
-/// A replica being written. Must end in [`Self::seal`] or [`Self::discard`]; what a crash leaves behind
-/// is removed at the next start.
+/// A replica being written; on another disk of the server where the one that was chosen takes no more of it. Must end in
+/// [`Self::seal`] or [`Self::discard`]; what a crash leaves behind is removed at the next start.
 #[derive(Debug)]
 pub(super) struct OpenChunk {
-    dir: Arc<Booking>,
+    disks: Arc<Disks>,
+    place: Arc<Place>,
     replica: ReplicaKey,
-    path: PathBuf,
-    file: Arc<File>,
     batch: Vec<Bytes>,
     batch_bytes: usize,
     /// Offset of the batch in the file.
     batch_at: u64,
     /// Up to here the disk was asked to write.
     flushed: u64,
-    writing: Option<JoinHandle<io::Result<()>>>,
+    writing: Option<JoinHandle<Result<Arc<Place>, Unwritten>>>,
     blocks: Vec<u32>,
     /// Up to here the bytes are whole, verified blocks.
     verified: u64,
+    /// What came behind them, written or not.
+    behind: Vec<Bytes>,
 }
 
 impl OpenChunk {
     /// Begins a replica, on the disk that has most room for it.
     pub(super) async fn create(disks: &Arc<Disks>, replica: ReplicaKey) -> Result<Self, DiskError> {
-        let disks = Arc::clone(disks);
-        let created = tokio::task::spawn_blocking(move || disks.create_file(replica)).await;
+        let on = Arc::clone(disks);
+        let created = tokio::task::spawn_blocking(move || Place::create(&on, replica)).await;
         // Only a panic gets here, or the end of the daemon.
-        let (dir, file) = created.unwrap_or(Err(DiskError::NoneWorks))?;
+        let place = created.unwrap_or(Err(DiskError::NoneWorks))?;
         Ok(Self {
-            file: Arc::new(file),
-            path: dir.open_path(replica),
-            dir: Arc::new(dir),
+            disks: Arc::clone(disks),
+            place: Arc::new(place),
             replica,
             batch: Vec::new(),
             batch_bytes: 0,
@@ -106,18 +109,21 @@ impl OpenChunk {
             writing: None,
             blocks: Vec::new(),
             verified: 0,
+            behind: Vec::new(),
         })
     }
 
     /// Takes the next bytes. They are not written before [`Self::write_full_batch`] or [`Self::seal`].
     pub(super) fn push(&mut self, bytes: Bytes) {
         self.batch_bytes += bytes.len();
+        self.behind.push(bytes.clone());
         self.batch.push(bytes);
     }
 
     /// The bytes since the last block are a block with this checksum.
     pub(super) fn end_block(&mut self, checksum: u32) {
         self.blocks.push(checksum);
+        self.behind.clear();
         self.verified = self.batch_at + self.batch_bytes as u64;
     }
 
@@ -134,6 +140,7 @@ impl OpenChunk {
         self.blocks.truncate(usize::try_from(n_blocks).unwrap_or(usize::MAX));
         (self.batch_at, self.verified) = (length, length);
         self.flushed = self.flushed.min(length);
+        self.behind.clear();
     }
 
     /// Begins to write what has come, if that is worth it; waits for the write before.
@@ -148,111 +155,102 @@ impl OpenChunk {
     /// survives a power cut.
     pub(super) async fn seal(&mut self) -> Result<Footer, DiskError> {
         let length = self.batch_at + self.batch_bytes as u64;
-        let blocks = std::mem::take(&mut self.blocks);
-        let footer = Footer { replica: self.replica, length, blocks };
+        let footer = Footer { replica: self.replica, length, blocks: self.blocks.clone() };
         self.push(footer.encode().into());
         self.begin_write().await?;
         self.end_write().await?;
-        let (file, from, end) = (Arc::clone(&self.file), self.path.clone(), self.batch_at);
-        let to = self.dir.sealed_path(self.replica);
-        let sealed = blocking(move || {
-            // Of a cut one, more may lie behind the footer.
-            file.set_len(end)?;
-            rustix::fs::fdatasync(&*file)?;
-            std::fs::rename(&from, &to)?;
-            to.parent().map_or(Ok(()), sync_folder)
-        });
-        let watch = clock::Stopwatch::start();
-        sealed.await.map_err(|error| self.disk_error(error))?;
-        metrics::observe_seal(watch.elapsed());
-        match self.dir.hold(self.replica) {
-            true => Ok(footer),
-            false => Err(DiskError::Failed { folder: self.dir.root().to_owned() }),
+        let (replica, end) = (self.replica, self.batch_at);
+        let mut watch = clock::Stopwatch::start();
+        loop {
+            let place = Arc::clone(&self.place);
+            match self.blocking(move || place.seal(replica, end)).await {
+                Ok(()) => break,
+                Err(error) => {
+                    let nothing = Write { pieces: Vec::new(), at: end, flush_from: None };
+                    self.begin_move(nothing, error);
+                    self.end_write().await?;
+                    watch = clock::Stopwatch::start();
+                }
+            }
         }
+        metrics::observe_seal(watch.elapsed());
+        Ok(footer)
     }
 
     /// Removes the file. It may carry its final name already, if the seal failed at its very end.
     pub(super) async fn discard(mut self) {
-        // Whatever the last write says, the file goes.
-        let _ = self.end_write().await;
-        self.dir.forget(self.replica);
-        let paths = [self.path.clone(), self.dir.sealed_path(self.replica)];
-        if let Err(error) = remove_if_there(paths).await {
-            tracing::error!(path = %self.path.display(), %error,
+        // Whatever the last write says, the file goes: that of the disk that it went to.
+        if let Some(writing) = self.writing.take()
+            && let Ok(Ok(place)) = writing.await
+        {
+            self.place = place;
+        }
+        self.place.dir().forget(self.replica);
+        if let Err(error) = remove_if_there(self.place.paths(self.replica)).await {
+            let [path, _] = self.place.paths(self.replica);
+            tracing::error!(path = %path.display(), %error,
                 "an unfinished replica can't be removed: the next start will try again");
         }
     }
 
     async fn begin_write(&mut self) -> Result<(), DiskError> {
         self.end_write().await?;
-        let batch = std::mem::take(&mut self.batch);
+        let pieces = std::mem::take(&mut self.batch);
         let (at, n) = (self.batch_at, std::mem::take(&mut self.batch_bytes) as u64);
         self.batch_at += n;
-        let flush = (self.batch_at - self.flushed >= FLUSH_BYTES).then_some(self.flushed);
-        if flush.is_some() {
+        let flush_from = (self.batch_at - self.flushed >= FLUSH_BYTES).then_some(self.flushed);
+        if flush_from.is_some() {
             self.flushed = self.batch_at;
         }
-        let (file, dir) = (Arc::clone(&self.file), Arc::clone(&self.dir));
-        if self.dir.failed().is_some() {
-            return Err(DiskError::Failed { folder: self.dir.root().to_owned() });
-        }
-        self.writing = Some(tokio::task::spawn_blocking(move || {
-            check_room(&dir, n)?;
-            write_at(&file, &batch, at)?;
-            flush.map_or(Ok(()), |from| begin_flush(&file, from, at + n - from))
+        let (place, write) = (Arc::clone(&self.place), Write { pieces, at, flush_from });
+        self.writing = Some(tokio::task::spawn_blocking(move || match place.write(&write) {
+            Ok(()) => Ok(place),
+            Err(error) => Err(Unwritten { error, write: Some(write) }),
         }));
         Ok(())
     }
 
+    /// What could not be written where the replica is goes to another disk, with all that is there of it.
+    fn begin_move(&mut self, write: Write, error: DiskError) {
+        let (disks, place) = (Arc::clone(&self.disks), Arc::clone(&self.place));
+        let (replica, verified) = (self.replica, self.verified);
+        let (blocks, behind, ahead) =
+            (self.blocks.clone(), self.behind.clone(), self.batch.clone());
+        let known = Known { blocks, verified, behind, ahead };
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            let moved = place.move_on(&disks, replica, &known, write, error);
+            moved.map(Arc::new).map_err(|error| Unwritten { error, write: None })
+        }));
+    }
+
     async fn end_write(&mut self) -> Result<(), DiskError> {
         // Whoever drops this in between has not lost the write: an upload may be ended at any await.
-        let Some(writing) = &mut self.writing else {
-            return Ok(());
-        };
-        let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        self.writing = None;
-        written.map_err(|error| self.disk_error(error))
-    }
-
-    fn disk_error(&self, error: io::Error) -> DiskError {
-        self.dir.blame(&error);
-        DiskError::new(&self.dir, &self.path, error)
-    }
-}
-
-/// An error if so many more bytes do not fit.
-pub(super) fn check_room(dir: &DataDir, n: u64) -> io::Result<()> {
-    match dir.make_room(n)? {
-        true => Ok(()),
-        false => Err(io::ErrorKind::StorageFull.into()),
-    }
-}
-
-fn write_at(file: &File, batch: &[Bytes], mut at: u64) -> io::Result<()> {
-    let mut pieces: Vec<_> = batch.iter().map(|piece| IoSlice::new(piece)).collect();
-    let mut left = pieces.as_mut_slice();
-    // Empty pieces would look like a full disk.
-    IoSlice::advance_slices(&mut left, 0);
-    while !left.is_empty() {
-        let most = left.len().min(PIECES_PER_WRITE);
-        match rustix::io::pwritev(file, &left[..most], at) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => {
-                at += n as u64;
-                IoSlice::advance_slices(&mut left, n);
+        while let Some(writing) = &mut self.writing {
+            let written = writing.await;
+            self.writing = None;
+            match written {
+                Ok(Ok(place)) => self.place = place,
+                Ok(Err(Unwritten { error, write: Some(write) })) => self.begin_move(write, error),
+                Ok(Err(Unwritten { error, write: None })) => return Err(error),
+                Err(error) => return Err(self.panicked(error)),
             }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// `DONTNEED` on dirty pages makes Linux begin to write them, and keeps them cached while it does: what
-/// `sync_file_range` is for, without a call that only Linux knows.
-fn begin_flush(file: &File, from: u64, n: u64) -> io::Result<()> {
-    let n = std::num::NonZeroU64::new(n);
-    Ok(fadvise(file, from, n, Advice::DontNeed)?)
+    async fn blocking(
+        &self,
+        work: impl FnOnce() -> Result<(), DiskError> + Send + 'static,
+    ) -> Result<(), DiskError> {
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|error| Err(self.panicked(error)))
+    }
+
+    /// A panic, or the end of the daemon.
+    fn panicked(&self, error: tokio::task::JoinError) -> DiskError {
+        let [path, _] = self.place.paths(self.replica);
+        DiskError::Io { path, source: io::Error::other(error) }
+    }
 }
 
 /// Removes the files, those that there are.

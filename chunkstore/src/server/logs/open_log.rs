@@ -21,7 +21,8 @@ use super::primary::Offer;
 use crate::server::data_dir::{Booking, DataDir, sync_folder};
 use crate::server::disk_health::is_media_error;
 use crate::server::footer::Footer;
-use crate::server::open_chunk::{DiskError, blocking, check_room, remove_if_there};
+use crate::server::open_chunk::{DiskError, blocking, remove_if_there};
+use crate::server::other_disk::check_room;
 use crate::server::{Server, metrics};
 
 /// A log's replica that is not sealed.

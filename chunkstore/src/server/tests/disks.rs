@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use chunkstore_client::checksum::crc32c;
 use chunkstore_client::transfer::put_chunk;
 use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::block::BLOCK_BYTES;
@@ -16,8 +17,9 @@ use rustix::fs::FallocateFlags;
 
 use super::transfers::{BOTH, frames, get, put, status_and_kind};
 use super::{Cluster, bytes, flip_byte, until};
-use crate::server::data_dir::DataDirError;
+use crate::server::data_dir::{DataDirError, read_footer};
 use crate::server::disks::Disks;
+use crate::server::open_chunk::OpenChunk;
 use crate::server::trash::Why;
 
 /// A cluster of one server with two data folders, `disk-1` and `disk-2`.
@@ -129,7 +131,7 @@ async fn folders_on_one_device_take_turns_whatever_others_write_there() {
         });
         let create = |chunk| {
             let replica = ReplicaKey { chunk: ChunkId(chunk), version: Version(1) };
-            disks.create_file(replica).unwrap().0.root().to_owned()
+            disks.create_file(replica, &mut Vec::new()).unwrap().0.root().to_owned()
         };
         let roots: Vec<_> = (0..2000).map(create).collect();
         is_over.store(true, Ordering::Relaxed);
@@ -141,7 +143,7 @@ async fn folders_on_one_device_take_turns_whatever_others_write_there() {
 }
 
 #[tokio::test]
-async fn an_upload_to_a_disk_that_fails_is_refused_and_its_next_try_goes_to_another() {
+async fn an_upload_to_a_disk_that_fails_goes_on_on_another() {
     let cluster = two_disks().await;
     let data = bytes(64 * BLOCK_BYTES);
     let whole = frames(&data);
@@ -168,10 +170,121 @@ async fn an_upload_to_a_disk_that_fails_is_refused_and_its_next_try_goes_to_anot
         sender.send(frame.clone()).await.unwrap();
     }
     drop(sender);
-    assert_eq!(status_and_kind(upload.await.unwrap()), (500, "internal".into()));
-    put(&cluster, 1, whole, &[]).await.unwrap();
-    assert_eq!(chunks_on(&disk(&cluster, 3 - broken), "_1.chunk").len(), 1);
+    assert_eq!(upload.await.unwrap().unwrap().length, data.len() as u64);
+    assert_eq!(chunks_on(&disk(&cluster, 3 - broken), "_1.chunk"), [ChunkId(1)].into());
     assert_eq!(get(&cluster, 0, 1, 0..u64::MAX).await.unwrap().1, data);
+    until("the master knows it", || known(&cluster) == [ChunkId(1)].into()).await;
+    assert!(lost(&cluster).is_empty());
+}
+
+/// How a disk refuses a replica.
+#[derive(Clone, Copy, Debug)]
+enum Obstacle {
+    /// The file can't be made.
+    Begin,
+    /// There is no room for what is written.
+    Write,
+    /// The file can't get its final name.
+    Seal,
+}
+
+/// Puts the obstacle where the chunk's file would be on a disk.
+fn obstruct(disk: &Path, chunk: u64, obstacle: Obstacle) {
+    let at = |suffix: &str| disk.join(format!("chunks/{chunk:02x}/{}_1.{suffix}", ChunkId(chunk)));
+    match obstacle {
+        Obstacle::Begin => std::fs::create_dir(at("open")).unwrap(),
+        Obstacle::Write => std::os::unix::fs::symlink("/dev/full", at("open")).unwrap(),
+        Obstacle::Seal => std::fs::create_dir_all(at("chunk").join("inside")).unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_no_more_costs_the_writer_nothing_while_another_does() {
+    let cluster = two_disks().await;
+    let data = bytes(40 * BLOCK_BYTES + 7);
+    let obstacles = [Obstacle::Begin, Obstacle::Write, Obstacle::Seal];
+    // Equal disks take turns: of each two, one is for the first disk.
+    let chunks = (1..).zip(obstacles.into_iter().flat_map(|it| [it, it]));
+    for (chunk, obstacle) in chunks {
+        obstruct(&disk(&cluster, 1), chunk, obstacle);
+        put(&cluster, chunk, frames(&data), &[]).await.unwrap();
+        assert_eq!(get(&cluster, 0, chunk, 0..u64::MAX).await.unwrap().1, data, "{obstacle:?}");
+    }
+    let all: BTreeSet<_> = (1..=6).map(ChunkId).collect();
+    assert_eq!(chunks_on(&disk(&cluster, 2), "_1.chunk"), all);
+    assert_eq!(chunks_on(&disk(&cluster, 2), "_1.open"), BTreeSet::new());
+    until("all are known", || known(&cluster) == all).await;
+    assert!(told(&cluster).iter().all(|disk| disk.failed.is_none()));
+    for (chunk, obstacle, expected) in [
+        (7, Obstacle::Begin, (500, "internal")),
+        (8, Obstacle::Write, (507, "out-of-space")),
+        (9, Obstacle::Seal, (500, "internal")),
+    ] {
+        for n in [1, 2] {
+            obstruct(&disk(&cluster, n), chunk, obstacle);
+        }
+        let refused = put(&cluster, chunk, frames(&data), &[]).await;
+        let (status, kind) = expected;
+        assert_eq!(status_and_kind(refused), (status, kind.into()), "{obstacle:?}");
+    }
+    assert_eq!(known(&cluster), all);
+}
+
+/// A replica on one of two disks, which fails behind some of the pieces; what is then sealed, if it is.
+async fn sealed_behind_a_failure(
+    data: &[u8],
+    piece_bytes: usize,
+    fails_behind: usize,
+    rots: bool,
+) -> Option<Vec<u8>> {
+    let place = tempfile::tempdir().unwrap();
+    let owner = Owner::new("chunkserver", "host-1".parse().unwrap());
+    let folders = ["disk-1", "disk-2"].map(|name| place.path().join(name));
+    let (disks, _) = Disks::open(&folders, &owner, 0).await.unwrap();
+    let disks = std::sync::Arc::new(disks);
+    let replica = ReplicaKey { chunk: ChunkId(1), version: Version(1) };
+    let mut chunk = OpenChunk::create(&disks, replica).await.unwrap();
+    let mut n_pieces = 0;
+    for block in data.chunks(BLOCK_BYTES) {
+        for piece in block.chunks(piece_bytes) {
+            chunk.push(Bytes::copy_from_slice(piece));
+            chunk.write_full_batch().await.ok()?;
+            n_pieces += 1;
+            if n_pieces == fails_behind {
+                let ill = disks.working().find(|dir| dir.open_path(replica).exists()).unwrap();
+                if rots {
+                    chunk.cut().await.unwrap();
+                    flip_byte(&ill.open_path(replica), 5);
+                }
+                ill.fail(&"a test");
+            }
+        }
+        chunk.end_block(crc32c(block));
+    }
+    chunk.seal().await.ok()?;
+    assert_eq!(disks.working().count(), 1);
+    let file = disks.open_file(replica).unwrap();
+    let footer = read_footer(&file, replica).unwrap();
+    assert_eq!(footer.length, data.len() as u64);
+    assert!(data.chunks(BLOCK_BYTES).map(crc32c).eq(footer.blocks.iter().copied()));
+    let mut read = vec![0; data.len()];
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut read, 0).unwrap();
+    Some(read)
+}
+
+#[tokio::test]
+async fn what_goes_on_on_another_disk_is_all_that_came_wherever_the_first_one_failed() {
+    // Small pieces make small batches, which begin and end within a block, and several in one.
+    for (n_blocks, piece_bytes) in [(3, 50), (40, 5000)] {
+        let data = bytes(n_blocks * BLOCK_BYTES + 1234);
+        let n_pieces = n_blocks * BLOCK_BYTES.div_ceil(piece_bytes);
+        for fails_behind in [1, n_pieces / 2, n_pieces] {
+            let sealed = sealed_behind_a_failure(&data, piece_bytes, fails_behind, false).await;
+            assert!(sealed.as_ref() == Some(&data), "{piece_bytes} {fails_behind}");
+        }
+        let rotten = sealed_behind_a_failure(&data, piece_bytes, n_pieces, true).await;
+        assert!(rotten.is_none(), "{piece_bytes}: what is read again is verified");
+    }
 }
 
 /// What a server on these folders says at its start.
