@@ -6,11 +6,11 @@
 
 use std::path::PathBuf;
 
+use ids::OWN_SCHEME;
 use mapreduce_protocol::{JOB_NAME_CHARS_MAX, JobSpec, Program, ShippedFile, Streaming};
 
 use crate::hadoop_names;
 use crate::hadoop_properties::{self, Properties};
-use crate::job_file::OWN_SCHEME;
 
 /// What Hadoop's command line says.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use chunkstore_client::stores::{StoreUrl, UrlError};
 use chunkstore_protocol::{PathError, StorePath};
+use ids::OWN_SCHEME;
 use mapreduce_protocol::{
     JobSpec, NameError, Native, PROGRAM_FILE_BYTES_MAX, Program, ProgramError, ShippedFile,
     builtins, check_name, is_argument,
@@ -17,9 +18,6 @@ use crate::job_changes::{JobChangeError, JobChanges};
 
 /// Length limit of a job file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-
-/// What a file of the chunk store begins with where a job brings files along.
-pub(crate) const OWN_SCHEME: &str = "howdah://";
 
 /// Why a job can't be run as it is written.
 #[derive(Debug, thiserror::Error)]
@@ -245,7 +243,7 @@ impl JobFile {
     /// Checks all that a cluster will check of the job as it is written.
     pub(crate) fn check_for_cluster(&self) -> Result<(), JobFileError> {
         self.paths().try_for_each(|(key, path)| {
-            if StoreUrl::is_url(path) {
+            if ids::is_url(path) {
                 let url = path.parse::<StoreUrl>().map(drop);
                 return url.map_err(|cause| JobFlaw::Url { key, cause }.of(&self.path));
             }
@@ -263,7 +261,7 @@ impl JobFile {
         let inputs = spec.input.iter_mut().map(|input| ("input", input));
         for (key, path) in inputs.chain([("output", &mut spec.output)]) {
             let local = path.strip_prefix("file://").unwrap_or(path);
-            if StoreUrl::is_url(local) || local.starts_with(OWN_SCHEME) {
+            if ids::is_url(local) || local.starts_with(OWN_SCHEME) {
                 return Err(JobFlaw::NotLocal { key, path: path.clone() }.of(file));
             }
             let whole = std::path::absolute(folder.join(local));

@@ -9,6 +9,7 @@ use config::Config;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use ids::OWN_SCHEME;
 use mapreduce_protocol::{JobSpec, JobState};
 use serde_json::Value;
 
@@ -19,7 +20,7 @@ use super::plan::{Done, Entry, Execution, Next, Plan, RunNames};
 use crate::cli::inputs::{self, Recursion};
 use crate::cli::run_locally;
 use crate::exit::{Interrupted, OrEarly as _, early};
-use crate::job_file::{JobFile, OWN_SCHEME};
+use crate::job_file::JobFile;
 use crate::progress::JobProgress;
 use crate::say::{plain, say};
 use crate::session::Session;

@@ -15,12 +15,14 @@ mod hex;
 #[macro_use]
 mod schema;
 mod names;
+mod place;
 mod room;
 mod time;
 
 pub use delivery::{Inbox, Numbered, Outbox};
 pub use hex::{HexDigits, hex_digits};
 pub use names::{ClientId, ClusterId, HostName, NameError, RackName, RequestId};
+pub use place::{OWN_SCHEME, is_url};
 pub use room::Room;
 pub use time::{Monotonic, Now, UnixMillis};
 

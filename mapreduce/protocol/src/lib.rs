@@ -34,6 +34,7 @@ pub mod trackers;
 mod words;
 
 pub use self::ids::*;
+pub use ::ids::is_url;
 pub use bounds::*;
 pub use builtins::ProgramError;
 pub use channel::*;

@@ -70,12 +70,6 @@ pub fn is_output_name(name: &str) -> bool {
         && name != PART
 }
 
-/// Whether an input or output of a job is a URL of another store than the chunk store.
-#[must_use]
-pub fn is_url(path: &str) -> bool {
-    path.contains("://") && !path.starts_with('/')
-}
-
 /// The name of the file that a task makes in the job's output.
 #[must_use]
 pub fn part_name(task: TaskId) -> String {
@@ -135,6 +129,5 @@ mod tests {
             allow_http: false,
         };
         assert!(!format!("{store:?}").contains("sesame"));
-        assert!(is_url("s3://b/x") && !is_url("/a://b"));
     }
 }

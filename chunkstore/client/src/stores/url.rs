@@ -3,10 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use ids::OWN_SCHEME;
 use object_store::path::Path;
 
-/// What names the chunk store itself, where URLs are taken: `howdah:///folder/file`.
-const OWN: &str = "howdah://";
 /// Length limit of a URL: object stores take keys of 1024 bytes.
 const BYTES_MAX: usize = 2048;
 
@@ -94,16 +93,10 @@ pub enum UrlError {
 }
 
 impl StoreUrl {
-    /// Whether a text is meant as a URL of another store.
-    #[must_use]
-    pub fn is_url(text: &str) -> bool {
-        text.contains("://") && !text.starts_with('/') && !text.starts_with(OWN)
-    }
-
     /// A path of the chunk store without the `howdah://` that it may be written with.
     #[must_use]
     pub fn without_own_scheme(text: &str) -> &str {
-        text.strip_prefix(OWN).filter(|path| path.starts_with('/')).unwrap_or(text)
+        text.strip_prefix(OWN_SCHEME).filter(|path| path.starts_with('/')).unwrap_or(text)
     }
 
     /// The kind of store.
@@ -239,12 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chunk_stores_own_paths_are_no_urls() {
-        for (text, is_url) in
-            [("/in", false), ("/a://b", false), ("howdah:///in", false), ("s3://b", true)]
-        {
-            assert_eq!(StoreUrl::is_url(text), is_url, "{text}");
-        }
+    fn the_chunk_stores_own_paths_are_written_without_a_scheme() {
         assert_eq!(StoreUrl::without_own_scheme("howdah:///in/a"), "/in/a");
         assert_eq!(StoreUrl::without_own_scheme("/in/a"), "/in/a");
     }

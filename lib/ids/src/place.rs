@@ -1,0 +1,24 @@
+//! Whether a place that somebody names is in the chunk store. What is in another store is named by a URL.
+
+/// What a path of the chunk store may be written with, to tell it from others.
+pub const OWN_SCHEME: &str = "howdah://";
+
+/// Whether a text is meant as a URL of another store.
+#[must_use]
+pub fn is_url(text: &str) -> bool {
+    text.contains("://") && !text.starts_with('/') && !text.starts_with(OWN_SCHEME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chunk_stores_own_paths_are_no_urls() {
+        for (text, expected) in
+            [("/in", false), ("/a://b", false), ("howdah:///in", false), ("s3://b", true)]
+        {
+            assert_eq!(is_url(text), expected, "{text}");
+        }
+    }
+}
