@@ -199,6 +199,14 @@ fn neither_secret_nor_token_is_told_in_logs_processes_or_errors() {
             }
         }
     }
+    for daemon in daemons {
+        let log =
+            fs::read_to_string(dev.dir().join(format!("logs/{daemon}.log"))).expect("its log");
+        let strangers: Vec<&str> =
+            log.lines().filter(|line| line.contains("signed with another secret")).collect();
+        let [told] = strangers[..] else { panic!("{daemon}: once, at once: {strangers:?}") };
+        assert!(told.contains("WARN") && told.contains("127.0.0.1"), "{told}");
+    }
     let mut files = Vec::new();
     files_below(&dev.dir().join("logs"), &mut files);
     files_below(&folder, &mut files);

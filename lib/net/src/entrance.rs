@@ -22,6 +22,7 @@ use tracing::Instrument as _;
 use crate::audit::Audited;
 use crate::serve::{Peer, TlsPeer};
 use crate::server::{Access, Guard, REQUEST_ID_HEADER, identify};
+use crate::strangers::Strangers;
 use crate::{Capability, Problem, Role, random_u64};
 
 /// Told of each request that was answered: the method, the route as it was added, the status, and the time.
@@ -36,6 +37,7 @@ pub(crate) struct Rules {
     pub(crate) path: &'static str,
     pub(crate) guard: Arc<Guard>,
     pub(crate) access: Access,
+    pub(crate) strangers: Arc<Strangers>,
     pub(crate) observer: Option<Observer>,
 }
 
@@ -98,7 +100,13 @@ impl Rules {
             Access::Public => return Ok(None),
             Access::Roles(roles) => roles,
         };
-        let mut caller = identify(&self.guard, request)?;
+        let mut caller = identify(&self.guard, request).map_err(|unknown| {
+            if unknown.is_stranger() {
+                let peer = request.extensions().get::<Peer>();
+                self.strangers.note(peer.map(|peer| peer.address.ip()), self.path);
+            }
+            Problem::from(unknown)
+        })?;
         check_certificate(&caller.capability, request)?;
         if roles.contains(&caller.capability.role) {
             if matches!(caller.capability.role, Role::User | Role::Master) {

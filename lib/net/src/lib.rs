@@ -17,6 +17,7 @@ mod retry;
 pub mod schema_words;
 pub mod serve;
 pub mod server;
+mod strangers;
 pub mod tls;
 pub mod users;
 mod verified;

@@ -27,7 +27,11 @@ use crate::api::{Methods, Operation};
 use crate::audit::Changes;
 use crate::entrance::{self, EntranceLayer, Observer, Rules};
 use crate::origin::check_change;
-use crate::{Capability, Keyring, Problem, Right, Role, SUPERUSER, Standing, schema_words};
+use crate::strangers::Strangers;
+use crate::{
+    Capability, Keyring, NotAdmitted, Problem, Right, Role, SUPERUSER, Standing, TokenError,
+    schema_words,
+};
 
 /// Follows a request through all daemons.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -147,11 +151,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 
     fn build(self, state: S, guard: Guard, observer: Option<Observer>) -> Router {
-        let guard = Arc::new(guard);
+        let (guard, strangers) = (Arc::new(guard), Arc::new(Strangers::default()));
         let mut router = Router::new();
         for (path, access, methods) in self.routes {
             let (guard, observer) = (Arc::clone(&guard), observer.clone());
-            let rules = Arc::new(Rules { path, guard, access, observer });
+            let strangers = Arc::clone(&strangers);
+            let rules = Arc::new(Rules { path, guard, access, strangers, observer });
             router = router.route(path, methods.router.layer(EntranceLayer(rules)));
         }
         let unrouted = async |request: Request| {
@@ -170,28 +175,53 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 }
 
+/// Why it is not known who asks.
+#[derive(Debug)]
+pub(crate) enum Unknown {
+    /// No token, or none that counts.
+    Token(NotAdmitted),
+    /// What is wrong with a request that has none.
+    Request(Problem),
+}
+
+impl Unknown {
+    /// Whether their token is signed with another secret.
+    pub(crate) fn is_stranger(&self) -> bool {
+        matches!(self, Self::Token(NotAdmitted::Token(TokenError::Forged)))
+    }
+}
+
+impl From<Unknown> for Problem {
+    fn from(unknown: Unknown) -> Self {
+        match unknown {
+            Unknown::Token(error) => Self::new(401, "forbidden", error.to_string()),
+            Unknown::Request(problem) => problem,
+        }
+    }
+}
+
 /// Who asks.
-pub(crate) fn identify(guard: &Guard, request: &Request) -> Result<Caller, Problem> {
+pub(crate) fn identify(guard: &Guard, request: &Request) -> Result<Caller, Unknown> {
     let Some(authorization) = request.headers().get(header::AUTHORIZATION) else {
         let Some(anonymous) = guard.anonymous.as_ref().filter(|_| is_loopback(request)) else {
             let detail =
                 "this needs a token, as `howdah token` makes: send `Authorization: Bearer <token>`";
-            return Err(Problem::new(401, "forbidden", detail));
+            return Err(Unknown::Request(Problem::new(401, "forbidden", detail)));
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            check_change(request)?;
+            check_change(request).map_err(Unknown::Request)?;
         }
         return Ok(Caller::of(anonymous.clone()));
     };
     let token = authorization.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
     token
-        .ok_or_else(|| crate::TokenError::Malformed.into())
+        .ok_or_else(|| TokenError::Malformed.into())
         .and_then(|token| guard.keyring.admit(token, clock::wall()))
         .map(|(capability, standing, issued)| {
             let issued = Some(issued);
             Caller { capability, standing, issued, request_id: None, changes: None }
         })
-        .map_err(|error| Problem::new(401, "forbidden", format!("{error}")))
+        .map_err(Unknown::Token)
 }
 
 /// A request without a token needs a loopback `Host`, against DNS rebinding.
