@@ -55,6 +55,11 @@ pub(crate) struct Interrupted {
     pub(crate) remains: String,
 }
 
+/// Some of what a command was told failed, and each failure was said as it came: the code is left.
+#[derive(Debug, thiserror::Error)]
+#[error("some of it failed")]
+pub(crate) struct SaidAlready;
+
 /// Prints the error, if there is one, and picks the code.
 pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
     let error = match result {
@@ -62,9 +67,10 @@ pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
         Err(error) => error,
     };
     let code = code_of(&error);
-    // Names in it were chosen by others; lines are our own, or a task's.
-    let lines = sentence(&error).lines().map(crate::say::plain).collect::<Vec<_>>().join("\n");
-    crate::say::say!("howdah: {lines}");
+    if error.is::<SaidAlready>() {
+        return ExitCode::from(code);
+    }
+    say_error(&error);
     // Somebody answers there: that they can't be reached is not what is wrong.
     let is_answered = |cause: &(dyn std::error::Error + 'static)| {
         let call = cause.downcast_ref();
@@ -74,6 +80,13 @@ pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
         crate::say::say!("howdah: {CONNECT_REMEDY}");
     }
     ExitCode::from(code)
+}
+
+/// Prints an error.
+pub(crate) fn say_error(error: &anyhow::Error) {
+    // Names in it were chosen by others; lines are our own, or a task's.
+    let lines = sentence(error).lines().map(crate::say::plain).collect::<Vec<_>>().join("\n");
+    crate::say::say!("howdah: {lines}");
 }
 
 /// The chain of causes in one line. Some errors hold their cause's text, so that they read whole in
@@ -93,7 +106,8 @@ const REFUSED: u8 = 1;
 const EARLY: u8 = 2;
 const NO_CONNECTION: u8 = 3;
 
-fn code_of(error: &anyhow::Error) -> u8 {
+/// The exit code that the error stands for.
+pub(crate) fn code_of(error: &anyhow::Error) -> u8 {
     error.chain().find_map(code_of_cause).unwrap_or(REFUSED)
 }
 

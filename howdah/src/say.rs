@@ -2,8 +2,6 @@
 //! complaints: a line that can't be written (a closed terminal, a full disk behind a redirection) is
 //! lost, and nothing else: `eprintln!` would panic, and take the supervisor and its cluster along.
 
-use anyhow::Context as _;
-
 /// `eprintln!` that never panics.
 macro_rules! say {
     ($($arg:tt)*) => {{
@@ -37,11 +35,16 @@ pub(crate) fn on_told(written: std::io::Result<()>) {
     }
 }
 
+/// An answer that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output: {0}")]
+pub(crate) struct Unwritable(pub(crate) std::io::Error);
+
 /// A reader that has seen enough (`| head`) is no failure.
 pub(crate) fn quiet_if_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
     match written {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("cannot write to standard output"),
+        other => other.map_err(|error| Unwritable(error).into()),
     }
 }
 

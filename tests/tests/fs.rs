@@ -502,6 +502,99 @@ fn what_is_removed_comes_back_from_the_trash(howdah: &Shell) {
     howdah.ok(&["expunge"]);
 }
 
+#[test]
+fn of_several_paths_each_is_done_that_can_be_and_the_others_are_said() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    dev.put_text("one\n", "/in/a");
+    dev.put_text("two\n", "/in/b");
+    let howdah = Shell(dev);
+    let paths = ["/in/a", "/in/gone", "/no*/x", "/in/b"];
+    // Each failure is said, and said once.
+    let some = |args: &[&str], said: &[&str]| {
+        let done = howdah.0.run(&[&["fs"], args].concat()).refused(1, said);
+        assert_eq!(done.stderr.lines().count(), said.len(), "{args:?}: {}", done.stderr);
+        done.text()
+    };
+    let missing = ["/in/gone", "/no*/x"];
+    let both = "==> /in/a <==\none\n\n==> /in/b <==\ntwo";
+    for (verb, printed) in
+        [("cat", "one\ntwo"), ("text", "one\ntwo"), ("head", both), ("tail", both)]
+    {
+        assert_eq!(some(&[&[verb], &paths[..]].concat(), &missing), printed, "{verb}");
+    }
+    for (verb, list) in [
+        ("ls", "entries"),
+        ("stat", "entries"),
+        ("du", "usage"),
+        ("count", "usage"),
+        ("checksum", "checksums"),
+    ] {
+        let lines = some(&[&[verb], &paths[..]].concat(), &missing);
+        assert!(lines.contains("/in/a") && lines.contains("/in/b"), "{verb}: {lines}");
+        let document = some(&[&[verb, "--format", "json"], &paths[..]].concat(), &missing);
+        let document: Value = serde_json::from_str(&document).expect("one JSON document");
+        let found: Vec<_> =
+            document[list].as_array().expect("a list").iter().map(|it| &it["path"]).collect();
+        assert_eq!(found, ["/in/a", "/in/b"], "{verb}");
+    }
+    let local = howdah.0.scratch().join("local");
+    fs::create_dir(&local).expect("it can be made");
+    let local_text = text(&local);
+    assert_eq!(some(&[&["get"], &paths[..], &["-"]].concat(), &missing), "one\ntwo");
+    some(&[&["get"], &paths[..], &[local_text]].concat(), &missing);
+    assert_eq!(shell("cat a b", &local), ["one", "two"]);
+    let names = ["a", "gone", "b"].map(|name| text(&local.join(name)).to_owned());
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    some(&["mkdir", "/into", "/in", "/in/none/new"], &["/in already exists", "add -p"]);
+    some(&[&["put"], &names[..], &["/into"]].concat(), &["local/gone"]);
+    assert_eq!(howdah.names(&["ls", "/into"]), ["/into/a", "/into/b"]);
+    // One that is left of two does not get a name that was meant for a folder.
+    howdah.refused(&["put", names[0], names[1], "/new"], 1, &["/new is no folder"]);
+    howdah.refused(
+        &["get", paths[0], paths[2], &format!("{local_text}/new")],
+        2,
+        &["is no folder"],
+    );
+    howdah.refused(&["cp", paths[0], paths[2], "/new"], 1, &["/new is no folder"]);
+    howdah.refused(&["mv", paths[0], paths[2], "/new"], 1, &["/new is no folder"]);
+    howdah.ok(&["rm", "-r", "/into"]);
+    howdah.ok(&["mkdir", "/into"]);
+    some(&[&["cp"], &paths[..], &["/into"]].concat(), &missing);
+    assert_eq!(howdah.names(&["ls", "/into"]), ["/into/a", "/into/b"]);
+    some(
+        &[&["setrep", "2"], &paths[..]].concat(),
+        &[missing[0], missing[1], "1 chunkservers are live"],
+    );
+    assert_eq!(howdah.json(&["stat", "/in/b"])["replication"], 2);
+    some(&["touch", "/in/none/x", "/in/c"], &["mkdir -p /in/none"]);
+    some(&["mv", "/in/a", "/in/gone", "/in/c", "/into"], &["/into/a already exists", "/in/gone"]);
+    assert_eq!(howdah.names(&["ls", "/into"]), ["/into/a", "/into/b", "/into/c"]);
+    some(
+        &["rm", "--skip-trash", "/in/gone", "/into/a", "/into", "/no*/x", "/into/b"],
+        &["/in/gone", "add -r", "/no*/x"],
+    );
+    assert_eq!(howdah.names(&["ls", "-R", "/"]), ["/in", "/in/a", "/in/b", "/into", "/into/c"]);
+    // What is tried in vain is no remedy; a number with a sign means something else to a shell's `tail`.
+    howdah.refused(
+        &["put", "-f", local_text, "/in/b"],
+        1,
+        &["/in/b already exists", "nothing a folder's"],
+    );
+    howdah.refused(&["tail", "-n", "+2", "/in/b"], 2, &["without a sign"]);
+    howdah.refused(&["head", "-c", "+2", "/in/b"], 2, &["without a sign"]);
+    let here = howdah.0.scratch().join("here");
+    fs::create_dir(&here).expect("it can be made");
+    drop(finish(howdah.0.client(&["fs", "get", "/in/b"]).current_dir(&here)).success());
+    assert_eq!(read(here.join("b")), b"two\n");
+    assert_eq!(howdah.ok(&["df", "/in"]).text().lines().count(), 2);
+    // Nobody has to be asked about local files that are all missing.
+    howdah.refused(&["put", names[1], "/new"], 2, &["local/gone"]);
+    // The remedy is one that there is.
+    for verb in [&["cp", "/in/a", "/x/y/z"][..], &["mv", "/in/a", "/x/y/z"], &["touch", "/x/y/z"]] {
+        howdah.refused(verb, 1, &["`howdah fs mkdir -p /x/y`"]);
+    }
+}
+
 /// As `howdah fs checksum` writes it.
 fn crc(bytes: &[u8]) -> String {
     // Reflected, bit by bit, as RFC 3720 has it: shares no code with ours.

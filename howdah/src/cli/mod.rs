@@ -49,6 +49,7 @@ use serde_yaml::with::singleton_map_recursive;
 
 pub(crate) use fs::translated;
 pub(crate) use local::run_locally;
+pub(crate) use shown::word as shell_word;
 
 use crate::say::quiet_if_closed;
 

@@ -47,7 +47,7 @@ pub(super) fn path(path: &StorePath) -> String {
 }
 
 /// A path as a shell reads it, in a command to be copied from the terminal.
-pub(super) fn word(path: &StorePath) -> String {
+pub(crate) fn word(path: &StorePath) -> String {
     let text = path.as_str();
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+:@%,=".contains(c);
     if crate::say::plain(text) != text {

@@ -1,16 +1,18 @@
 //! Copies out. Everything is fetched under a temporary name beside its target, and moved there when all of it
 //! is whole.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, StorePath};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 
-use super::{CopyOptions, ENTRIES_MAX, Tree, refuse_clashes};
+use super::{CopyOptions, ENTRIES_MAX, Sources, Tree, refuse_clashes};
 use crate::exit::{OrEarly as _, early};
+use crate::failures::Failures;
 use crate::local_file::{LocalFileError, UnfinishedFolder, move_new};
 use crate::progress::ByteProgress;
 
@@ -22,14 +24,18 @@ struct Fetch {
     /// Where it goes then.
     target: PathBuf,
     tree: Tree<StorePath, PathBuf>,
+    /// Some of it could not be had.
+    failed: Cell<bool>,
 }
 
-/// Copies files and folders of the chunk store to the local `to`, or into it if it is a folder.
+/// Copies files and folders of the chunk store to the local `to`, or into it if it is a folder. What can't be had is a
+/// failure, and the others go on.
 pub(crate) async fn get(
     store: &ChunkStore,
-    from: &[StorePath],
+    from: Sources<'_, StorePath>,
     to: &Path,
     options: &CopyOptions,
+    failures: &mut Failures,
 ) -> anyhow::Result<()> {
     let targets = targets_of(from, to, options)?;
     let Some((_, first)) = targets.first() else { return Ok(()) };
@@ -38,21 +44,22 @@ pub(crate) async fn get(
     for (index, (source, target)) in targets.into_iter().enumerate() {
         let whole = unfinished.path().join(index.to_string());
         let fetch = scan(store, source, whole, target).await;
-        fetches.push(fetch.with_context(|| format!("cannot get {source}"))?);
+        let fetch = fetch.with_context(|| format!("cannot get {source}"));
+        fetches.extend(failures.take(fetch)?);
     }
     let progress = ByteProgress::new("get", fetches.iter().map(|fetch| fetch.tree.bytes).sum());
-    let fetched = fetch_all(store, &fetches, options, &progress).await;
+    let fetched = fetch_all(store, &fetches, options, &progress, failures).await;
     progress.finish();
     fetched?;
-    for Fetch { source, whole, target, .. } in &fetches {
+    for Fetch { source, whole, target, .. } in fetches.iter().filter(|fetch| !fetch.failed.get()) {
         let placed = place(whole, target, options.replace);
-        placed.with_context(|| format!("cannot get {source}"))?;
+        failures.take(placed.with_context(|| format!("cannot get {source}")))?;
     }
     Ok(())
 }
 
 fn targets_of<'a>(
-    from: &'a [StorePath],
+    from: Sources<'a, StorePath>,
     to: &Path,
     options: &CopyOptions,
 ) -> anyhow::Result<Vec<(&'a StorePath, PathBuf)>> {
@@ -61,7 +68,7 @@ fn targets_of<'a>(
         let to = to.display();
         return Err(early(anyhow!("{to} is no folder: make it first, or leave the slash off")));
     }
-    if from.len() > 1 && !into_folder {
+    if from.are_several() && !into_folder {
         let to = to.display();
         return Err(early(anyhow!("{to} is no folder: make it first to get several things there")));
     }
@@ -69,7 +76,7 @@ fn targets_of<'a>(
         (true, Some(name)) => to.join(name),
         _ => to.to_owned(),
     };
-    let targets: Vec<_> = from.iter().map(|source| (source, target_of(source))).collect();
+    let targets: Vec<_> = from.paths.iter().map(|source| (source, target_of(source))).collect();
     refuse_clashes(targets.iter().map(|(_, target)| target.display()))?;
     if options.replace {
         let mut plain = targets.iter().filter(|(_, target)| !target.is_dir());
@@ -100,7 +107,8 @@ async fn scan(
         tree.folders.push(whole.clone());
         scan_folder(store, source, &whole, &mut tree).await?;
     }
-    Ok(Fetch { source: source.clone(), whole, target, tree })
+    let failed = Cell::new(false);
+    Ok(Fetch { source: source.clone(), whole, target, tree, failed })
 }
 
 async fn scan_folder(
@@ -133,13 +141,30 @@ async fn fetch_all(
     fetches: &[Fetch],
     options: &CopyOptions,
     progress: &ByteProgress,
+    failures: &mut Failures,
 ) -> anyhow::Result<()> {
     for folder in fetches.iter().flat_map(|fetch| &fetch.tree.folders) {
         fs::create_dir(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let files = fetches.iter().flat_map(|fetch| &fetch.tree.files);
-    let gets = files.map(|(path, whole)| fetch_file(store, path, whole, progress));
-    stream::iter(gets).buffer_unordered(options.at_once).try_collect().await
+    let files =
+        fetches.iter().flat_map(|it| it.tree.files.iter().map(move |file| (&it.failed, file)));
+    let gets = files.map(|(failed, (path, whole))| async move {
+        match failed.get() {
+            true => (failed, Ok(())),
+            false => (failed, fetch_file(store, path, whole, progress).await),
+        }
+    });
+    let mut gets = stream::iter(gets).buffer_unordered(options.at_once);
+    while let Some((failed, got)) = gets.next().await {
+        // Of one folder the first failure is enough.
+        if got.is_err() && failed.get() {
+            continue;
+        }
+        if failures.take(got)?.is_none() {
+            failed.set(true);
+        }
+    }
+    Ok(())
 }
 
 async fn fetch_file(
@@ -148,7 +173,7 @@ async fn fetch_file(
     whole: &Path,
     progress: &ByteProgress,
 ) -> anyhow::Result<()> {
-    let told = std::cell::Cell::new(0);
+    let told = Cell::new(0);
     let tell = |so_far: u64| progress.add(so_far - told.replace(so_far));
     let got = match store.get_local(path, whole, &tell).await {
         // Its records are what it holds, each as a line.

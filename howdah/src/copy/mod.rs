@@ -73,11 +73,40 @@ pub(crate) fn refuse_clashes(
     }
 }
 
+/// What one command copies.
+#[derive(Debug)]
+pub(crate) struct Sources<'a, T> {
+    /// Those that are there, as far as is known.
+    pub(crate) paths: &'a [T],
+    /// How many were named. One that is left of several is not what gets the target's name.
+    pub(crate) n_named: usize,
+}
+
+impl<'a, T> Sources<'a, T> {
+    pub(crate) fn one(path: &'a T) -> Self {
+        Self { paths: std::slice::from_ref(path), n_named: 1 }
+    }
+
+    /// Whether they need a folder to go to.
+    pub(crate) fn are_several(&self) -> bool {
+        self.n_named.max(self.paths.len()) > 1
+    }
+}
+
 /// A tree of files to be copied: folders first, each before what is in it.
 struct Tree<From, To> {
     folders: Vec<To>,
     files: Vec<(From, To)>,
     bytes: u64,
+}
+
+impl<From, To> Tree<From, To> {
+    /// All of another one too.
+    fn add(&mut self, other: Self) {
+        self.folders.extend(other.folders);
+        self.files.extend(other.files);
+        self.bytes += other.bytes;
+    }
 }
 
 impl<From, To> Default for Tree<From, To> {

@@ -15,7 +15,7 @@ use clock::Stopwatch;
 use tokio::sync::mpsc;
 
 use super::making::{Making, missing_above};
-use super::{CopyOptions, Target, Tree, kind_at, name_of, refuse_clashes};
+use super::{CopyOptions, Sources, Target, Tree, kind_at, name_of, refuse_clashes};
 use crate::exit::OrEarly;
 use crate::local_file::UNFINISHED;
 use crate::made::Made;
@@ -38,23 +38,23 @@ const SHOW_AFTER: Duration = Duration::from_secs(10);
 /// taken back, and so is what fails.
 pub(crate) async fn put(
     store: &ChunkStore,
-    from: &[PathBuf],
+    from: Sources<'_, PathBuf>,
     target: &Target,
     options: &CopyOptions,
     end: &mut Termination,
 ) -> anyhow::Result<()> {
     let to = &target.path;
     let into_folder = matches!(kind_at(store, to).await?, Some(FileKind::Folder));
-    if !into_folder && from.iter().any(|source| !source.is_dir()) {
+    if !into_folder && from.paths.iter().any(|source| !source.is_dir()) {
         target.check_file()?;
     }
-    if from.len() > 1 && !into_folder {
+    if from.are_several() && !into_folder {
         return Err(anyhow!(
-            "{to} is no folder: make it first (`howdah fs mkdir {to}`) to put several things there"
+            "{to} is no folder: make it first (`howdah fs mkdir -p {to}`) to put several things there"
         ));
     }
     let (mut tree, mut targets) = (Tree::default(), Vec::new());
-    for source in from {
+    for source in from.paths {
         let target = if into_folder { to.join(name_of(source)?)? } else { to.clone() };
         scan_local(source, &target, &mut tree).or_early()?;
         targets.push(target);

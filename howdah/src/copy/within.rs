@@ -1,11 +1,12 @@
 //! Copies within the chunk store: the copies share their chunks with what they are of, so that no byte moves.
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, Replace, StorePath};
 
 use super::making::{Making, missing_above};
 use super::{CopyOptions, ENTRIES_MAX, Tree};
+use crate::failures::Failures;
 use crate::made::Made;
 use crate::progress::ByteProgress;
 use crate::say::{plain, say};
@@ -14,38 +15,56 @@ use crate::signals::Termination;
 /// A file, and its length.
 type Source = (StorePath, u64);
 
-/// Copies each file or folder to the path beside it. What `end` interrupts is taken back, and so is what fails.
+/// Copies each file or folder to the path beside it. One that is missing, or can't be copied so, is a failure, and the
+/// others go on. What `end` interrupts is taken back, and so is what fails.
 pub(crate) async fn copy(
     store: &ChunkStore,
     pairs: &[(StorePath, StorePath)],
     recursive: bool,
     options: &CopyOptions,
     end: &mut Termination,
+    failures: &mut Failures,
 ) -> anyhow::Result<()> {
-    let mut tree = Tree::default();
+    let (mut tree, mut targets) = (Tree::default(), Vec::new());
     for (from, to) in pairs {
-        let found = store.stat(from).await?;
-        match found.kind {
-            FileKind::File { length, .. } => {
-                tree.bytes += length;
-                tree.files.push(((from.clone(), length), to.clone()));
-            }
-            FileKind::Folder if !recursive => {
-                return Err(anyhow!("{from} is a folder: add -r to copy it with what is in it"));
-            }
-            FileKind::Folder if to.is_within(from) => {
-                return Err(anyhow!("{from} can't be copied into itself: name another target"));
-            }
-            FileKind::Folder => scan(store, from, to, &mut tree).await?,
+        let scanned = scan_one(store, from, to, recursive).await;
+        let scanned = scanned.with_context(|| format!("cannot copy {from}"));
+        if let Some(found) = failures.take(scanned)? {
+            tree.add(found);
+            targets.push(to.clone());
         }
     }
-    let Some((_, first)) = pairs.first() else { return Ok(()) };
+    let Some(first) = targets.first() else { return Ok(()) };
     let above =
         if tree.folders.is_empty() { Vec::new() } else { missing_above(store, first).await? };
-    let made = Made::new(pairs.iter().map(|(_, to)| to.clone()).collect(), above);
+    let made = Made::new(targets, above);
     let copy = Making { store, options, made, progress: ByteProgress::new("cp", tree.bytes) };
     let file = async |from: &Source, to: &StorePath, _| copy_file(&copy, from, to).await;
     copy.run("copy to", copy.tree(&tree, file), end).await
+}
+
+async fn scan_one(
+    store: &ChunkStore,
+    from: &StorePath,
+    to: &StorePath,
+    recursive: bool,
+) -> anyhow::Result<Tree<Source, StorePath>> {
+    let mut tree = Tree::default();
+    let found = store.stat(from).await?;
+    match found.kind {
+        FileKind::File { length, .. } => {
+            tree.bytes += length;
+            tree.files.push(((from.clone(), length), to.clone()));
+        }
+        FileKind::Folder if !recursive => {
+            return Err(anyhow!("{from} is a folder: add -r to copy it with what is in it"));
+        }
+        FileKind::Folder if to.is_within(from) => {
+            return Err(anyhow!("{from} can't be copied into itself: name another target"));
+        }
+        FileKind::Folder => scan(store, from, to, &mut tree).await?,
+    }
+    Ok(tree)
 }
 
 async fn copy_file(

@@ -18,6 +18,7 @@ use super::{Cluster, ClusterOptions};
 use crate::cli::Format;
 use crate::copy::{self, CopyOptions};
 use crate::exit::{Interrupted, OrEarly, early};
+use crate::failures::Failures;
 use crate::generate::ZipfText;
 use crate::local_file::{LocalFileError, UnfinishedFolder};
 use crate::progress::{ByteProgress, JobProgress};
@@ -123,7 +124,10 @@ impl Demo {
         match &self.output {
             Some(local) => {
                 let options = CopyOptions::default();
-                copy::get(&store, std::slice::from_ref(&output), local, &options).await
+                let mut failures = Failures::default();
+                let from = copy::Sources::one(&output);
+                copy::get(&store, from, local, &options, &mut failures).await?;
+                failures.end()
             }
             None => Ok(()),
         }

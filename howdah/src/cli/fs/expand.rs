@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::path::SYSTEM_FOLDER;
 use chunkstore_protocol::{FileKind, FileStatus, StorePath};
 
 use super::pattern::{Part, Pattern};
+use crate::failures::Failures;
 
 /// Entries of one folder, and matches of one pattern, that are looked at.
 pub(super) const ENTRIES_MAX: usize = 10_000_000;
@@ -39,21 +40,30 @@ impl Found {
     }
 }
 
-/// The paths that are meant, each once. Of a plain path nothing is asked.
+/// The paths that are meant, each once. Of a plain path nothing is asked. A pattern that matches nothing is a failure,
+/// and the others go on.
 pub(super) async fn expand(
     store: &ChunkStore,
     patterns: &[Pattern],
+    failures: &mut Failures,
 ) -> anyhow::Result<Vec<StorePath>> {
-    let found = expand_seen(store, patterns).await?;
-    Ok(found.into_iter().map(|found| found.path).collect())
+    let mut all = Vec::new();
+    let mut before = BTreeSet::new();
+    for pattern in patterns {
+        let found = failures.take(matches_of(store, pattern).await)?.unwrap_or_default();
+        let paths = found.into_iter().map(|found| found.path);
+        all.extend(paths.filter(|path| before.insert(path.clone())));
+    }
+    Ok(all)
 }
 
 /// The same for who reads them: see [`Pattern::of_files`].
 pub(super) async fn expand_files(
     store: &ChunkStore,
     patterns: &[Pattern],
+    failures: &mut Failures,
 ) -> anyhow::Result<Vec<StorePath>> {
-    expand(store, &of_files(patterns)).await
+    expand(store, &of_files(patterns), failures).await
 }
 
 pub(super) fn of_files(patterns: &[Pattern]) -> Vec<Pattern> {
@@ -62,42 +72,56 @@ pub(super) fn of_files(patterns: &[Pattern]) -> Vec<Pattern> {
 
 /// The one path that is meant.
 pub(super) async fn expand_one(store: &ChunkStore, pattern: &Pattern) -> anyhow::Result<StorePath> {
-    let mut found = expand(store, std::slice::from_ref(pattern)).await?;
+    let mut found = matches_of(store, pattern).await?;
     match (found.pop(), found.len()) {
-        (Some(only), 0) => Ok(only),
+        (Some(only), 0) => Ok(only.path),
         (_, n) => Err(anyhow!("{} matches {} paths: name one", pattern.text(), n + 1)),
     }
 }
 
-/// The same as [`expand`], with what was seen.
-async fn expand_seen(store: &ChunkStore, patterns: &[Pattern]) -> anyhow::Result<Vec<Found>> {
-    let mut all = Vec::new();
-    let mut before = BTreeSet::new();
-    for pattern in patterns {
-        let found = matches(store, pattern).await?;
-        if found.is_empty() {
-            let text = pattern.text();
-            return Err(anyhow!(
-                "nothing matches {text}: list the folder above to see what there is (a backslash takes the \
-                 meaning of * ? [ {{ away)"
-            ));
-        }
-        all.extend(found.into_iter().filter(|found| before.insert(found.path.clone())));
+/// What a pattern matches: something.
+async fn matches_of(store: &ChunkStore, pattern: &Pattern) -> anyhow::Result<Vec<Found>> {
+    let found = matches(store, pattern).await?;
+    if found.is_empty() {
+        let text = pattern.text();
+        return Err(anyhow!(
+            "nothing matches {text}: list the folder above to see what there is (a backslash takes the \
+             meaning of * ? [ {{ away)"
+        ));
     }
-    Ok(all)
+    Ok(found)
 }
 
-/// What stands at the paths that are meant.
-pub(super) async fn expand_statuses(
+/// What stands at the paths that a pattern means.
+pub(super) async fn statuses_of(
     store: &ChunkStore,
-    patterns: &[Pattern],
+    pattern: &Pattern,
 ) -> anyhow::Result<Vec<FileStatus>> {
     let mut all = Vec::new();
-    for found in expand_seen(store, patterns).await? {
+    for found in matches_of(store, pattern).await? {
         all.push(match found.seen {
             Some(seen) => seen,
             None => store.stat(&found.path).await?,
         });
+    }
+    Ok(all)
+}
+
+/// What stands at all paths that are meant, each once. One that is missing is a failure, in the words of what was to be
+/// done with it, and the others go on.
+pub(super) async fn expand_statuses(
+    store: &ChunkStore,
+    patterns: &[Pattern],
+    verb: &str,
+    failures: &mut Failures,
+) -> anyhow::Result<Vec<FileStatus>> {
+    let mut all = Vec::new();
+    let mut before = BTreeSet::new();
+    for pattern in patterns {
+        let found = statuses_of(store, pattern).await;
+        let found = found.with_context(|| format!("cannot {verb} {}", pattern.text()));
+        let found = failures.take(found)?.unwrap_or_default();
+        all.extend(found.into_iter().filter(|found| before.insert(found.path.clone())));
     }
     Ok(all)
 }

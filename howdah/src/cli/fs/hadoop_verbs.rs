@@ -19,6 +19,12 @@ const ABSENT: &[(&str, &str)] = &[
     ("rmr", "write `howdah fs rm -r`"),
     ("rmdir", "write `howdah fs rm`: without -r it removes a folder only if it is empty"),
     ("find", "write `howdah fs ls -d` with a pattern, as in '/in/**/*.txt'"),
+    ("concat", "write `howdah fs append`, or `howdah fs cat` into `howdah fs put - PATH`"),
+    ("truncate", "write `howdah fs head -c N PATH`, into `howdah fs put - PATH`"),
+    ("createSnapshot", NO_SNAPSHOTS),
+    ("deleteSnapshot", NO_SNAPSHOTS),
+    ("renameSnapshot", NO_SNAPSHOTS),
+    ("usage", "write `howdah fs help VERB`"),
     ("chmod", NO_RIGHTS),
     ("chgrp", NO_RIGHTS),
     ("getfacl", NO_RIGHTS),
@@ -27,15 +33,6 @@ const ABSENT: &[(&str, &str)] = &[
     ("setfattr", NO_ATTRIBUTES),
     ("lsr", "write `howdah fs ls -R`"),
     ("dus", "write `howdah fs du -s`"),
-    ("usage", "write `howdah fs help`, or `howdah fs help VERB`"),
-    (
-        "truncate",
-        "a file's bytes stay as they were written: write the part that is to stay to a new file",
-    ),
-    ("concat", "write `howdah fs cat A B | howdah fs put - C`"),
-    ("createSnapshot", NO_SNAPSHOTS),
-    ("deleteSnapshot", NO_SNAPSHOTS),
-    ("renameSnapshot", NO_SNAPSHOTS),
 ];
 
 const NO_ATTRIBUTES: &str = "files have no attributes of their own: keep them in a file beside";
@@ -197,6 +194,8 @@ mod tests {
             ("howdah fs -getmerge /out x", "fs cat '/FOLDER/part-*' > LOCAL"),
             ("howdah fs rmr /out", "fs rm -r"),
             ("howdah fs -chmod 644 /out", "howdah token --path"),
+            ("howdah fs -createSnapshot /out", "fs cp -r"),
+            ("howdah fs -truncate 5 /out", "fs head -c"),
         ] {
             let refused = said(line).unwrap_err();
             assert!(

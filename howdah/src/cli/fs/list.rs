@@ -8,12 +8,14 @@ use anyhow::Context;
 use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, FileStatus, StorePath};
 use clap::{ArgAction, Args};
+use serde::Serialize;
 use serde_json::json;
 
-use super::expand::{ENTRIES_MAX, below, expand_one, expand_statuses, of_files};
+use super::expand::{ENTRIES_MAX, below, expand_statuses, of_files};
 use super::place::{Place, Places};
 use super::{Format, doing, shown, urls};
 use crate::exit::OrEarly as _;
+use crate::failures::Failures;
 use crate::say::{quiet_if_closed, tell};
 use crate::session::Session;
 
@@ -52,8 +54,9 @@ pub(super) struct LsArgs {
 /// Arguments of `fs stat`.
 #[derive(Debug, Args)]
 pub(super) struct StatArgs {
-    /// The path, or a pattern that matches one
-    path: Place,
+    /// The paths; patterns are expanded
+    #[arg(required = true)]
+    paths: Vec<Place>,
 }
 
 /// Arguments of `fs test`.
@@ -91,19 +94,22 @@ pub(super) async fn ls(session: &Session, args: &LsArgs, format: Format) -> anyh
         Places::Urls(urls) => return urls::ls(session, &urls, args, format).await,
     };
     let store = session.store().await?;
-    let mut entries = Vec::new();
+    let (mut entries, mut failures) = (Vec::new(), Failures::default());
     let patterns = if args.directory { patterns } else { of_files(&patterns) };
-    for found in expand_statuses(&store, &patterns).await? {
+    for found in expand_statuses(&store, &patterns, "list", &mut failures).await? {
         let listing = doing("list", &found.path);
-        entries.extend(entries_at(&store, found, args).await.context(listing)?);
+        let listed = entries_at(&store, found, args).await.context(listing);
+        entries.extend(failures.take(listed)?.into_iter().flatten());
     }
     sort(&mut entries, args);
     if format.is_document() {
-        return format.print(&json!({"entries": entries}));
+        format.print(&json!({"entries": entries}))?;
+        return failures.end();
     }
     let rows: Vec<_> = entries.iter().map(|entry| row_of(entry, args.human_readable)).collect();
     let text = shown::table(&rows, [false, true, false, true, false, false]);
-    quiet_if_closed(io::stdout().lock().write_all(text.as_bytes()))
+    quiet_if_closed(io::stdout().lock().write_all(text.as_bytes()))?;
+    failures.end()
 }
 
 async fn entries_at(
@@ -157,15 +163,40 @@ fn row_of(entry: &FileStatus, human: bool) -> [String; 6] {
 }
 
 pub(super) async fn stat(session: &Session, args: &StatArgs, format: Format) -> anyhow::Result<()> {
-    let pattern = match &args.path {
-        Place::Own(pattern) => pattern,
-        Place::Url(url) => return urls::stat(session, url, format).await,
+    let patterns = match Place::of_one_kind(&args.paths)? {
+        Places::Own(patterns) => patterns,
+        Places::Urls(urls) => return urls::stat(session, &urls, format).await,
     };
     let store = session.store().await?;
-    let found = store.stat(&expand_one(&store, pattern).await?).await?;
+    let mut failures = Failures::default();
+    let found = expand_statuses(&store, &patterns, "look at", &mut failures).await?;
     if format.is_document() {
-        return format.print(&found);
+        print_statuses(&found, patterns.len(), format)?;
+        return failures.end();
     }
+    for (index, found) in found.iter().enumerate() {
+        if index > 0 {
+            tell!();
+        }
+        tell_of(found);
+    }
+    failures.end()
+}
+
+/// Of one path its status is the document; of several, they are `entries` of it, as of `ls`.
+pub(super) fn print_statuses<T: Serialize>(
+    found: &[T],
+    n_asked: usize,
+    format: Format,
+) -> anyhow::Result<()> {
+    match (found, n_asked) {
+        ([only], 1) => format.print(only),
+        ([], 1) => Ok(()),
+        _ => format.print(&json!({"entries": found})),
+    }
+}
+
+fn tell_of(found: &FileStatus) {
     tell!("path         {}", shown::path(&found.path));
     tell!("owner        {}", crate::say::plain(&found.owner));
     tell!("created      {}", shown::time(found.created));
@@ -187,7 +218,6 @@ pub(super) async fn stat(session: &Session, args: &StatArgs, format: Format) -> 
             tell!("replication  {replication}");
         }
     }
-    Ok(())
 }
 
 /// What is in a log's open chunk the chunk master does not know.

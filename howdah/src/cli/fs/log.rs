@@ -10,7 +10,7 @@ use chunkstore_client::{ChunkStore, LogOptions, LogReader, LogWriter, StoreError
 use chunkstore_protocol::{RECORD_BYTES_MAX, StorePath};
 use tokio::sync::mpsc;
 
-use super::read::{Enough, flush, write};
+use super::read::{Enough, Titles, flush, write};
 use super::transfer::is_dash;
 use crate::exit::Interrupted;
 use crate::signals::Termination;
@@ -125,19 +125,27 @@ pub(super) async fn write_records(
     store: &ChunkStore,
     path: &StorePath,
     limit: u64,
+    titles: &mut Titles,
 ) -> anyhow::Result<Result<(), Enough>> {
     let mut reader = store.read_log(path).await?;
+    if titles.write(path.as_str())?.is_err() {
+        return Ok(Err(Enough));
+    }
     write_rest(&mut reader, limit).await
 }
 
-/// Writes the last records, each as a line; returns who reads on behind them.
+/// Writes the last records, each as a line, below what `title` writes; returns who reads on behind them.
 pub(super) async fn last_records(
     store: &ChunkStore,
     path: &StorePath,
     n_records: u64,
+    title: impl FnOnce() -> anyhow::Result<Result<(), Enough>>,
 ) -> anyhow::Result<Result<LogReader, Enough>> {
     let n_records = usize::try_from(n_records).unwrap_or(usize::MAX);
     let (last, reader) = store.last_records(path, n_records).await?;
+    if title()?.is_err() {
+        return Ok(Err(Enough));
+    }
     for record in last {
         if write_line(&record.bytes)?.is_err() {
             return Ok(Err(Enough));
@@ -153,7 +161,10 @@ pub(super) async fn follow(
     n_records: u64,
     pause: Duration,
 ) -> anyhow::Result<()> {
-    let Ok(mut reader) = last_records(store, path, n_records).await? else { return Ok(()) };
+    let untitled = || Ok(Ok(()));
+    let Ok(mut reader) = last_records(store, path, n_records, untitled).await? else {
+        return Ok(());
+    };
     loop {
         flush()?;
         tokio::time::sleep(pause).await;

@@ -33,6 +33,7 @@ pub(super) use health_tables::text_of_server;
 use super::watch::Watch;
 use super::{Format, Global, runtime, shown};
 use crate::exit::{OrEarly as _, sentence};
+use crate::prompt_words::at_the_prompt;
 use crate::session::Session;
 
 pub(super) use expand::{below, entries_of};
@@ -47,7 +48,7 @@ pub(super) async fn expand_store(
     pattern: &str,
 ) -> anyhow::Result<Vec<Matched>> {
     let pattern = pattern.parse::<pattern::Pattern>().or_early()?;
-    let found = expand::expand_statuses(store, std::slice::from_ref(&pattern)).await?;
+    let found = expand::statuses_of(store, &pattern).await?;
     let matched = |it: FileStatus| Matched {
         path: it.path.to_string(),
         is_folder: matches!(it.kind, FileKind::Folder),
@@ -141,7 +142,9 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let format = global.format;
     let done = runtime::on_this_thread(async {
         match args.action {
-            Action::Put(args) => transfer::put(&session, &args).await.map_err(or_replace),
+            Action::Put(args) => {
+                transfer::put(&session, &args).await.map_err(or_replace(args.force))
+            }
             Action::Get(args) => transfer::get(&session, &args).await,
             Action::Append(args) => transfer::append(&session, &args).await,
             Action::Cat(args) => read::cat(&session, &args).await,
@@ -157,8 +160,8 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
             Action::Count(args) => usage::count(&session, &args, format).await,
             Action::Mkdir(args) => tree::mkdir(&session, &args).await,
             Action::Touch(args) => tree::touch(&session, &args).await,
-            Action::Mv(args) => tree::mv(&session, &args).await.map_err(or_replace),
-            Action::Cp(args) => tree::cp(&session, &args).await.map_err(or_replace),
+            Action::Mv(args) => tree::mv(&session, &args).await,
+            Action::Cp(args) => tree::cp(&session, &args).await.map_err(or_replace(args.force)),
             Action::Setrep(args) => replication::setrep(&session, &args).await,
             Action::Chown(args) => owner::chown(&session, &args).await,
             Action::Rm(args) => remove::rm(&session, &args).await,
@@ -172,34 +175,29 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
         }
         .map(|()| ExitCode::SUCCESS)
     });
-    done.map_err(|error| session.explain(error))
+    done.map_err(|error| session.explain(at_the_prompt(error)))
 }
 
 /// What stands where something is to go may be replaced; but not what a writer holds, even one that was killed.
-fn or_replace(error: anyhow::Error) -> anyhow::Error {
-    let remedy = error.chain().find_map(|cause| match cause.downcast_ref()? {
-        StoreError::AlreadyExists { .. } => Some(", or replace it with -f"),
-        StoreError::StillOpen { .. } => Some(
-            "; if that one was killed, the name is free when its lease is over, and at once after `howdah fs rm`",
-        ),
-        _ => None,
-    });
-    match remedy {
-        Some(remedy) => anyhow::anyhow!("{}{remedy}", sentence(&error)),
-        None => error,
+fn or_replace(was_tried: bool) -> impl Fn(anyhow::Error) -> anyhow::Error {
+    move |error| {
+        let remedy = error.chain().find_map(|cause| match cause.downcast_ref()? {
+            StoreError::AlreadyExists { .. } if was_tried => {
+                Some("; only a file takes a file's place, and nothing a folder's")
+            }
+            StoreError::AlreadyExists { .. } => Some(", or replace it with -f"),
+            StoreError::StillOpen { .. } => Some(
+                "; if that one was killed, the name is free when its lease is over, and at once after `howdah fs rm`",
+            ),
+            _ => None,
+        });
+        match remedy {
+            Some(remedy) => anyhow::anyhow!("{}{remedy}", sentence(&error)),
+            None => error,
+        }
     }
 }
 
 fn doing(verb: &str, path: &StorePath) -> String {
     format!("cannot {verb} {path}")
-}
-
-/// The chunk master speaks to REST, of fields; here they are flags.
-fn in_flags(error: StoreError) -> anyhow::Error {
-    let said = error.to_string();
-    let in_flags = said
-        .replace("ask for `recursive`", "add -r")
-        .replace("ask for `parents`", "add -p")
-        .replace("for good with `skip_trash`", "for good with --skip-trash");
-    if in_flags == said { error.into() } else { anyhow::anyhow!(in_flags) }
 }

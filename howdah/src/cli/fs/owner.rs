@@ -1,16 +1,19 @@
 //! `fs chown`: whose files and folders are.
 
 use anyhow::Context;
-use chunkstore_protocol::FileKind;
+use chunkstore_protocol::{FileKind, StorePath};
 use clap::Args;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 
 use super::doing;
 use super::expand::{below, expand_statuses};
 use super::pattern::Pattern;
 use super::place::only_own;
+use crate::failures::Failures;
 use crate::session::Session;
 
+/// What messages call it.
+const VERB: &str = "give away";
 /// Requests at once.
 const AT_ONCE: usize = 16;
 
@@ -32,16 +35,21 @@ pub(super) struct ChownArgs {
 
 pub(super) async fn chown(session: &Session, args: &ChownArgs) -> anyhow::Result<()> {
     let store = &session.store().await?;
-    let mut paths = Vec::new();
-    for found in expand_statuses(store, &args.paths).await? {
+    let (mut paths, mut failures) = (Vec::new(), Failures::default());
+    for found in expand_statuses(store, &args.paths, VERB, &mut failures).await? {
         if args.recursive && matches!(found.kind, FileKind::Folder) {
-            paths.extend(below(store, &found.path).await?.into_iter().map(|entry| entry.path));
+            let below = below(store, &found.path).await;
+            let below = failures.take(below.with_context(|| doing(VERB, &found.path)))?;
+            paths.extend(below.into_iter().flatten().map(|entry| entry.path));
         }
         paths.push(found.path);
     }
-    let asked = stream::iter(&paths).map(Ok).try_for_each_concurrent(AT_ONCE, |path| async move {
-        let asked = store.set_owner(path, &args.owner).await;
-        asked.with_context(|| doing("give away", path))
-    });
-    asked.await
+    let ask = async |path: &StorePath| {
+        store.set_owner(path, &args.owner).await.with_context(|| doing(VERB, path))
+    };
+    let mut asked = stream::iter(&paths).map(ask).buffered(AT_ONCE);
+    while let Some(asked) = asked.next().await {
+        failures.take(asked)?;
+    }
+    failures.end()
 }

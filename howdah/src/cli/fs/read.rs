@@ -15,7 +15,8 @@ use super::place::{Place, Places, only_own};
 use super::{Format, doing, log, shown, urls};
 use crate::cli::size::parse_size;
 use crate::exit::early;
-use crate::say::{quiet_if_closed, say, tell};
+use crate::failures::Failures;
+use crate::say::{Unwritable, quiet_if_closed, say, tell};
 use crate::session::Session;
 
 /// Lines that `head` and `tail` show where nothing else is wanted.
@@ -55,10 +56,10 @@ pub(super) struct TailArgs {
 #[derive(Debug, Args)]
 pub(super) struct PartArgs {
     /// So many bytes, like 1000 or 1KiB
-    #[arg(short = 'c', long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(short = 'c', long, value_name = "SIZE", value_parser = unsigned(parse_size))]
     pub(super) bytes: Option<u64>,
     /// So many lines; 10 if nothing is said
-    #[arg(short = 'n', long, value_name = "N", conflicts_with = "bytes")]
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "bytes", value_parser = unsigned(str::parse::<u64>))]
     lines: Option<u64>,
     /// The files; patterns are expanded
     #[arg(required = true)]
@@ -69,20 +70,38 @@ impl PartArgs {
     pub(super) fn lines(&self) -> u64 {
         self.lines.unwrap_or(LINES)
     }
+}
 
-    /// Several are told apart as `head` and `tail` of a shell do.
-    pub(super) fn title(name: &str, index: usize, n_files: usize) -> String {
-        match n_files {
-            1 => String::new(),
-            _ => {
-                let gap = if index == 0 { "" } else { "\n" };
-                format!("{gap}==> {} <==\n", crate::say::plain(name))
-            }
-        }
+/// Of a shell's `tail`, `+5` is another thing than `5`, and would pass for it as a number.
+fn unsigned<E: std::fmt::Display>(
+    parse: impl Fn(&str) -> Result<u64, E> + Clone,
+) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| match text.starts_with('+') {
+        true => Err("write how many there are to be, without a sign".to_owned()),
+        false => parse(text).map_err(|error| error.to_string()),
+    }
+}
+
+/// Several files are told apart as `head` and `tail` of a shell do: each that can be read has its name above.
+pub(super) struct Titles {
+    are_shown: bool,
+    n_shown: usize,
+}
+
+impl Titles {
+    /// For so many files.
+    pub(super) fn new(n_files: usize) -> Self {
+        Self { are_shown: n_files > 1, n_shown: 0 }
     }
 
-    fn head_of(paths: &[StorePath], index: usize) -> String {
-        Self::title(paths[index].as_str(), index, paths.len())
+    /// Writes the next one.
+    pub(super) fn write(&mut self, name: &str) -> anyhow::Result<Result<(), Enough>> {
+        if !self.are_shown {
+            return Ok(Ok(()));
+        }
+        let gap = if self.n_shown == 0 { "" } else { "\n" };
+        self.n_shown += 1;
+        write(format!("{gap}==> {} <==\n", crate::say::plain(name)).as_bytes())
     }
 }
 
@@ -103,7 +122,7 @@ pub(super) struct Enough;
 pub(super) fn write(bytes: &[u8]) -> anyhow::Result<Result<(), Enough>> {
     match io::stdout().lock().write_all(bytes) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Err(Enough)),
-        written => written.map(Ok).context("cannot write to standard output"),
+        written => written.map(Ok).map_err(|error| Unwritable(error).into()),
     }
 }
 
@@ -140,23 +159,38 @@ pub(super) async fn cat(session: &Session, args: &CatArgs) -> anyhow::Result<()>
         Places::Urls(urls) => return urls::cat(session, &urls).await,
     };
     let store = session.store().await?;
-    write_files(&store, &expand_files(&store, &patterns).await?).await
+    let mut failures = Failures::default();
+    let paths = expand_files(&store, &patterns, &mut failures).await?;
+    write_files(&store, &paths, &mut failures).await?;
+    failures.end()
 }
 
 /// Writes whole files to standard output, one after the other.
-pub(super) async fn write_files(store: &ChunkStore, paths: &[StorePath]) -> anyhow::Result<()> {
+pub(super) async fn write_files(
+    store: &ChunkStore,
+    paths: &[StorePath],
+    failures: &mut Failures,
+) -> anyhow::Result<()> {
     for path in paths {
-        let reading = || doing("read", path);
-        let written = match store.open(path).await {
-            Ok(mut reader) => write_all(&mut reader).await,
-            Err(StoreError::LogOrNot { .. }) => log::write_records(store, path, u64::MAX).await,
-            Err(error) => Err(error.into()),
-        };
-        if written.with_context(reading)?.is_err() {
+        let written = write_file(store, path).await.with_context(|| doing("read", path));
+        if let Some(Err(Enough)) = failures.take(written)? {
             return Ok(());
         }
     }
     flush()
+}
+
+pub(super) async fn write_file(
+    store: &ChunkStore,
+    path: &StorePath,
+) -> anyhow::Result<Result<(), Enough>> {
+    match store.open(path).await {
+        Ok(mut reader) => write_all(&mut reader).await,
+        Err(StoreError::LogOrNot { .. }) => {
+            log::write_records(store, path, u64::MAX, &mut Titles::new(1)).await
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(super) async fn head(session: &Session, HeadArgs { part }: &HeadArgs) -> anyhow::Result<()> {
@@ -165,42 +199,51 @@ pub(super) async fn head(session: &Session, HeadArgs { part }: &HeadArgs) -> any
         Places::Urls(urls) => return urls::head(session, &urls, part).await,
     };
     let store = session.store().await?;
-    let paths = expand_files(&store, &patterns).await?;
-    for (index, path) in paths.iter().enumerate() {
-        if write(PartArgs::head_of(&paths, index).as_bytes())?.is_err() {
-            return Ok(());
-        }
+    let mut failures = Failures::default();
+    let paths = expand_files(&store, &patterns, &mut failures).await?;
+    let mut titles = Titles::new(paths.len().max(patterns.len()));
+    for path in &paths {
         let shown = match part.bytes {
-            Some(bytes) => first_bytes(&store, path, bytes).await,
-            None => first_lines(&store, path, part.lines()).await,
+            Some(bytes) => first_bytes(&store, path, bytes, &mut titles).await,
+            None => first_lines(&store, path, part.lines(), &mut titles).await,
         };
         let shown = match shown {
             Err(error) if log::is_of_a_log(&error) && part.bytes.is_none() => {
-                log::write_records(&store, path, part.lines()).await
+                log::write_records(&store, path, part.lines(), &mut titles).await
             }
             shown => shown,
         };
-        if shown.with_context(|| doing("read", path))?.is_err() {
+        if let Some(Err(Enough)) = failures.take(shown.with_context(|| doing("read", path)))? {
             return Ok(());
         }
     }
-    flush()
+    flush()?;
+    failures.end()
 }
 
 async fn first_bytes(
     store: &ChunkStore,
     path: &StorePath,
     bytes: u64,
+    titles: &mut Titles,
 ) -> anyhow::Result<Result<(), Enough>> {
-    write_all(&mut store.open_range(path, 0, bytes).await?).await
+    let mut reader = store.open_range(path, 0, bytes).await?;
+    match titles.write(path.as_str())? {
+        Ok(()) => write_all(&mut reader).await,
+        enough => Ok(enough),
+    }
 }
 
 async fn first_lines(
     store: &ChunkStore,
     path: &StorePath,
     lines: u64,
+    titles: &mut Titles,
 ) -> anyhow::Result<Result<(), Enough>> {
     let mut reader = store.open(path).await?;
+    if titles.write(path.as_str())?.is_err() {
+        return Ok(Err(Enough));
+    }
     let mut left = lines;
     while left > 0 {
         let Some(piece) = reader.next().await? else { break };
@@ -236,31 +279,40 @@ pub(super) async fn tail(session: &Session, args: &TailArgs) -> anyhow::Result<(
         };
         return followed.with_context(|| doing("follow", &path));
     }
-    let paths = expand_files(&store, &patterns).await?;
-    for (index, path) in paths.iter().enumerate() {
-        if write(PartArgs::head_of(&paths, index).as_bytes())?.is_err() {
-            return Ok(());
-        }
+    let mut failures = Failures::default();
+    let paths = expand_files(&store, &patterns, &mut failures).await?;
+    let mut titles = Titles::new(paths.len().max(patterns.len()));
+    for path in &paths {
         let open = async |offset, length| store.open_range(path, offset, length).await;
-        let shown = match last_part(open, part).await {
+        let title = || titles.write(path.as_str());
+        let shown = match last_part(open, part, title).await {
             Err(error) if log::is_of_a_log(&error) && part.bytes.is_none() => {
-                log::last_records(&store, path, part.lines()).await.map(|shown| shown.map(drop))
+                let title = || titles.write(path.as_str());
+                log::last_records(&store, path, part.lines(), title)
+                    .await
+                    .map(|shown| shown.map(drop))
             }
             shown => shown.map(|shown| shown.map(drop)),
         };
-        if shown.with_context(|| doing("read", path))?.is_err() {
+        if let Some(Err(Enough)) = failures.take(shown.with_context(|| doing("read", path)))? {
             return Ok(());
         }
     }
-    flush()
+    flush()?;
+    failures.end()
 }
 
-/// Writes the last part of the file that `open` opens at an offset, for a length; returns where it ends.
+/// Writes the last part of the file that `open` opens at an offset, for a length; returns where it ends. Above it stands
+/// what `title` writes.
 async fn last_part(
     open: impl AsyncFn(u64, u64) -> Result<FileReader, StoreError>,
     part: &PartArgs,
+    title: impl FnOnce() -> anyhow::Result<Result<(), Enough>>,
 ) -> anyhow::Result<Result<u64, Enough>> {
     let length = open(0, 0).await?.len();
+    if title()?.is_err() {
+        return Ok(Err(Enough));
+    }
     let mut position = match part.bytes {
         Some(bytes) => length.saturating_sub(bytes),
         None => start_of_last_lines(&open, length, part.lines()).await?,
@@ -312,7 +364,8 @@ async fn start_of_last_lines(
 async fn follow(store: &ChunkStore, path: &StorePath, part: &PartArgs) -> anyhow::Result<()> {
     let open = async |offset, length| store.open_unfinished(path, offset, length).await;
     let mut file = file_at(store, path).await?;
-    let Ok(mut position) = last_part(&open, part).await? else { return Ok(()) };
+    let untitled = || Ok(Ok(()));
+    let Ok(mut position) = last_part(&open, part, untitled).await? else { return Ok(()) };
     loop {
         flush()?;
         tokio::time::sleep(PAUSE).await;
@@ -345,18 +398,21 @@ pub(super) async fn checksum(
     format: Format,
 ) -> anyhow::Result<()> {
     let store = session.store().await?;
-    let mut sums = Vec::new();
-    for path in expand_files(&store, &args.paths).await? {
-        let sum =
-            store.checksum(&path).await.with_context(|| doing("tell the checksum of", &path))?;
-        sums.push((format!("{sum:08x}"), path));
+    let (mut sums, mut failures) = (Vec::new(), Failures::default());
+    for path in expand_files(&store, &args.paths, &mut failures).await? {
+        let sum = store.checksum(&path).await;
+        let sum = sum.with_context(|| doing("tell the checksum of", &path));
+        if let Some(sum) = failures.take(sum)? {
+            sums.push((format!("{sum:08x}"), path));
+        }
     }
     if format.is_document() {
         let sums = sums.iter().map(|(sum, path)| json!({"path": path, "crc32c": sum}));
-        return format.print(&json!({"checksums": sums.collect::<Vec<_>>()}));
+        format.print(&json!({"checksums": sums.collect::<Vec<_>>()}))?;
+        return failures.end();
     }
     for (sum, path) in sums {
         tell!("{sum}  {}", shown::path(&path));
     }
-    Ok(())
+    failures.end()
 }

@@ -11,7 +11,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::expand::{ENTRIES_MAX, expand, matches};
 use super::place::{Place, Places};
-use super::{doing, in_flags, shown, urls};
+use super::{doing, shown, urls};
+use crate::failures::Failures;
 use crate::say::{plain, say, tell};
 use crate::session::Session;
 
@@ -46,11 +47,11 @@ pub(super) async fn rm(session: &Session, args: &RmArgs) -> anyhow::Result<()> {
     };
     let store = session.store().await?;
     let mut trash = Trash::new(&store).await?;
-    let mut gone = BTreeSet::new();
+    let (mut gone, mut failures) = (BTreeSet::new(), Failures::default());
     for pattern in &patterns {
         let paths = match args.force {
             true => matches(&store, pattern).await?.into_iter().map(|found| found.path).collect(),
-            false => expand(&store, std::slice::from_ref(pattern)).await?,
+            false => expand(&store, std::slice::from_ref(pattern), &mut failures).await?,
         };
         for path in paths {
             // What lies in a folder that was meant too is gone with it.
@@ -64,7 +65,12 @@ pub(super) async fn rm(session: &Session, args: &RmArgs) -> anyhow::Result<()> {
             };
             match removed {
                 Err(StoreError::NotFound { .. }) if args.force => continue,
-                removed => removed.map_err(in_flags).with_context(|| doing("remove", &path))?,
+                removed => {
+                    let removed = removed.with_context(|| doing("remove", &path));
+                    if failures.take(removed)?.is_none() {
+                        continue;
+                    }
+                }
             }
             if !args.skip_trash {
                 trash.tell_of(&path).await?;
@@ -72,7 +78,7 @@ pub(super) async fn rm(session: &Session, args: &RmArgs) -> anyhow::Result<()> {
             gone.insert(path);
         }
     }
-    Ok(())
+    failures.end()
 }
 
 /// The trash, as far as it concerns what this command has removed.

@@ -12,9 +12,12 @@ use super::doing;
 use super::expand::{below, expand_statuses};
 use super::pattern::Pattern;
 use super::place::only_own;
+use crate::failures::Failures;
 use crate::progress::ByteProgress;
 use crate::session::Session;
 
+/// What messages call it.
+const VERB: &str = "set the replicas of";
 /// Requests at once.
 const AT_ONCE: usize = 16;
 /// Time between two looks at where the replicas are.
@@ -41,12 +44,13 @@ pub(super) struct SetrepArgs {
 
 pub(super) async fn setrep(session: &Session, args: &SetrepArgs) -> anyhow::Result<()> {
     let store = session.store().await?;
-    let mut files = Vec::new();
-    for found in expand_statuses(&store, &args.paths).await? {
+    let (mut files, mut failures) = (Vec::new(), Failures::default());
+    for found in expand_statuses(&store, &args.paths, VERB, &mut failures).await? {
         match found.kind {
             FileKind::Folder => {
-                let below = below(&store, &found.path).await?.into_iter();
-                files.extend(below.filter_map(file_of));
+                let below = below(&store, &found.path).await;
+                let below = below.with_context(|| doing(VERB, &found.path));
+                files.extend(failures.take(below)?.into_iter().flatten().filter_map(file_of));
             }
             FileKind::File { .. } => files.extend(file_of(found)),
         }
@@ -54,19 +58,20 @@ pub(super) async fn setrep(session: &Session, args: &SetrepArgs) -> anyhow::Resu
     if args.wait {
         refuse_in_vain(&store, args.replication).await?;
     }
-    let asked = stream::iter(&files).map(Ok).try_for_each_concurrent(AT_ONCE, |(path, _)| {
-        let store = &store;
-        async move {
-            let asked = store.set_replication(path, args.replication).await;
-            asked.with_context(|| doing("set the replicas of", path))
-        }
-    });
-    asked.await?;
-    warn_of_too_few(&store, args.replication).await;
-    match args.wait {
-        true => wait(&store, files, args.replication).await,
-        false => Ok(()),
+    let ask = async |(path, length): (StorePath, u64)| {
+        let asked = store.set_replication(&path, args.replication).await;
+        asked.with_context(|| doing(VERB, &path)).map(|()| (path, length))
+    };
+    let mut asked = stream::iter(files).map(ask).buffered(AT_ONCE);
+    let mut changed = Vec::new();
+    while let Some(asked) = asked.next().await {
+        changed.extend(failures.take(asked)?);
     }
+    warn_of_too_few(&store, args.replication).await;
+    if args.wait {
+        wait(&store, changed, args.replication).await?;
+    }
+    failures.end()
 }
 
 /// More replicas than there are servers can't be made yet; what can't be asked is not said.

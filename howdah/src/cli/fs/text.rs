@@ -5,6 +5,8 @@ use std::pin::pin;
 
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
+use chunkstore_client::ChunkStore;
+use chunkstore_protocol::StorePath;
 use clap::Args;
 use futures_util::{Stream, TryStreamExt as _, stream};
 use mapreduce_protocol::Codec;
@@ -13,8 +15,9 @@ use tokio::sync::mpsc;
 
 use super::expand::expand_files;
 use super::place::{Place, Places};
-use super::read::{Enough, flush, write, write_files};
+use super::read::{Enough, flush, write, write_file};
 use super::{doing, urls};
+use crate::failures::Failures;
 use crate::session::Session;
 
 /// Pieces of a file that wait to be decompressed.
@@ -32,43 +35,53 @@ pub(super) struct TextArgs {
 }
 
 pub(super) async fn text(session: &Session, args: &TextArgs) -> anyhow::Result<()> {
+    let mut failures = Failures::default();
     match Place::of_one_kind(&args.paths)? {
         Places::Own(patterns) => {
             let store = session.store().await?;
-            for path in expand_files(&store, &patterns).await? {
-                let Some(codec) = Codec::of_path(path.as_str()) else {
-                    write_files(&store, std::slice::from_ref(&path)).await?;
-                    continue;
-                };
-                let reading = || doing("read", &path);
-                let reader = store.open(&path).await.with_context(reading)?;
-                let pieces = stream::try_unfold(reader, async |mut reader| {
-                    let piece = reader.next().await?;
-                    anyhow::Ok(piece.map(|piece| (piece, reader)))
-                });
-                if decompressed(pieces, codec).await.with_context(reading)?.is_err() {
+            for path in expand_files(&store, &patterns, &mut failures).await? {
+                let written = write_text(&store, &path).await;
+                let written = written.with_context(|| doing("read", &path));
+                if let Some(Err(Enough)) = failures.take(written)? {
                     return Ok(());
                 }
             }
         }
         Places::Urls(patterns) => {
-            for meant in urls::expand(session, &patterns).await? {
-                let reading = || format!("cannot read {}", meant.url);
-                let meta = meant.object().await?;
-                let options = GetOptions { if_match: meta.e_tag.clone(), ..GetOptions::default() };
-                let got = meant.store.objects().get_opts(&meta.location, options).await;
-                let pieces = got.with_context(reading)?.into_stream().map_err(anyhow::Error::from);
-                let written = match Codec::of_path(meta.location.as_ref()) {
-                    Some(codec) => decompressed(pieces, codec).await,
-                    None => as_it_is(pieces).await,
-                };
-                if written.with_context(reading)?.is_err() {
+            for meant in urls::expand(session, &patterns, &mut failures).await? {
+                let written = write_text_of_object(&meant).await;
+                let written = written.with_context(|| format!("cannot read {}", meant.url));
+                if let Some(Err(Enough)) = failures.take(written)? {
                     return Ok(());
                 }
             }
         }
     }
-    flush()
+    flush()?;
+    failures.end()
+}
+
+async fn write_text(store: &ChunkStore, path: &StorePath) -> Written {
+    let Some(codec) = Codec::of_path(path.as_str()) else {
+        return write_file(store, path).await;
+    };
+    let reader = store.open(path).await?;
+    let pieces = stream::try_unfold(reader, async |mut reader| {
+        let piece = reader.next().await?;
+        anyhow::Ok(piece.map(|piece| (piece, reader)))
+    });
+    decompressed(pieces, codec).await
+}
+
+async fn write_text_of_object(meant: &urls::Meant) -> Written {
+    let meta = meant.object().await?;
+    let options = GetOptions { if_match: meta.e_tag.clone(), ..GetOptions::default() };
+    let got = meant.store.objects().get_opts(&meta.location, options).await;
+    let pieces = got?.into_stream().map_err(anyhow::Error::from);
+    match Codec::of_path(meta.location.as_ref()) {
+        Some(codec) => decompressed(pieces, codec).await,
+        None => as_it_is(pieces).await,
+    }
 }
 
 type Written = anyhow::Result<Result<(), Enough>>;

@@ -14,8 +14,9 @@ use super::expand::expand_files;
 use super::place::{Place, Places, only_own};
 use super::{log, read, shown, urls};
 use crate::cli::size::parse_size;
-use crate::copy::{self, CopyOptions, FILES_AT_ONCE};
+use crate::copy::{self, CopyOptions, FILES_AT_ONCE, Sources};
 use crate::exit::{Interrupted, OrEarly, early};
+use crate::failures::Failures;
 use crate::session::Session;
 use crate::signals::termination;
 
@@ -32,7 +33,7 @@ pub(super) struct PutArgs {
     paths: Vec<PathBuf>,
     /// Replace files that are there, each in one step; folders get what is missing
     #[arg(short, long)]
-    force: bool,
+    pub(super) force: bool,
     /// Files copied at once
     #[arg(short, long, value_name = "N", default_value_t = FILES_AT_ONCE, value_parser = parse_threads)]
     threads: usize,
@@ -48,7 +49,7 @@ pub(super) struct PutArgs {
 #[derive(Debug, Args)]
 pub(super) struct GetArgs {
     /// What to copy, folders with all that is in them, patterns are expanded; and, last, the new local file or
-    /// folder, or an existing folder that gets it inside, or - for standard output
+    /// folder, or an existing folder that gets it inside, or - for standard output. Of a single path: to here
     #[arg(required = true, value_name = "PATH... LOCAL")]
     paths: Vec<PathBuf>,
     /// Replace files that are there, each in one step; folders get what is missing
@@ -81,8 +82,11 @@ fn parse_threads(text: &str) -> Result<usize, String> {
 
 /// What is wrong with local paths is said before the cluster is asked.
 pub(super) async fn put(session: &Session, args: &PutArgs) -> anyhow::Result<()> {
-    let (to, from) = last_and_others(&args.paths, "fs put LOCAL... PATH")?;
-    let is_stream = check_local(from)?;
+    let (to, named) = last_and_others(&args.paths, "fs put LOCAL... PATH")?;
+    let is_stream = is_stream(named)?;
+    let mut failures = Failures::default();
+    let there = those_that_are_there(named, &mut failures)?;
+    let from = Sources { paths: &there, n_named: named.len() };
     let create = CreateOptions {
         replication: args.replication,
         chunk_bytes: args.chunk_size,
@@ -90,28 +94,34 @@ pub(super) async fn put(session: &Session, args: &PutArgs) -> anyhow::Result<()>
     };
     let options = CopyOptions { replace: args.force, at_once: args.threads, create };
     let to = text_of(to)?;
-    if StoreUrl::is_url(to) {
+    if ids::is_url(to) {
         if args.replication.is_some() || args.chunk_size.is_some() {
             return Err(early(anyhow!(
                 "--replication and --chunk-size are about files of the chunk store: leave them out for {to}"
             )));
         }
-        return match is_stream {
-            true => urls::put_stream(session, to, &options).await,
-            false => urls::put(session, from, to, &options).await,
-        };
+        match is_stream {
+            true => urls::put_stream(session, to, &options).await?,
+            false => urls::put(session, from, to, &options).await?,
+        }
+        return failures.end();
     }
     let to = shown::target(StoreUrl::without_own_scheme(to)).or_early()?;
     let store = session.store().await?;
     let mut end = termination()?;
     match is_stream {
-        true => copy::put_stream(&store, io::stdin(), &to, &options, &mut end).await,
-        false => copy::put(&store, from, &to, &options, &mut end).await,
+        true => copy::put_stream(&store, io::stdin(), &to, &options, &mut end).await?,
+        false => copy::put(&store, from, &to, &options, &mut end).await?,
     }
+    failures.end()
 }
 
 pub(super) async fn get(session: &Session, args: &GetArgs) -> anyhow::Result<()> {
-    let (to, from) = last_and_others(&args.paths, "fs get PATH... LOCAL")?;
+    let here = PathBuf::from(".");
+    let (to, from) = match args.paths.as_slice() {
+        [only] => (&here, std::slice::from_ref(only)),
+        several => last_and_others(several, "fs get PATH... LOCAL")?,
+    };
     let from = from.iter().map(|path| text_of(path)).collect::<Result<Vec<_>, _>>()?;
     let create = CreateOptions::default();
     let options = CopyOptions { replace: args.force, at_once: args.threads, create };
@@ -121,18 +131,25 @@ pub(super) async fn get(session: &Session, args: &GetArgs) -> anyhow::Result<()>
         Places::Urls(urls) => return urls::get(session, &urls, to, &options).await,
     };
     let store = session.store().await?;
-    let from = expand_files(&store, &patterns).await?;
+    let mut failures = Failures::default();
+    let paths = expand_files(&store, &patterns, &mut failures).await?;
     if is_dash(to) {
-        return read::write_files(&store, &from).await;
+        read::write_files(&store, &paths, &mut failures).await?;
+        return failures.end();
     }
-    let got = termination()?.or(copy::get(&store, &from, to, &options)).await;
+    let from = Sources { paths: &paths, n_named: patterns.len() };
+    let getting = copy::get(&store, from, to, &options, &mut failures);
+    let got = termination()?.or(getting).await;
     let remains = "what is not whole is not left behind".to_owned();
-    got.map_err(|by| Interrupted { by, remains })?
+    got.map_err(|by| Interrupted { by, remains })??;
+    failures.end()
 }
 
 pub(super) async fn append(session: &Session, args: &AppendArgs) -> anyhow::Result<()> {
     let (to, from) = last_and_others(&args.paths, "fs append LOCAL... PATH")?;
-    let is_stream = check_local(from)?;
+    let is_stream = is_stream(from)?;
+    // One that is missing would be a hole in the file.
+    from.iter().try_for_each(|source| look_at(source).map_err(early))?;
     let to = only_own::<StorePath>(
         "an object never gets longer: append to a file of the chunk store, and `howdah fs cp` that",
     )(text_of(to)?);
@@ -148,17 +165,40 @@ pub(super) async fn append(session: &Session, args: &AppendArgs) -> anyhow::Resu
     }
 }
 
-/// Refuses what can't be read. Tells whether it is standard input.
-fn check_local(from: &[PathBuf]) -> anyhow::Result<bool> {
+/// Tells whether it is standard input.
+fn is_stream(from: &[PathBuf]) -> anyhow::Result<bool> {
     let is_stream = from.iter().any(|source| is_dash(source));
     if is_stream && from.len() > 1 {
         return Err(early(anyhow!("- is standard input, which can only be copied alone")));
     }
-    for source in from.iter().filter(|source| !is_dash(source)) {
-        let found = std::fs::metadata(source).map(drop);
-        found.map_err(|error| early(anyhow!("cannot read {}: {error}", source.display())))?;
-    }
     Ok(is_stream)
+}
+
+/// Of local files and folders those that there are. If there are none, nobody needs to be asked.
+fn those_that_are_there(
+    named: &[PathBuf],
+    failures: &mut Failures,
+) -> anyhow::Result<Vec<PathBuf>> {
+    let (mut there, mut missing) = (Vec::new(), Vec::new());
+    for source in named {
+        match look_at(source) {
+            Ok(()) => there.push(source.clone()),
+            Err(error) => missing.push(error),
+        }
+    }
+    let last = if there.is_empty() { missing.pop() } else { None };
+    for error in missing {
+        failures.take::<()>(Err(error))?;
+    }
+    last.map_or(Ok(there), |error| Err(early(error)))
+}
+
+fn look_at(source: &Path) -> anyhow::Result<()> {
+    if is_dash(source) {
+        return Ok(());
+    }
+    let found = std::fs::metadata(source).map(drop);
+    found.map_err(|error| anyhow!("cannot read {}: {error}", source.display()))
 }
 
 pub(super) fn is_dash(path: &Path) -> bool {

@@ -9,9 +9,11 @@ use clap::Args;
 use super::expand::expand;
 use super::pattern::Pattern;
 use super::place::only_own;
-use super::{doing, in_flags, shown, urls};
+use super::{doing, or_replace, shown, urls};
 use crate::copy::{self, CopyOptions, Target};
 use crate::exit::{OrEarly, early};
+use crate::failures::Failures;
+use crate::prompt_words::with_parents_flag;
 use crate::session::Session;
 use crate::signals::termination;
 
@@ -52,7 +54,7 @@ pub(super) struct MvArgs {
     paths: Vec<String>,
     /// A file may take another file's place, in one step
     #[arg(short, long)]
-    force: bool,
+    pub(super) force: bool,
 }
 
 /// Arguments of `fs cp`.
@@ -66,20 +68,22 @@ pub(super) struct CpArgs {
     recursive: bool,
     /// Replace files that are there, each in one step; folders get what is missing
     #[arg(short, long)]
-    force: bool,
+    pub(super) force: bool,
 }
 
 pub(super) async fn mkdir(session: &Session, args: &MkdirArgs) -> anyhow::Result<()> {
     let store = session.store().await?;
+    let mut failures = Failures::default();
     for path in &args.paths {
-        let made = store.mkdir(path, args.parents).await.map_err(in_flags);
-        made.with_context(|| doing("make", path))?;
+        let made = store.mkdir(path, args.parents).await.with_context(|| doing("make", path));
+        failures.take(made.map_err(with_parents_flag))?;
     }
-    Ok(())
+    failures.end()
 }
 
 pub(super) async fn touch(session: &Session, args: &TouchArgs) -> anyhow::Result<()> {
     let store = session.store().await?;
+    let mut failures = Failures::default();
     for path in &args.paths {
         let made = match args.log {
             true => store.create_log(path, LogOptions::default()).await,
@@ -88,13 +92,12 @@ pub(super) async fn touch(session: &Session, args: &TouchArgs) -> anyhow::Result
         match made {
             // Whatever is there stays as it is.
             Ok(_) | Err(StoreError::AlreadyExists { .. }) => {}
-            Err(error) => {
-                let error = in_commands(error, path.parent());
-                return Err(error).with_context(|| doing("make", path));
+            refused => {
+                failures.take(refused.map(drop).with_context(|| doing("make", path)))?;
             }
         }
     }
-    Ok(())
+    failures.end()
 }
 
 /// The sources and the target, where one of them is in another store.
@@ -102,7 +105,7 @@ fn with_urls<'a>(
     paths: &'a [String],
     usage: &str,
 ) -> anyhow::Result<Option<(&'a [String], &'a str)>> {
-    if !paths.iter().any(|path| StoreUrl::is_url(path)) {
+    if !paths.iter().any(|path| ids::is_url(path)) {
         return Ok(None);
     }
     match paths.split_last() {
@@ -126,13 +129,16 @@ async fn targets_of(
     store: &ChunkStore,
     from: &[Pattern],
     to: &Target,
+    failures: &mut Failures,
 ) -> anyhow::Result<Vec<(StorePath, StorePath)>> {
     let into_folder = matches!(copy::kind_at(store, &to.path).await?, Some(FileKind::Folder));
-    let from = expand(store, from).await?;
-    if from.len() > 1 && !into_folder {
+    let n_asked = from.len();
+    let from = expand(store, from, failures).await?;
+    // Those that are missing count: one that is left of several is not what gets the target's name.
+    if n_asked.max(from.len()) > 1 && !into_folder {
         let to = &to.path;
         return Err(anyhow!(
-            "{to} is no folder: make it first (`howdah fs mkdir {to}`) to have several things there"
+            "{to} is no folder: make it first (`howdah fs mkdir -p {to}`) to have several things there"
         ));
     }
     let mut targets = Vec::new();
@@ -157,13 +163,14 @@ pub(super) async fn mv(session: &Session, args: &MvArgs) -> anyhow::Result<()> {
     }
     let (from, to) = sources_and_target(&args.paths, usage)?;
     let store = session.store().await?;
-    for (from, target) in targets_of(&store, &from, &to).await? {
+    let mut failures = Failures::default();
+    for (from, target) in targets_of(&store, &from, &to, &mut failures).await? {
         let replace = if args.force { Replace::Always } else { Replace::Never };
         let moved = store.rename_over(&from, &target, replace).await;
-        let moved = moved.map_err(|error| in_commands(error, target.parent()));
-        moved.with_context(|| format!("cannot move {from} to {target}"))?;
+        let moved = moved.with_context(|| format!("cannot move {from} to {target}"));
+        failures.take(moved.map_err(or_replace(args.force)))?;
     }
-    Ok(())
+    failures.end()
 }
 
 pub(super) async fn cp(session: &Session, args: &CpArgs) -> anyhow::Result<()> {
@@ -174,19 +181,13 @@ pub(super) async fn cp(session: &Session, args: &CpArgs) -> anyhow::Result<()> {
     }
     let (from, to) = sources_and_target(&args.paths, usage)?;
     let store = session.store().await?;
-    let pairs = targets_of(&store, &from, &to).await?;
+    let mut failures = Failures::default();
+    let pairs = targets_of(&store, &from, &to, &mut failures).await?;
     let options =
         CopyOptions { replace: args.force, at_once: COPIES_AT_ONCE, ..CopyOptions::default() };
-    copy::copy(&store, &pairs, args.recursive, &options, &mut termination()?).await
-}
-
-/// The chunk master speaks to REST; where a verb has no flag for what it says, it is another verb.
-fn in_commands(error: StoreError, missing: Option<StorePath>) -> anyhow::Error {
-    let said = error.to_string();
-    match (said.strip_suffix(", or ask for `parents`"), missing) {
-        (Some(said), Some(folder)) => anyhow!("{said} (`howdah fs mkdir -p {folder}`)"),
-        _ => error.into(),
-    }
+    let end = &mut termination()?;
+    copy::copy(&store, &pairs, args.recursive, &options, end, &mut failures).await?;
+    failures.end()
 }
 
 async fn is_file(store: &ChunkStore, path: &StorePath) -> anyhow::Result<bool> {

@@ -10,8 +10,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::expand::{ENTRIES_MAX, expand_files, expand_statuses, of_files};
-use super::place::{Place, Places};
+use super::place::{Place, Places, only_own};
 use super::{Format, doing, shown, urls};
+use crate::failures::Failures;
 use crate::say::quiet_if_closed;
 use crate::session::Session;
 
@@ -49,6 +50,9 @@ pub(super) struct CountArgs {
 /// Arguments of `fs df`.
 #[derive(Debug, Args)]
 pub(super) struct DfArgs {
+    /// As in other shells: all paths of the chunk store share its room
+    #[arg(hide = true, value_parser = only_own::<StorePath>("its room is that store's own business"))]
+    paths: Vec<StorePath>,
     /// Sizes for people, like 1.50 MiB
     #[arg(short, long)]
     human_readable: bool,
@@ -76,25 +80,29 @@ pub(super) async fn du(session: &Session, args: &DuArgs, format: Format) -> anyh
         Places::Urls(urls) => return urls::du(session, &urls, args.human_readable, format).await,
     };
     let store = session.store().await?;
-    let mut used = Vec::new();
-    for found in expand_statuses(&store, &of_files(&patterns)).await? {
+    let (mut used, mut failures) = (Vec::new(), Failures::default());
+    for found in expand_statuses(&store, &of_files(&patterns), "count", &mut failures).await? {
         let of = if args.summarize || found.kind != FileKind::Folder {
             vec![found]
         } else {
-            store.list_all(&found.path, ENTRIES_MAX).await?
+            let listed = store.list_all(&found.path, ENTRIES_MAX).await;
+            let listed = listed.with_context(|| doing("list", &found.path));
+            failures.take(listed)?.unwrap_or_default()
         };
         for found in of {
-            used.push(usage(&store, found.path).await?);
+            used.extend(failures.take(usage(&store, found.path).await)?);
         }
     }
     if format.is_document() {
-        return format.print(&json!({"usage": used}));
+        format.print(&json!({"usage": used}))?;
+        return failures.end();
     }
     let size = |bytes| shown::size(bytes, args.human_readable);
     let rows = used.iter().map(|used| {
         [size(used.counted.bytes), size(used.counted.replica_bytes), shown::path(&used.path)]
     });
-    told(&shown::table(&rows.collect::<Vec<_>>(), [true, true, false]))
+    told(&shown::table(&rows.collect::<Vec<_>>(), [true, true, false]))?;
+    failures.end()
 }
 
 pub(super) async fn count(
@@ -109,18 +117,20 @@ pub(super) async fn count(
         }
     };
     let store = session.store().await?;
-    let mut counted = Vec::new();
-    for path in expand_files(&store, &patterns).await? {
-        counted.push(usage(&store, path).await?);
+    let (mut counted, mut failures) = (Vec::new(), Failures::default());
+    for path in expand_files(&store, &patterns, &mut failures).await? {
+        counted.extend(failures.take(usage(&store, path).await)?);
     }
     if format.is_document() {
-        return format.print(&json!({"usage": counted}));
+        format.print(&json!({"usage": counted}))?;
+        return failures.end();
     }
     let rows = counted.iter().map(|Usage { path, counted }| {
         let bytes = shown::size(counted.bytes, args.human_readable);
         [counted.folders.to_string(), counted.files.to_string(), bytes, shown::path(path)]
     });
-    told(&shown::table(&rows.collect::<Vec<_>>(), [true, true, true, false]))
+    told(&shown::table(&rows.collect::<Vec<_>>(), [true, true, true, false]))?;
+    failures.end()
 }
 
 fn told(text: &str) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ use super::super::remove::RmArgs;
 use super::{Meant, Standing, expand, matches, name_of, stores};
 use crate::copy;
 use crate::exit::{OrEarly as _, early};
+use crate::failures::Failures;
 use crate::session::Session;
 
 /// Objects moved at once.
@@ -21,25 +22,30 @@ pub(in super::super) async fn rm(
     patterns: &[UrlPattern],
     args: &RmArgs,
 ) -> anyhow::Result<()> {
+    let mut failures = Failures::default();
     let all = match args.force {
         true => expand_what_is(session, patterns).await?,
-        false => expand(session, patterns).await?,
+        false => expand(session, patterns, &mut failures).await?,
     };
     all.iter().try_for_each(|meant| refuse_whole(&meant.url))?;
     for meant in all {
-        let objects = match (meant.look().await?, args.recursive) {
-            (None, _) if args.force => continue,
-            (None, _) => return Err(anyhow!("{} does not exist", meant.url)),
-            (Some(Standing::Object(meta)), _) => vec![meta],
-            (Some(Standing::Folder(below)), true) => below,
-            (Some(Standing::Folder(_)), false) => {
-                let url = &meant.url;
-                return Err(anyhow!("{url} is a folder: add -r to remove it with what is in it"));
-            }
-        };
-        remove(&meant, objects).await?;
+        failures.take(rm_one(&meant, args).await)?;
     }
-    Ok(())
+    failures.end()
+}
+
+async fn rm_one(meant: &Meant, args: &RmArgs) -> anyhow::Result<()> {
+    let objects = match (meant.look().await?, args.recursive) {
+        (None, _) if args.force => return Ok(()),
+        (None, _) => return Err(anyhow!("{} does not exist", meant.url)),
+        (Some(Standing::Object(meta)), _) => vec![meta],
+        (Some(Standing::Folder(below)), true) => below,
+        (Some(Standing::Folder(_)), false) => {
+            let url = &meant.url;
+            return Err(anyhow!("{url} is a folder: add -r to remove it with what is in it"));
+        }
+    };
+    remove(meant, objects).await
 }
 
 /// As `/` of the chunk store.
@@ -88,12 +94,14 @@ pub(in super::super) async fn mv(
     if patterns.iter().any(|pattern| !pattern.url.is_beside(&to.url)) {
         return Err(early(anyhow!(usage)));
     }
-    let all = expand(session, &patterns).await?;
+    let mut failures = Failures::default();
+    let all = expand(session, &patterns, &mut failures).await?;
     all.iter().try_for_each(|meant| refuse_whole(&meant.url))?;
-    let target = Meant { store: all[0].store.clone(), url: to.url };
+    let Some(first) = all.first() else { return failures.end() };
+    let target = Meant { store: first.store.clone(), url: to.url };
     let stands = target.look().await?;
     let into_folder = target.url.is_folder() || matches!(stands, Some(Standing::Folder(_)));
-    if all.len() > 1 && !into_folder {
+    if all.len().max(patterns.len()) > 1 && !into_folder {
         let to = &target.url;
         return Err(anyhow!("{to} is no folder: add a slash to have several things there"));
     }
@@ -104,9 +112,9 @@ pub(in super::super) async fn mv(
     let paths = all.iter().map(target_of).collect::<anyhow::Result<Vec<_>>>()?;
     copy::refuse_clashes(paths.iter().map(|path| target.url.with_path(path.clone())))?;
     for (meant, path) in all.iter().zip(&paths) {
-        move_to(meant, path, force).await?;
+        failures.take(move_to(meant, path, force).await)?;
     }
-    Ok(())
+    failures.end()
 }
 
 fn below(folder: &Path, name: &str) -> anyhow::Result<Path> {

@@ -16,8 +16,9 @@ use tokio::sync::mpsc;
 use super::super::expand;
 use super::super::place::{Place, Places, UrlPattern};
 use super::{Meant, Standing, name_of};
-use crate::copy::{self, CopyOptions, From, To, kind_at};
+use crate::copy::{self, CopyOptions, From, Sources, To, kind_at};
 use crate::exit::{OrEarly as _, early};
+use crate::failures::Failures;
 use crate::session::Session;
 use crate::signals::{Termination, termination};
 
@@ -78,6 +79,14 @@ impl Source {
         };
         let shown = path.display().to_string();
         Ok(Self { shown, ..Self::of(&meant, standing) })
+    }
+
+    fn if_wanted(self, recursive: bool) -> anyhow::Result<Self> {
+        if self.is_folder && !recursive {
+            let shown = &self.shown;
+            return Err(anyhow!("{shown} is a folder: add -r to copy it with what is in it"));
+        }
+        Ok(self)
     }
 
     /// Its objects with what their names have behind its own.
@@ -149,13 +158,14 @@ impl Target {
 /// Copies sources to a target, or into it if it is a folder.
 async fn copy_all(
     verb: &'static str,
-    sources: Vec<Source>,
+    (sources, n_named): (Vec<Source>, usize),
     target: &Target,
     options: &CopyOptions,
     end: &mut Termination,
 ) -> anyhow::Result<()> {
     let into_folder = target.is_folder().await?;
-    if sources.len() > 1 && !into_folder {
+    // One that is left of several is not what gets the target's name.
+    if n_named.max(sources.len()) > 1 && !into_folder {
         let to = target.shown();
         return Err(anyhow!(
             "{to} is no folder: add a slash, or make it, to have several things there"
@@ -173,19 +183,29 @@ async fn copy_all(
     copy::copy_objects(verb, pairs, options, end).await
 }
 
-async fn sources(session: &Session, from: &[String]) -> anyhow::Result<Vec<Source>> {
+/// Those that there are. One that is missing, or a folder where none is wanted, is a failure, and the others go on.
+async fn sources(
+    session: &Session,
+    from: &Places,
+    recursive: bool,
+    failures: &mut Failures,
+) -> anyhow::Result<Vec<Source>> {
     let mut sources = Vec::new();
-    match Place::all(from)? {
+    match from {
         Places::Urls(patterns) => {
-            for meant in super::expand(session, &patterns).await? {
-                let standing = meant.standing().await?;
-                sources.push(Source::of(&meant, standing));
+            for meant in super::expand(session, patterns, failures).await? {
+                let standing = meant.standing().await;
+                let source = standing.map(|standing| Source::of(&meant, standing));
+                sources.extend(failures.take(source.and_then(|it| it.if_wanted(recursive)))?);
             }
         }
         Places::Own(patterns) => {
             let store = session.store().await?;
-            for path in expand::expand(&store, &patterns).await? {
-                sources.push(Source::own(&store, &path).await?);
+            for path in expand::expand(&store, patterns, failures).await? {
+                let source = Source::own(&store, &path).await;
+                let source = source.and_then(|it| it.if_wanted(recursive));
+                let source = source.with_context(|| format!("cannot copy {path}"));
+                sources.extend(failures.take(source)?);
             }
         }
     }
@@ -193,7 +213,7 @@ async fn sources(session: &Session, from: &[String]) -> anyhow::Result<Vec<Sourc
 }
 
 async fn target(session: &Session, to: &str) -> anyhow::Result<Target> {
-    if StoreUrl::is_url(to) {
+    if ids::is_url(to) {
         let pattern: UrlPattern = to.parse().map_err(early)?;
         let store = super::stores(session, std::slice::from_ref(&pattern))?.open(&pattern.url);
         return Ok(Target::Other(Meant { store: store.or_early()?, url: pattern.url }));
@@ -210,11 +230,8 @@ pub(in super::super) async fn cp(
     options: &CopyOptions,
 ) -> anyhow::Result<()> {
     let target = target(session, to).await?;
-    let sources = sources(session, from).await?;
-    if let Some(folder) = sources.iter().find(|source| source.is_folder && !recursive) {
-        let shown = &folder.shown;
-        return Err(anyhow!("{shown} is a folder: add -r to copy it with what is in it"));
-    }
+    let mut failures = Failures::default();
+    let sources = sources(session, &Place::all(from)?, recursive, &mut failures).await?;
     // Both ends in one store: then that copies by itself, if it is the same handle.
     let sources = sources.into_iter().map(|source| match &target {
         Target::Other(meant) if source.shown.starts_with(&root_of(&meant.url)) => {
@@ -222,7 +239,9 @@ pub(in super::super) async fn cp(
         }
         _ => source,
     });
-    copy_all("cp", sources.collect(), &target, options, &mut termination()?).await
+    let sources = (sources.collect(), from.len());
+    copy_all("cp", sources, &target, options, &mut termination()?).await?;
+    failures.end()
 }
 
 /// `s3://bucket/`.
@@ -232,16 +251,17 @@ fn root_of(url: &StoreUrl) -> String {
 
 pub(in super::super) async fn put(
     session: &Session,
-    from: &[PathBuf],
+    from: Sources<'_, PathBuf>,
     to: &str,
     options: &CopyOptions,
 ) -> anyhow::Result<()> {
     let stores = Stores::new(vec![StoreAccess::local_files()], std::time::Duration::ZERO);
     let mut sources = Vec::new();
-    for path in from {
+    for path in from.paths {
         sources.push(Source::local(&stores, path).await?);
     }
-    copy_all("put", sources, &target(session, to).await?, options, &mut termination()?).await
+    let (sources, target) = ((sources, from.n_named), target(session, to).await?);
+    copy_all("put", sources, &target, options, &mut termination()?).await
 }
 
 /// Makes an object of standard input.
@@ -286,11 +306,9 @@ pub(in super::super) async fn get(
     to: &LocalPath,
     options: &CopyOptions,
 ) -> anyhow::Result<()> {
-    let mut sources = Vec::new();
-    for meant in super::expand(session, patterns).await? {
-        let standing = meant.standing().await?;
-        sources.push(Source::of(&meant, standing));
-    }
+    let mut failures = Failures::default();
+    let from = Places::Urls(patterns.to_vec());
+    let sources = sources(session, &from, true, &mut failures).await?;
     let stores = Stores::new(vec![StoreAccess::local_files()], std::time::Duration::ZERO);
     let url = url_of(to)?;
     if to.as_os_str().as_encoded_bytes().ends_with(b"/") && !to.is_dir() {
@@ -298,5 +316,7 @@ pub(in super::super) async fn get(
         return Err(early(anyhow!("{to} is no folder: make it first, or leave the slash off")));
     }
     let target = Target::Other(Meant { store: stores.open(&url)?, url });
-    copy_all("get", sources, &target, options, &mut termination()?).await
+    let sources = (sources, patterns.len());
+    copy_all("get", sources, &target, options, &mut termination()?).await?;
+    failures.end()
 }

@@ -8,10 +8,11 @@ use anyhow::Context as _;
 use object_store::ObjectMeta;
 use serde_json::{Value, json};
 
-use super::super::list::{LsArgs, Wanted};
+use super::super::list::{LsArgs, Wanted, print_statuses};
 use super::super::place::UrlPattern;
 use super::super::{Format, shown};
 use super::{Meant, Standing, expand};
+use crate::failures::Failures;
 use crate::say::{quiet_if_closed, tell};
 use crate::session::Session;
 
@@ -28,9 +29,9 @@ pub(in super::super) async fn ls(
     args: &LsArgs,
     format: Format,
 ) -> anyhow::Result<()> {
-    let mut entries = Vec::new();
-    for meant in expand(session, patterns).await? {
-        entries.extend(entries_at(&meant, args).await?);
+    let (mut entries, mut failures) = (Vec::new(), Failures::default());
+    for meant in expand(session, patterns, &mut failures).await? {
+        entries.extend(failures.take(entries_at(&meant, args).await)?.into_iter().flatten());
     }
     if args.by_time {
         entries.sort_by_key(|entry| Reverse(entry.object.as_ref().map(|o| o.last_modified)));
@@ -42,10 +43,12 @@ pub(in super::super) async fn ls(
     }
     if format.is_document() {
         let entries: Vec<_> = entries.iter().map(Entry::json).collect();
-        return format.print(&json!({"entries": entries}));
+        format.print(&json!({"entries": entries}))?;
+        return failures.end();
     }
     let rows: Vec<_> = entries.iter().map(|entry| entry.row(args.human_readable)).collect();
-    told(&shown::table(&rows, [false, true, false, false]))
+    told(&shown::table(&rows, [false, true, false, false]))?;
+    failures.end()
 }
 
 async fn entries_at(meant: &Meant, args: &LsArgs) -> anyhow::Result<Vec<Entry>> {
@@ -99,18 +102,26 @@ impl Entry {
 
 pub(in super::super) async fn stat(
     session: &Session,
-    pattern: &UrlPattern,
+    patterns: &[UrlPattern],
     format: Format,
 ) -> anyhow::Result<()> {
-    for meant in expand(session, std::slice::from_ref(pattern)).await? {
-        let (object, below) = match meant.standing().await? {
-            Standing::Object(meta) => (Some(meta), None),
-            Standing::Folder(below) => (None, Some(below)),
+    let (mut found, mut failures) = (Vec::new(), Failures::default());
+    for meant in expand(session, patterns, &mut failures).await? {
+        let (object, below) = match failures.take(meant.standing().await)? {
+            Some(Standing::Object(meta)) => (Some(meta), None),
+            Some(Standing::Folder(below)) => (None, Some(below)),
+            None => continue,
         };
-        let entry = Entry { object, url: meant.shown(meant.url.path()) };
-        if format.is_document() {
-            format.print(&entry.json())?;
-            continue;
+        found.push((Entry { object, url: meant.shown(meant.url.path()) }, below));
+    }
+    if format.is_document() {
+        let found: Vec<_> = found.iter().map(|(entry, _)| entry.json()).collect();
+        print_statuses(&found, patterns.len(), format)?;
+        return failures.end();
+    }
+    for (index, (entry, below)) in found.into_iter().enumerate() {
+        if index > 0 {
+            tell!();
         }
         tell!("url          {}", entry.url);
         if let Some(below) = below {
@@ -124,7 +135,7 @@ pub(in super::super) async fn stat(
             tell!("e_tag        {}", object.e_tag.as_deref().unwrap_or("-"));
         }
     }
-    Ok(())
+    failures.end()
 }
 
 /// Says nothing: the exit code is the answer, 0 or 1.
@@ -150,12 +161,14 @@ pub(in super::super) async fn test(
 async fn sums(
     session: &Session,
     patterns: &[UrlPattern],
+    failures: &mut Failures,
 ) -> anyhow::Result<Vec<(usize, u64, String)>> {
     let mut sums = Vec::new();
-    for meant in expand(session, patterns).await? {
-        let objects = match meant.standing().await? {
-            Standing::Object(meta) => vec![meta],
-            Standing::Folder(below) => below,
+    for meant in expand(session, patterns, failures).await? {
+        let objects = match failures.take(meant.standing().await)? {
+            Some(Standing::Object(meta)) => vec![meta],
+            Some(Standing::Folder(below)) => below,
+            None => continue,
         };
         let bytes = objects.iter().map(|meta| meta.size).sum();
         sums.push((objects.len(), bytes, meant.shown(meant.url.path())));
@@ -176,12 +189,15 @@ pub(in super::super) async fn du(
     human: bool,
     format: Format,
 ) -> anyhow::Result<()> {
-    let sums = sums(session, patterns).await?;
+    let mut failures = Failures::default();
+    let sums = sums(session, patterns, &mut failures).await?;
     if format.is_document() {
-        return print_sums(&sums, format);
+        print_sums(&sums, format)?;
+        return failures.end();
     }
     let rows = sums.into_iter().map(|(_, bytes, url)| [shown::size(bytes, human), url]);
-    told(&shown::table(&rows.collect::<Vec<_>>(), [true, false]))
+    told(&shown::table(&rows.collect::<Vec<_>>(), [true, false]))?;
+    failures.end()
 }
 
 pub(in super::super) async fn count(
@@ -190,14 +206,17 @@ pub(in super::super) async fn count(
     human: bool,
     format: Format,
 ) -> anyhow::Result<()> {
-    let sums = sums(session, patterns).await?;
+    let mut failures = Failures::default();
+    let sums = sums(session, patterns, &mut failures).await?;
     if format.is_document() {
-        return print_sums(&sums, format);
+        print_sums(&sums, format)?;
+        return failures.end();
     }
     let rows = sums
         .into_iter()
         .map(|(objects, bytes, url)| [objects.to_string(), shown::size(bytes, human), url]);
-    told(&shown::table(&rows.collect::<Vec<_>>(), [true, true, false]))
+    told(&shown::table(&rows.collect::<Vec<_>>(), [true, true, false]))?;
+    failures.end()
 }
 
 fn told(text: &str) -> anyhow::Result<()> {

@@ -20,6 +20,7 @@ pub(super) use read::{cat, head, tail};
 
 use super::place::UrlPattern;
 use crate::exit::OrEarly as _;
+use crate::failures::Failures;
 use crate::session::Session;
 
 /// Objects that one command looks at, at most.
@@ -46,10 +47,12 @@ fn stores(session: &Session, urls: &[UrlPattern]) -> anyhow::Result<Stores> {
     session.other_stores(&urls.iter().map(|pattern| &pattern.url).collect::<Vec<_>>())
 }
 
-/// The places that patterns mean, each once; of a plain URL nothing is asked.
+/// The places that patterns mean, each once; of a plain URL nothing is asked. A pattern that matches nothing is a failure,
+/// and the others go on.
 pub(super) async fn expand(
     session: &Session,
     patterns: &[UrlPattern],
+    failures: &mut Failures,
 ) -> anyhow::Result<Vec<Meant>> {
     let stores = stores(session, patterns)?;
     let mut all = Vec::new();
@@ -57,19 +60,25 @@ pub(super) async fn expand(
     for pattern in patterns {
         let store = stores.open(&pattern.url).or_early()?;
         let urls = match pattern.is_pattern() {
-            true => matches(&store, pattern).await?,
+            true => failures.take(matches_of(&store, pattern).await)?.unwrap_or_default(),
             false => vec![pattern.url.clone()],
         };
-        if urls.is_empty() {
-            let url = &pattern.url;
-            return Err(anyhow!(
-                "nothing matches {url}: list the folder above to see what there is"
-            ));
-        }
         let new = urls.into_iter().filter(|url| before.insert(url.clone()));
         all.extend(new.map(|url| Meant { store: store.clone(), url }));
     }
     Ok(all)
+}
+
+/// What a pattern matches: something.
+async fn matches_of(store: &OtherStore, pattern: &UrlPattern) -> anyhow::Result<Vec<StoreUrl>> {
+    let urls = matches(store, pattern).await?;
+    match urls.is_empty() {
+        true => Err(anyhow!(
+            "nothing matches {}: list the folder above to see what there is",
+            pattern.url
+        )),
+        false => Ok(urls),
+    }
 }
 
 async fn matches(store: &OtherStore, pattern: &UrlPattern) -> anyhow::Result<Vec<StoreUrl>> {

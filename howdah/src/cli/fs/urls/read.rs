@@ -7,8 +7,9 @@ use futures_util::TryStreamExt as _;
 use object_store::{GetOptions, GetRange, ObjectMeta};
 
 use super::super::place::UrlPattern;
-use super::super::read::{Enough, PartArgs, write, write_lines};
+use super::super::read::{Enough, PartArgs, Titles, write_lines};
 use super::{Meant, expand};
+use crate::failures::Failures;
 use crate::say::quiet_if_closed;
 use crate::session::Session;
 
@@ -19,13 +20,19 @@ pub(in super::super) async fn cat(
     session: &Session,
     patterns: &[UrlPattern],
 ) -> anyhow::Result<()> {
-    for meant in expand(session, patterns).await? {
-        let meta = meant.object().await?;
-        if write_range(&meant, &meta, 0, meta.size, u64::MAX).await?.is_err() {
+    let mut failures = Failures::default();
+    for meant in expand(session, patterns, &mut failures).await? {
+        if let Some(Err(Enough)) = failures.take(write_object(&meant).await)? {
             return Ok(());
         }
     }
-    flush()
+    flush()?;
+    failures.end()
+}
+
+async fn write_object(meant: &Meant) -> anyhow::Result<Result<(), Enough>> {
+    let meta = meant.object().await?;
+    write_range(meant, &meta, 0, meta.size, u64::MAX).await
 }
 
 fn flush() -> anyhow::Result<()> {
@@ -66,19 +73,33 @@ pub(in super::super) async fn head(
     patterns: &[UrlPattern],
     part: &PartArgs,
 ) -> anyhow::Result<()> {
-    let all = expand(session, patterns).await?;
-    for (index, meant) in all.iter().enumerate() {
-        let meta = meant.object().await?;
-        let (end, lines) = match part.bytes {
-            Some(bytes) => (bytes.min(meta.size), u64::MAX),
-            None => (meta.size, part.lines()),
-        };
-        let told = write(PartArgs::title(&meant.url.to_string(), index, all.len()).as_bytes())?;
-        if told.is_err() || write_range(meant, &meta, 0, end, lines).await?.is_err() {
+    let mut failures = Failures::default();
+    let all = expand(session, patterns, &mut failures).await?;
+    let mut titles = Titles::new(all.len().max(patterns.len()));
+    for meant in &all {
+        let written = write_head(meant, part, &mut titles).await;
+        if let Some(Err(Enough)) = failures.take(written)? {
             return Ok(());
         }
     }
-    flush()
+    flush()?;
+    failures.end()
+}
+
+async fn write_head(
+    meant: &Meant,
+    part: &PartArgs,
+    titles: &mut Titles,
+) -> anyhow::Result<Result<(), Enough>> {
+    let meta = meant.object().await?;
+    let (end, lines) = match part.bytes {
+        Some(bytes) => (bytes.min(meta.size), u64::MAX),
+        None => (meta.size, part.lines()),
+    };
+    match titles.write(&meant.url.to_string())? {
+        Ok(()) => write_range(meant, &meta, 0, end, lines).await,
+        enough => Ok(enough),
+    }
 }
 
 pub(in super::super) async fn tail(
@@ -86,20 +107,33 @@ pub(in super::super) async fn tail(
     patterns: &[UrlPattern],
     part: &PartArgs,
 ) -> anyhow::Result<()> {
-    let all = expand(session, patterns).await?;
-    for (index, meant) in all.iter().enumerate() {
-        let meta = meant.object().await?;
-        let begin = match part.bytes {
-            Some(bytes) => meta.size.saturating_sub(bytes),
-            None => start_of_last_lines(meant, &meta, part.lines()).await?,
-        };
-        let told = write(PartArgs::title(&meant.url.to_string(), index, all.len()).as_bytes())?;
-        let written = write_range(meant, &meta, begin, meta.size, u64::MAX);
-        if told.is_err() || written.await?.is_err() {
+    let mut failures = Failures::default();
+    let all = expand(session, patterns, &mut failures).await?;
+    let mut titles = Titles::new(all.len().max(patterns.len()));
+    for meant in &all {
+        let written = write_tail(meant, part, &mut titles).await;
+        if let Some(Err(Enough)) = failures.take(written)? {
             return Ok(());
         }
     }
-    flush()
+    flush()?;
+    failures.end()
+}
+
+async fn write_tail(
+    meant: &Meant,
+    part: &PartArgs,
+    titles: &mut Titles,
+) -> anyhow::Result<Result<(), Enough>> {
+    let meta = meant.object().await?;
+    let begin = match part.bytes {
+        Some(bytes) => meta.size.saturating_sub(bytes),
+        None => start_of_last_lines(meant, &meta, part.lines()).await?,
+    };
+    match titles.write(&meant.url.to_string())? {
+        Ok(()) => write_range(meant, &meta, begin, meta.size, u64::MAX).await,
+        enough => Ok(enough),
+    }
 }
 
 /// Where the last lines begin. An object that does not end with a newline ends with a line all the same.
