@@ -333,7 +333,7 @@ pub struct Tasktracker {
     pub health_command_interval: Time,
     /// How long the disk and the command may take to answer.
     pub health_timeout: Time,
-    /// Shuffle requests served at once.
+    /// Shuffle requests that read from one disk at once.
     pub shuffle_requests_max: u32,
 }
 

@@ -277,6 +277,7 @@ async fn spawn(
             arguments: arguments.to_vec(),
             folder: place.folder.clone(),
             uid: place.uid.as_ref().map(|uid| uid.number),
+            disk: Some(place.disk),
             confinement: Some(Arc::clone(&place.confinement)),
             group: host.cgroups.make(&launch.attempt.to_string(), &limits)?,
             limits,

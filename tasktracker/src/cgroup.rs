@@ -217,6 +217,14 @@ impl Group {
         self.folders.iter().map(|folder| folder.join.as_fd()).collect()
     }
 
+    /// A group that nobody has, which is joined by writing to `join`.
+    #[cfg(test)]
+    pub(crate) fn joined_by(join: File) -> Self {
+        let path = PathBuf::from("/no/such/group");
+        let folder = Folder { path, version: Version::V2, controllers: Vec::new(), join };
+        Self { folders: vec![folder], ended: OnceLock::new() }
+    }
+
     /// The file of that name, where a controller has one.
     #[cfg(test)]
     pub(crate) fn file(&self, name: &str) -> Option<PathBuf> {

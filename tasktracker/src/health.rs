@@ -307,6 +307,7 @@ async fn start(spawner: &Spawner, command: &str, folder: &Path) -> io::Result<Ru
         group: None,
         limits: Limits::NONE,
         uid: None,
+        disk: None,
         confinement: None,
     };
     let Process { exit, log, leash, .. } = spawner.spawn(executable).await?;

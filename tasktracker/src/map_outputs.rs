@@ -140,13 +140,22 @@ impl MapOutputs {
         Ok(())
     }
 
+    /// How many disks there are.
+    pub(crate) fn n_disks(&self) -> usize {
+        self.folders.len()
+    }
+
+    /// Where an output lies; nowhere, if it is not there or its disk was left.
+    pub(crate) fn disk_of(&self, attempt: AttemptId) -> Option<DiskNumber> {
+        self.places().disk_of.get(&attempt).copied()
+    }
+
     /// Opens an output and checks its index.
     ///
     /// # Errors
     /// See [`MapOutputError`].
     pub(crate) fn open(&self, attempt: AttemptId) -> Result<MapOutput, MapOutputError> {
-        let disk = self.places().disk_of.get(&attempt).copied();
-        match disk {
+        match self.disk_of(attempt) {
             Some(disk) => open(self.path_on(attempt, disk)),
             None => Err(MapOutputError::Missing { path: self.path_on(attempt, DiskNumber(0)) }),
         }
@@ -316,9 +325,13 @@ pub(crate) mod tests {
     impl MapOutputs {
         /// Puts an output in its place.
         pub(crate) fn put(&self, attempt: AttemptId, bytes: &[u8]) {
-            self.make_folder(attempt.task.job, DISK).unwrap();
-            std::fs::write(self.path_on(attempt, DISK), bytes).unwrap();
-            self.places().disk_of.insert(attempt, DISK);
+            self.put_on(attempt, DISK, bytes);
+        }
+
+        pub(crate) fn put_on(&self, attempt: AttemptId, disk: DiskNumber, bytes: &[u8]) {
+            self.make_folder(attempt.task.job, disk).unwrap();
+            std::fs::write(self.path_on(attempt, disk), bytes).unwrap();
+            self.places().disk_of.insert(attempt, disk);
         }
 
         fn has_file(&self, attempt: AttemptId) -> bool {

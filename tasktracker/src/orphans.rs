@@ -6,7 +6,8 @@
 //!
 //! Where a cgroup holds the attempt, `cgroup` has ended all of it before; here the last are buried.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
 use std::num::NonZeroI32;
 use std::os::fd::AsRawFd as _;
@@ -19,9 +20,15 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use crate::process::FOLDER_VARIABLE;
 
-/// Task processes that are not waited for yet: all others of this process' children are orphans. There
-/// is one for the process, as there is one list of children.
-static TASKS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+/// All that this process' children may be but orphans. There is one for the process, as there is one list of children.
+static TASKS: Mutex<Tasks> = Mutex::new(Tasks { alive: Vec::new(), births: BTreeSet::new() });
+
+struct Tasks {
+    /// Task processes that are not waited for yet.
+    alive: Vec<Pid>,
+    /// Threads that are about to start one: what such a thread has given birth to is none of the orphans.
+    births: BTreeSet<NonZeroI32>,
+}
 
 /// Held while orphans are ended, so that no id is signalled after another thread has waited for it.
 static ENDING: Mutex<Tries> = Mutex::new(Tries(BTreeMap::new()));
@@ -44,19 +51,22 @@ pub(crate) fn adopt() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
-/// Starts a task process.
+/// Starts a task process. That may take long, where a disk hangs, and keeps nobody else waiting.
 pub(crate) fn bear<E>(start: impl FnOnce() -> Result<Pid, E>) -> Result<Pid, E> {
+    let thread = rustix::thread::gettid().as_raw_nonzero();
+    lock(&TASKS).births.insert(thread);
+    let born = start();
     let mut tasks = lock(&TASKS);
-    let pid = start()?;
-    tasks.push(pid);
-    Ok(pid)
+    tasks.births.remove(&thread);
+    tasks.alive.extend(born.as_ref().ok());
+    born
 }
 
 /// Waits for a task process; does not block if it has ended.
 pub(crate) fn bury(pid: Pid) -> io::Result<ExitStatus> {
     let mut tasks = lock(&TASKS);
     let status = rustix::process::waitpid(Some(pid), WaitOptions::empty());
-    tasks.retain(|task| *task != pid);
+    tasks.alive.retain(|task| *task != pid);
     let (_, status) = status?.ok_or(io::ErrorKind::NotFound)?;
     Ok(ExitStatus::from_raw(status.as_raw()))
 }
@@ -145,8 +155,8 @@ struct Children;
 impl System for Children {
     fn orphans(&self) -> Vec<Pid> {
         let tasks = lock(&TASKS);
-        let mut children = children(rustix::process::getpid());
-        children.retain(|child| !tasks.contains(child));
+        let mut children = children(rustix::process::getpid(), &tasks.births);
+        children.retain(|child| !tasks.alive.contains(child));
         children
     }
 
@@ -180,18 +190,23 @@ pub(crate) fn await_end(pid: Pid) {
 pub(crate) fn family(mut all: Vec<Pid>) -> Vec<Pid> {
     let mut next = 0;
     while let Some(pid) = all.get(next) {
-        all.extend(children(*pid));
+        all.extend(children(*pid, &BTreeSet::new()));
         next += 1;
     }
     all
 }
 
-/// What the threads of a process have started or adopted; empty if it is gone.
-fn children(pid: Pid) -> Vec<Pid> {
+/// What the threads of a process, but for some, have started or adopted; empty if it is gone.
+fn children(pid: Pid, but_of: &BTreeSet<NonZeroI32>) -> Vec<Pid> {
     let threads = format!("/proc/{}/task", pid.as_raw_nonzero());
     let Ok(threads) = std::fs::read_dir(threads) else { return Vec::new() };
+    let is_left_out = |name: &OsStr| {
+        let thread = name.to_str().and_then(|name| name.parse().ok());
+        thread.is_some_and(|thread: NonZeroI32| but_of.contains(&thread))
+    };
     let lists = threads
         .flatten()
+        .filter(|thread| !is_left_out(&thread.file_name()))
         .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
     let pids = |list: String| -> Vec<Pid> {
         list.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
@@ -270,6 +285,30 @@ mod tests {
         }
 
         fn await_end(&self, _: Pid) {}
+    }
+
+    #[test]
+    fn a_start_that_hangs_keeps_no_other_from_starting_and_ending() {
+        let (go_on, hangs) = std::sync::mpsc::channel::<()>();
+        let (begin, has_begun) = std::sync::mpsc::channel();
+        let hanging = std::thread::spawn(move || {
+            bear(|| {
+                begin.send(()).unwrap();
+                hangs.recv().map_err(drop)?;
+                Err::<Pid, ()>(())
+            })
+        });
+        has_begun.recv().unwrap();
+        let (done, has_ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let start = || std::process::Command::new("/bin/true").spawn();
+            let pid = bear(|| start().map(|child| Pid::from_child(&child))).unwrap();
+            let status = bury(pid).unwrap();
+            done.send(status.success()).unwrap();
+        });
+        assert_eq!(has_ended.recv_timeout(std::time::Duration::from_secs(20)), Ok(true));
+        go_on.send(()).unwrap();
+        assert_eq!(hanging.join().unwrap(), Err(()));
     }
 
     #[test]

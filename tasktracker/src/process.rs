@@ -1,9 +1,12 @@
 //! Task processes: how one is started, waited for and killed with all its descendants. What runs, and
 //! when it ends, is decided elsewhere.
 //!
-//! All children are spawned from one thread that lives as long as the [`Spawner`]: the parent-death
-//! signal fires when the *thread* that spawned ends, and no task outlives its TaskTracker.
+//! Children are spawned from threads that live as long as the [`Spawner`], one for each disk that they work on: the
+//! parent-death signal fires when the *thread* that spawned ends, and no task outlives its TaskTracker; and a child that
+//! hangs on its way into a folder, since the disk does, keeps those on other disks from nothing.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -16,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
-use tasktracker_core::Limits;
+use tasktracker_core::{DiskNumber, Limits};
 use tokio::sync::oneshot;
 
 use crate::cgroup::Group;
@@ -52,6 +55,8 @@ pub(crate) struct Executable {
     pub(crate) limits: Limits,
     /// Who it runs as; as this process if absent.
     pub(crate) uid: Option<u32>,
+    /// The disk that its folder is on; none for what is this daemon's own.
+    pub(crate) disk: Option<DiskNumber>,
     /// What keeps it from what is not its own, if anything does.
     pub(crate) confinement: Option<Arc<Confinement>>,
 }
@@ -154,28 +159,29 @@ struct Request {
     reply: oneshot::Sender<Result<Process, StartError>>,
 }
 
-/// Starts children from its own thread. When the last clone is dropped, the thread ends and with it
+/// Starts children from its own threads. When the last clone is dropped, the threads end and with them
 /// every child.
 #[derive(Clone, Debug)]
 pub(crate) struct Spawner {
-    requests: mpsc::Sender<Request>,
+    threads: Arc<Mutex<BTreeMap<Option<DiskNumber>, mpsc::Sender<Request>>>>,
 }
 
 impl Spawner {
-    /// Starts the thread. From here on, no descriptor that this process has inherited is passed on to
-    /// its children.
+    /// From here on, no descriptor that this process has inherited is passed on to its children.
     pub(crate) fn start() -> io::Result<Self> {
         close_all_on_exec()?;
         orphans::adopt()?;
-        let null = File::open("/dev/null")?;
-        let (requests, incoming) = mpsc::channel::<Request>();
-        std::thread::Builder::new().name("spawner".to_owned()).spawn(move || {
-            for Request { executable, reply } in incoming {
-                // If nobody waits for it any more, its leash ends it.
-                drop(reply.send(spawn(executable, &null)));
-            }
-        })?;
-        Ok(Self { requests })
+        let own = thread_for(None)?;
+        Ok(Self { threads: Arc::new(Mutex::new(BTreeMap::from([(None, own)]))) })
+    }
+
+    /// The thread of a disk, begun when it is first wanted.
+    fn of_disk(&self, disk: Option<DiskNumber>) -> io::Result<mpsc::Sender<Request>> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        match threads.entry(disk) {
+            Entry::Occupied(thread) => Ok(thread.get().clone()),
+            Entry::Vacant(place) => Ok(place.insert(thread_for(disk)?).clone()),
+        }
     }
 
     /// Starts a child; it runs when this returns.
@@ -185,9 +191,24 @@ impl Spawner {
     pub(crate) async fn spawn(&self, executable: Executable) -> Result<Process, StartError> {
         let (reply, answer) = oneshot::channel();
         let gone = || io::Error::other("the spawning thread has ended");
-        self.requests.send(Request { executable, reply }).map_err(|_| gone())?;
+        let thread = self.of_disk(executable.disk)?;
+        thread.send(Request { executable, reply }).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
+}
+
+/// Begins a thread that starts children as long as anybody may ask it to.
+fn thread_for(disk: Option<DiskNumber>) -> io::Result<mpsc::Sender<Request>> {
+    let null = File::open("/dev/null")?;
+    let (requests, incoming) = mpsc::channel::<Request>();
+    let name = disk.map_or_else(|| "spawner".to_owned(), |disk| format!("spawner-{}", disk.0));
+    std::thread::Builder::new().name(name).spawn(move || {
+        for Request { executable, reply } in incoming {
+            // If nobody waits for it any more, its leash ends it.
+            drop(reply.send(spawn(executable, &null)));
+        }
+    })?;
+    Ok(requests)
 }
 
 fn spawn(executable: Executable, null: &File) -> Result<Process, StartError> {

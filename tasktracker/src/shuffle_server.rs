@@ -1,5 +1,6 @@
 //! Serves map outputs to reduces: one partition of many maps in one answer, framed by
-//! `mapreduce_protocol::shuffle`. Files are read on blocking threads; only so many requests at once.
+//! `mapreduce_protocol::shuffle`. Files are read on blocking threads; of each disk only by so many requests at once, so that
+//! those that hang in one keep nobody from the others.
 
 use std::io;
 use std::sync::Arc;
@@ -10,9 +11,9 @@ use bytes::Bytes;
 use chunkstore_client::batch::Filling;
 use mapreduce_protocol::AttemptId;
 use mapreduce_protocol::shuffle::SegmentHeader;
-use tasktracker_core::Input;
+use tasktracker_core::{DiskNumber, Input};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::map_outputs::{MapOutput, MapOutputError, MapOutputs};
 use crate::metrics;
@@ -26,6 +27,9 @@ const PIECES_AHEAD: usize = 4;
 /// A reduce that takes nothing for so long is given up, and its turn is another's.
 const STALL: Duration = Duration::from_secs(60);
 
+/// Who waits for a turn at a disk looks so often whether the output is still there: a disk that hangs is left.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// What is next in an answer; one that ends without `Complete` has broken off.
 enum Piece {
     Bytes(Bytes),
@@ -37,20 +41,24 @@ enum Piece {
 pub(crate) struct ShuffleServer {
     outputs: MapOutputs,
     inputs: mpsc::Sender<Input>,
-    permits: Arc<Semaphore>,
+    turns: Turns,
 }
 
+/// Who may read from which disk.
+#[derive(Clone, Debug)]
+struct Turns(Arc<[Arc<Semaphore>]>);
+
 impl ShuffleServer {
-    /// Serves `requests_max` requests at once; others wait for their turn.
+    /// Lets `requests_max` requests read from each disk at once; others wait for their turn.
     pub(crate) fn new(outputs: MapOutputs, requests_max: u32, inputs: mpsc::Sender<Input>) -> Self {
-        let permits = Arc::new(Semaphore::new(requests_max.max(1) as usize));
-        Self { outputs, inputs, permits }
+        let turn = || Arc::new(Semaphore::new(requests_max.max(1) as usize));
+        let turns = (0..outputs.n_disks()).map(|_| turn()).collect();
+        Self { outputs, inputs, turns: Turns(turns) }
     }
 
     /// The body with `maps`' segments of `partition`, in that order. It breaks off if a file turns out to
     /// be cut after its length was sent.
-    pub(crate) async fn serve(&self, partition: u32, maps: Vec<AttemptId>) -> Body {
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
+    pub(crate) fn serve(&self, partition: u32, maps: Vec<AttemptId>) -> Body {
         let (pieces, body) = mpsc::channel(PIECES_AHEAD);
         let answer = Answer {
             outputs: self.outputs.clone(),
@@ -59,11 +67,8 @@ impl ShuffleServer {
             piece: Filling::new(PIECE_BYTES),
             runtime: Handle::current(),
         };
-        tokio::task::spawn_blocking(move || {
-            // A reduce that went away has what it wanted, or asks again.
-            let _ = answer.send(partition, &maps);
-            drop(permit);
-        });
+        // A reduce that went away has what it wanted, or asks again.
+        tokio::spawn(answer.send(self.turns.clone(), partition, maps));
         Body::from_stream(futures_util::stream::unfold(Some(body), next_piece))
     }
 }
@@ -91,16 +96,63 @@ struct Answer {
 /// The reduce does not listen any more.
 struct Gone;
 
+impl Turns {
+    /// Waits for a turn at the disk of `map`, as long as it lies on one and somebody listens.
+    async fn at_disk_of(
+        &self,
+        map: AttemptId,
+        answer: &Answer,
+    ) -> Result<Option<(DiskNumber, OwnedSemaphorePermit)>, Gone> {
+        loop {
+            let Some(disk) = answer.outputs.disk_of(map) else { return Ok(None) };
+            tokio::select! {
+                turn = Arc::clone(&self.0[disk.0]).acquire_owned() => {
+                    return turn.map(|turn| Some((disk, turn))).map_err(|_| Gone);
+                }
+                () = tokio::time::sleep(LOOK) => {}
+                () = answer.pieces.closed() => return Err(Gone),
+            }
+        }
+    }
+}
+
 impl Answer {
-    fn send(mut self, partition: u32, maps: &[AttemptId]) -> Result<(), Gone> {
+    /// Sends the maps' segments, those that lie on one disk together with one turn at it.
+    async fn send(
+        mut self,
+        turns: Turns,
+        partition: u32,
+        maps: Vec<AttemptId>,
+    ) -> Result<(), Gone> {
+        let mut rest = maps.into_iter().peekable();
+        while let Some(first) = rest.next() {
+            let turn = turns.at_disk_of(first, &self).await?;
+            let disk = turn.as_ref().map(|(disk, _)| *disk);
+            let mut together = vec![first];
+            while let Some(map) = rest.next_if(|map| self.outputs.disk_of(*map) == disk) {
+                together.push(map);
+            }
+            let sending = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                self.send_all(partition, &together).map(|()| self)
+            });
+            self = sending.await.map_err(|_| Gone)??;
+        }
+        let completing = tokio::task::spawn_blocking(move || {
+            self.flush()?;
+            self.hand_over(Piece::Complete)
+        });
+        completing.await.map_err(|_| Gone)?
+    }
+
+    fn send_all(&mut self, partition: u32, maps: &[AttemptId]) -> Result<(), Gone> {
         for map in maps {
             match self.outputs.open(*map) {
                 Ok(output) => self.send_segment(*map, &output, partition)?,
                 Err(error) => self.send_miss(*map, &error)?,
             }
         }
-        self.flush()?;
-        self.hand_over(Piece::Complete)
+        Ok(())
     }
 
     fn send_segment(
@@ -217,10 +269,36 @@ mod tests {
         let (inputs, _reports) = mpsc::channel(8);
         let server = ShuffleServer::new(outputs, 1, inputs);
         for _ in 0..2 {
-            let body = server.serve(1, maps.clone()).await;
+            let body = server.serve(1, maps.clone());
             let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
             assert!(body == expected, "{} bytes of {}", body.len(), expected.len());
         }
+    }
+
+    #[tokio::test]
+    async fn requests_that_hang_in_one_disk_keep_nobody_from_another_and_go_when_it_is_left() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let outputs = MapOutputs::new(folders.iter().map(|it| it.path().to_owned()).collect());
+        outputs.put(map(0), &encode(&[b"first"]));
+        outputs.put_on(map(1), DiskNumber(1), &encode(&[b"second"]));
+        let (inputs, _reports) = mpsc::channel(8);
+        let server = ShuffleServer::new(outputs.clone(), 2, inputs);
+        // As if two requests hung in the first disk.
+        let hung = Arc::clone(&server.turns.0[0]).acquire_many_owned(2).await.unwrap();
+        let wanted = |n: u32| {
+            let read = axum::body::to_bytes(server.serve(0, vec![map(n)]), 1 << 20);
+            tokio::time::timeout(Duration::from_secs(20), read)
+        };
+        let waiting: Vec<_> = (0..5).map(|_| tokio::spawn(wanted(0))).collect();
+        let other = wanted(1).await.expect("nobody reads there").unwrap();
+        assert!(other.ends_with(b"second"));
+        assert!(waiting.iter().all(|it| !it.is_finished()), "they have to wait");
+        let _lost = outputs.leave(DiskNumber(0));
+        for waiting in waiting {
+            let told = waiting.await.unwrap().expect("it is told that the output is gone").unwrap();
+            assert_eq!(told.len(), SEGMENT_HEADER_BYTES);
+        }
+        drop(hung);
     }
 
     #[tokio::test]

@@ -62,6 +62,8 @@ struct Plan<'a> {
     stdout: c_int,
     channel: c_int,
     channel_number: c_int,
+    /// What else of this process' descriptors it needs, in their order.
+    kept: Vec<c_int>,
     /// What the child is at.
     step: Step,
     /// Why the program could not be started; read by the parent when the child has ended.
@@ -145,6 +147,7 @@ pub(crate) fn start(child: &Start<'_>) -> Result<Pid, StartError> {
         stdout: child.stdout.as_raw_fd(),
         channel: child.channel.as_raw_fd(),
         channel_number: child.channel_number,
+        kept: child.walls.as_ref().map_or_else(Vec::new, Walls::descriptors),
         step: Step::Process,
         errno: 0,
     };
@@ -227,6 +230,7 @@ unsafe fn become_program(plan: &mut Plan<'_>) -> c_int {
         if !take_what_is_given(plan) {
             return -1;
         }
+        close_the_rest(plan);
         ptr::write_volatile(step, Step::Walls);
         if !plan.walls.is_none_or(|walls| walls.go_in()) {
             return -1;
@@ -268,6 +272,22 @@ unsafe fn take_what_is_given(plan: &Plan<'_>) -> bool {
             && libc::dup2(plan.stdout, 1) >= 0
             && libc::dup2(plan.stdout, 2) >= 0
             && place(plan.channel, plan.channel_number) >= 0
+    }
+}
+
+/// Closes what is another child's. All of it would go with `exec`, but a child may hang before that, in a disk: the others'
+/// pipes must end all the same.
+///
+/// # Safety
+/// As [`become_program`].
+unsafe fn close_the_rest(plan: &Plan<'_>) {
+    let mut first = plan.channel_number + 1;
+    for kept in plan.kept.iter().chain(&[c_int::MAX]) {
+        if first < *kept {
+            // SAFETY: a plain system call on the child's own table. Where the system does not know it, nothing is closed.
+            unsafe { libc::syscall(libc::SYS_close_range, first, *kept - 1, 0) };
+        }
+        first = first.max(kept.saturating_add(1));
     }
 }
 

@@ -56,7 +56,7 @@ async fn map_outputs(
     let partition = partition.parse().map_err(|_| ApiError::BadPartition { given: partition })?;
     let maps = parameters.get("maps").and_then(|maps| shuffle::parse_maps(job, maps));
     let maps = maps.ok_or(ApiError::BadMaps)?;
-    let body = served.shuffle.serve(partition, maps).await;
+    let body = served.shuffle.serve(partition, maps);
     Ok(([(CONTENT_TYPE, "application/octet-stream")], body).into_response())
 }
 

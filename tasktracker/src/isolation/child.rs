@@ -152,6 +152,15 @@ impl Walls {
         })
     }
 
+    /// The descriptors that it needs, in their order.
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
+        let entry = self.entry.as_ref();
+        let of_entry = entry.into_iter().flat_map(|it| it.user.into_iter().chain([it.mounts]));
+        let mut all: Vec<_> = of_entry.chain(self.landlock).collect();
+        all.sort_unstable();
+        all
+    }
+
     /// Joins the namespace, if there is one: before the working directory is entered.
     ///
     /// # Safety

@@ -228,6 +228,7 @@ fn maker(path: PathBuf, folder: &Path) -> Executable {
         group: None,
         limits: Limits::NONE,
         uid: None,
+        disk: None,
         confinement: None,
     }
 }

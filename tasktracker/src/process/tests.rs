@@ -19,6 +19,7 @@ fn shell(script: &str, folder: &Path) -> Executable {
         group: None,
         limits: LIMITS,
         uid: None,
+        disk: None,
         confinement: None,
     }
 }
@@ -62,6 +63,44 @@ async fn a_start_that_fails_says_at_what() {
         let error = spawner.spawn(executable).await.unwrap_err();
         assert_eq!(error.step, step, "{error}");
     }
+}
+
+/// A pipe that takes no more: who writes to it hangs, as in a disk, until it is emptied.
+fn full_pipe() -> (io::PipeReader, std::fs::File) {
+    let (reader, writer) = io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    while rustix::io::write(&writer, &[0; 4096]).is_ok() {}
+    while rustix::io::write(&writer, &[0]).is_ok() {}
+    rustix::io::ioctl_fionbio(&writer, false).unwrap();
+    (reader, std::os::fd::OwnedFd::from(writer).into())
+}
+
+#[tokio::test]
+async fn a_child_that_hangs_on_one_disk_keeps_none_on_another_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = Spawner::start().unwrap();
+    let (mut reader, hangs) = full_pipe();
+    let on = |disk, group| Executable {
+        disk: Some(DiskNumber(disk)),
+        group,
+        ..shell("echo hello", folder.path())
+    };
+    let (first, group) = (spawner.clone(), Some(Group::joined_by(hangs)));
+    let hanging = on(0, group);
+    let hanging = tokio::spawn(async move { first.spawn(hanging).await });
+    // Its turn comes first: what has to wait behind it does.
+    for _ in 0..50 {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    let patience = std::time::Duration::from_secs(20);
+    let other = tokio::time::timeout(patience, spawner.spawn(on(1, None))).await;
+    let other = other.expect("it has a thread of its own").unwrap();
+    assert_eq!(log_to_its_end(other.log).await, "hello\n");
+    assert!(other.exit.await.unwrap().success());
+    assert!(!hanging.is_finished());
+    reader.read_exact(&mut vec![0; 65_000]).unwrap();
+    let hung = hanging.await.unwrap().unwrap();
+    assert!(hung.exit.await.unwrap().success());
 }
 
 #[tokio::test]
@@ -140,7 +179,7 @@ async fn a_child_that_nobody_takes_over_is_killed() {
     let spawner = Spawner::start().unwrap();
     let (reply, answer) = oneshot::channel();
     let executable = shell("exec sleep 1000 >fifo", folder.path());
-    spawner.requests.send(Request { executable, reply }).unwrap();
+    spawner.of_disk(None).unwrap().send(Request { executable, reply }).unwrap();
     // Open only when the child has opened its end, which nothing but its death closes.
     let opening = tokio::task::spawn_blocking(move || File::open(fifo).unwrap());
     let limit = std::time::Duration::from_secs(20);
