@@ -88,9 +88,8 @@ impl Reducer for Mean {
     ) -> Result<(), UserError> {
         let sum = sums.reduce(Sum::plus).ok_or("no points")?;
         let mean = (sum.x / sum.points as f64, sum.y / sum.points as f64);
-        if distance(mean, self.centres[centre as usize]).sqrt() > STILL {
-            out.count("kmeans", "MOVED", 1);
-        }
+        let has_moved = distance(mean, self.centres[centre as usize]).sqrt() > STILL;
+        out.count("kmeans", "MOVED", u64::from(has_moved));
         out.emit(centre, mean);
         Ok(())
     }

@@ -91,9 +91,8 @@ fn add(pages: f64, lost: f64) -> Job {
             return Err("a line is not page, links, what it got and its old rank".into());
         };
         let rank = everywhere + DAMPING * got.parse::<f64>()?;
-        if (rank - old.parse::<f64>()?).abs() > STILL {
-            out.count("pagerank", "MOVED", 1);
-        }
+        let has_moved = (rank - old.parse::<f64>()?).abs() > STILL;
+        out.count("pagerank", "MOVED", u64::from(has_moved));
         out.emit(page, (links, rank));
         Ok(())
     })

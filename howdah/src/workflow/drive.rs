@@ -106,7 +106,10 @@ impl Driver<'_> {
                     continue;
                 }
                 Next::NotReached { name } => {
-                    failed = failed.or_else(|| Some(self.not_reached(&name)));
+                    failed = failed.or_else(|| Some(self.not_reached(&name, &done)));
+                }
+                Next::NeverCounted { name } => {
+                    failed = failed.or_else(|| Some(self.never_counted(&name, &done)));
                 }
                 Next::Run(ready) if failed.is_none() && !self.is_to_end(&mut end) => {
                     for execution in ready {
@@ -186,14 +189,29 @@ impl Driver<'_> {
         }
     }
 
-    fn not_reached(&self, name: &str) -> anyhow::Error {
+    fn not_reached(&self, name: &str, done: &Done) -> anyhow::Error {
         let it = self.plan().loops.iter().find(|it| it.name == name);
         let (rounds, until) = it.map_or((0, None), |it| (it.rounds, it.until.as_ref()));
         let until = until.map(ToString::to_string).unwrap_or_default();
+        let uncounted = self.counters_there_are(name, done).map(|there| format!(" ({there})"));
         anyhow!(
-            "{}: after {rounds} rounds it is not true that {until}: raise 'rounds', and resume with --file",
-            self.file.place_of(name)
+            "{}: after {rounds} rounds it is not true that {until}{}: raise 'rounds', and resume with --file",
+            self.file.place_of(name),
+            uncounted.unwrap_or_default()
         )
+    }
+
+    fn never_counted(&self, name: &str, done: &Done) -> anyhow::Error {
+        anyhow!(
+            "{}: {}. Mend the counter of 'until', and resume with --file; a job that may have nothing to count counts 0",
+            self.file.place_of(name),
+            self.counters_there_are(name, done).unwrap_or_default()
+        )
+    }
+
+    fn counters_there_are(&self, name: &str, done: &Done) -> Option<String> {
+        let at = self.plan().loops.iter().position(|it| it.name == name)?;
+        self.plan().counters_there_are(at, done).map(|there| plain(&there).to_string())
     }
 
     /// What the counter of a loop's end is, once its round is over.

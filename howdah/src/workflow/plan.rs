@@ -59,7 +59,7 @@ pub(crate) struct PlannedLoop {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Until {
     pub(crate) job: String,
-    /// `GROUP.NAME`; one that was never counted is 0.
+    /// `GROUP.NAME`; 0 in a round that has not counted it, if one has.
     pub(crate) counter: String,
     pub(crate) bound: Bound,
 }
@@ -113,6 +113,8 @@ pub(crate) enum Next {
     Finished,
     /// A loop has had all its rounds, and its end was not reached.
     NotReached { name: String },
+    /// A loop would be over, but only because no round of it has counted what its end names.
+    NeverCounted { name: String },
 }
 
 /// Where a loop is.
@@ -123,6 +125,8 @@ pub(crate) enum Progress {
     /// This one was the last.
     Over(u32),
     NotReached,
+    /// This one would be the last, but the counter of the end was counted in no round: its name may be a misspelt one.
+    NeverCounted(u32),
 }
 
 /// Names that a run gives.
@@ -154,11 +158,38 @@ impl Plan {
         let last = (1..=furthest).take_while(|round| is_whole(*round)).last().unwrap_or(0);
         let until = it.until.as_ref();
         match until.and_then(|until| Some(until.holds(entry(&until.job, last)?))) {
+            Some(true) if !self.is_counted(at, done) => Progress::NeverCounted(last),
             Some(true) => Progress::Over(last),
             _ if last < it.rounds => Progress::Round(last + 1),
             _ if until.is_some() => Progress::NotReached,
             _ => Progress::Over(last),
         }
+    }
+
+    /// Whether some round of a loop has counted what its end names, be it 0.
+    fn is_counted(&self, at: usize, done: &Done) -> bool {
+        self.loops[at].until.as_ref().is_none_or(|until| {
+            let mut rounds = done.iter().filter(|(it, _)| it.job == until.job);
+            rounds.any(|(_, entry)| entry.counters.contains_key(&until.counter))
+        })
+    }
+
+    /// Of a loop whose end names what no round has counted: what was, by the jobs of its latest round.
+    pub(crate) fn counters_there_are(&self, at: usize, done: &Done) -> Option<String> {
+        let until = self.loops[at].until.as_ref().filter(|_| !self.is_counted(at, done))?;
+        let round = self.furthest(at, done);
+        let inner = self.jobs.iter().filter(|job| job.in_loop == Some(at));
+        let counted = inner.filter_map(|job| {
+            let entry = done.get(&Execution { job: job.name.clone(), round })?;
+            let names: Vec<_> = entry.counters.keys().map(String::as_str).collect();
+            (!names.is_empty()).then(|| format!("{}: {}", job.name, names.join(", ")))
+        });
+        let counted: Vec<_> = counted.collect();
+        let counted = if counted.is_empty() { "none".to_owned() } else { counted.join("; ") };
+        let Until { job, counter, .. } = until;
+        Some(format!(
+            "no round of {job} has counted {counter}; counters of round {round}: {counted}"
+        ))
     }
 
     /// The latest round of a loop in which one of its jobs has succeeded; 0 if none has.
@@ -181,7 +212,9 @@ impl Plan {
             Some(at) if by.in_loop == Some(at) => round,
             Some(at) => match self.progress(at, done) {
                 Progress::Over(round) => round,
-                Progress::Round(_) | Progress::NotReached => return None,
+                Progress::Round(_) | Progress::NotReached | Progress::NeverCounted(_) => {
+                    return None;
+                }
             },
         };
         Some(Execution { job: job.name.clone(), round })
@@ -198,6 +231,9 @@ impl Plan {
                 Some((_, Progress::Over(_))) => continue,
                 Some((at, Progress::NotReached)) => {
                     return Next::NotReached { name: self.loops[at].name.clone() };
+                }
+                Some((at, Progress::NeverCounted(_))) => {
+                    return Next::NeverCounted { name: self.loops[at].name.clone() };
                 }
             };
             let execution = Execution { job: job.name.clone(), round };
@@ -430,6 +466,36 @@ jobs:
             outdated,
             ["add, round 1", "add, round 2", "spread, round 1", "spread, round 2"]
         );
+    }
+
+    #[test]
+    fn a_loop_is_not_over_by_a_counter_that_no_round_has_counted() {
+        let mut done = Done::new();
+        for name in ["links", "other"] {
+            run(&mut done, name, 0, &[]);
+        }
+        run(&mut done, "spread", 1, &[("g.LOST", 0)]);
+        run(&mut done, "add", 1, &[("g.MOVDE", 5), ("task.MAP_INPUT_RECORDS", 9)]);
+        assert_eq!(plan().next(&done), Next::NeverCounted { name: "walk".into() });
+        assert_eq!(
+            plan().counters_there_are(0, &done).unwrap(),
+            "no round of add has counted g.MOVED; counters of round 1: spread: g.LOST; add: g.MOVDE, task.MAP_INPUT_RECORDS"
+        );
+        // Who has counted it once need not do so when there is nothing to count.
+        run(&mut done, "add", 1, &[("g.MOVED", 5)]);
+        run(&mut done, "spread", 2, &[]);
+        run(&mut done, "add", 2, &[]);
+        assert_eq!((next(&done), plan().counters_there_are(0, &done)), (vec!["top".into()], None));
+        // What is to become large is not there before it is counted.
+        let mut growing = plan();
+        let until = growing.loops[0].until.as_mut().unwrap();
+        (until.counter, until.bound) = ("g.FOUND".into(), Bound::AtLeast(1));
+        assert_eq!(growing.progress(0, &done), Progress::Round(3));
+        run(&mut done, "spread", 3, &[]);
+        run(&mut done, "add", 3, &[]);
+        assert_eq!(growing.progress(0, &done), Progress::NotReached);
+        let none = growing.counters_there_are(0, &done).unwrap();
+        assert_eq!(none, "no round of add has counted g.FOUND; counters of round 3: none");
     }
 
     #[test]
