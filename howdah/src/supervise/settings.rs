@@ -52,9 +52,9 @@ pub(super) fn prepare(
     if was_derived {
         config.chunkmaster.replication = replicas(config.hosts.len());
     }
-    if is_new {
-        config.tasktracker.slots = slots_each(config.hosts.len());
-    }
+    let (slots, hosts) = (config.tasktracker.slots, config.hosts.len());
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    config.tasktracker.slots = slots_each(processors, hosts, (!is_new).then_some((slots, before)));
     let mut config = config.with_overrides(overrides).or_early()?;
     check_replicas(&config).or_early()?;
     check_listeners(&config).or_early()?;
@@ -124,10 +124,14 @@ fn new_config(layout: &Layout) -> Config {
     config
 }
 
-/// The processors are shared by all trackers of this machine.
-fn slots_each(trackers: usize) -> u32 {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    processors.div_ceil(trackers) as u32
+/// Slots of each tracker: all of this machine share its processors, also when there are other ones than before; what a user
+/// chose stays.
+fn slots_each(processors: usize, trackers: usize, before: Option<(u32, usize)>) -> u32 {
+    let share = |trackers: usize| processors.div_ceil(trackers.max(1)) as u32;
+    match before {
+        Some((slots, trackers)) if slots != share(trackers) => slots,
+        _ => share(trackers),
+    }
 }
 
 fn set_hosts(config: &mut Config, layout: &Layout, trackers: Option<usize>) {
@@ -194,4 +198,19 @@ fn write(layout: &Layout, config: &Config) -> anyhow::Result<()> {
     );
     crate::local_file::write_durably(&path, text.as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trackers_share_all_processors_also_when_their_number_changes() {
+        assert_eq!(slots_each(8, 3, None), 3);
+        assert_eq!(slots_each(2, 3, None), 1);
+        assert_eq!(slots_each(8, 1, Some((3, 3))), 8, "three, of which one is left");
+        assert_eq!(slots_each(8, 4, Some((8, 1))), 2);
+        assert_eq!(slots_each(8, 1, Some((5, 3))), 5, "a user's own");
+        assert_eq!(slots_each(8, 3, Some((3, 3))), 3);
+    }
 }
