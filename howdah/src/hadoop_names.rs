@@ -18,6 +18,13 @@ pub(crate) const NEW_NAMES: &[(&str, &str)] = &[
     ("mapred.skip.out.dir", "mapreduce.job.skip.outdir"),
     ("mapred.map.tasks.speculative.execution", "mapreduce.map.speculative"),
     ("mapred.reduce.tasks.speculative.execution", "mapreduce.reduce.speculative"),
+    ("mapred.reduce.slowstart.completed.maps", SLOWSTART),
+    ("io.sort.mb", "mapreduce.task.io.sort.mb"),
+    ("io.sort.factor", "mapreduce.task.io.sort.factor"),
+    ("mapred.reduce.parallel.copies", "mapreduce.reduce.shuffle.parallelcopies"),
+    ("mapred.job.shuffle.input.buffer.percent", "mapreduce.reduce.shuffle.input.buffer.percent"),
+    ("mapred.job.reuse.jvm.num.tasks", "mapreduce.job.jvm.numtasks"),
+    ("dfs.block.size", "dfs.blocksize"),
     ("mapred.job.map.memory.mb", "mapreduce.map.memory.mb"),
     ("mapred.job.reduce.memory.mb", "mapreduce.reduce.memory.mb"),
     ("mapred.textoutputformat.separator", "mapreduce.output.textoutputformat.separator"),
@@ -42,7 +49,7 @@ pub(crate) const NEW_NAMES: &[(&str, &str)] = &[
     ("mapred.input.dir.recursive", RECURSIVE),
     ("mapred.max.split.size", "mapreduce.input.fileinputformat.split.maxsize"),
     ("mapred.min.split.size", "mapreduce.input.fileinputformat.split.minsize"),
-    ("mapred.task.timeout", "mapreduce.task.timeout"),
+    ("mapred.task.timeout", TASK_TIMEOUT),
     ("mapred.max.map.failures.percent", "mapreduce.map.failures.maxpercent"),
     ("mapred.max.reduce.failures.percent", "mapreduce.reduce.failures.maxpercent"),
     ("mapred.map.child.env", "mapreduce.map.env"),
@@ -76,6 +83,11 @@ pub(crate) const HEEDED: &[(&str, &str)] = &[
         "mapreduce.map.memory.mb, mapreduce.reduce.memory.mb",
         "memory of an attempt, the larger of the two",
     ),
+    (
+        SLOWSTART,
+        "share of the maps that must be done before reduces start (reduce_slowstart), 0 to 1",
+    ),
+    (TASK_TIMEOUT, "milliseconds without a sign of life (limits.silence); 0: 7 days"),
     (RECURSIVE, "true: subfolders of the input are read, too"),
     (
         "stream.map.output.field.separator, stream.num.map.output.key.fields",
@@ -108,6 +120,12 @@ pub(crate) const HEEDED: &[(&str, &str)] = &[
 pub(crate) const PARTIAL_INPUT: &str = "howdah.streaming.partial.input";
 pub(crate) const LINE_ENDS: &str = "howdah.streaming.line.ends";
 pub(crate) const TRAILING_SEPARATOR: &str = "howdah.streaming.trailing.separator";
+
+/// Share of the maps that must be done before reduces start.
+pub(crate) const SLOWSTART: &str = "mapreduce.job.reduce.slowstart.completedmaps";
+
+/// How long an attempt may be silent.
+pub(crate) const TASK_TIMEOUT: &str = "mapreduce.task.timeout";
 
 /// Whether subfolders of the input are read.
 pub(crate) const RECURSIVE: &str = "mapreduce.input.fileinputformat.input.dir.recursive";

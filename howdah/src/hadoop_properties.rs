@@ -1,24 +1,35 @@
 //! Properties of Hadoop (`-D NAME=VALUE`), under the names of both its families, and what of a job they are.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use mapreduce_protocol::streaming::LineEnds;
 use mapreduce_protocol::{
     ByteSize, InputFormat, JobSpec, MapOutputCompression, OutputCompression, OutputFormat,
-    Priority, Streaming, TaskLimits,
+    Priority, SILENCE_MAX, SILENCE_MIN, Share, Streaming, TaskLimits, TimeSpan,
 };
 
 use crate::hadoop_line::{HadoopLineError, class};
 use crate::hadoop_names::{
     CODEC, COMBINED, COMPRESS, IGNORE_KEY, INPUT_FORMAT, INPUT_SEPARATOR, KEY_VALUE, LINE_ENDS,
     LINES_PER_MAP, MAP_CODEC, MAP_COMPRESS, MAP_INPUT_SEPARATOR, N_LINES, NEW_NAMES, OUTPUT_FORMAT,
-    PARTIAL_INPUT, PARTITIONER, RECURSIVE, TRAILING_SEPARATOR,
+    PARTIAL_INPUT, PARTITIONER, RECURSIVE, SLOWSTART, TASK_TIMEOUT, TRAILING_SEPARATOR,
 };
 use crate::hadoop_skips;
 
 /// Of no meaning here, and no loss: the last one is of formats that are not here.
 const IDLE: &[&str] =
     &["mapred.used.genericoptionsparser", "mapreduce.output.fileoutputformat.compress.type"];
+
+/// What the cluster's configuration decides for all jobs.
+const CLUSTER: &[(&str, &str)] = &[
+    ("mapreduce.task.io.sort.mb", "task.sort_buffer"),
+    ("mapreduce.task.io.sort.factor", "task.merge_factor"),
+    ("mapreduce.reduce.shuffle.parallelcopies", "task.parallel_fetches"),
+    ("mapreduce.reduce.shuffle.input.buffer.percent", "task.fetch_buffer"),
+    ("dfs.replication", "chunkmaster.replication"),
+    ("dfs.blocksize", "chunkmaster.chunk_bytes"),
+];
 
 /// Those without which the job's result is the same, and what decides here instead.
 const UNHEEDED: &[(&str, &str)] = &[
@@ -33,7 +44,7 @@ const UNHEEDED: &[(&str, &str)] = &[
         "mapreduce.job.skip.outdir",
         "what is left out is beside the parts of the output, as _skipped-m-00000",
     ),
-    ("mapreduce.task.timeout", "tasktracker.task_timeout of the cluster's configuration counts"),
+    ("mapreduce.job.jvm.numtasks", "each attempt has a process of its own"),
 ];
 
 const SPLITS: &str =
@@ -142,8 +153,13 @@ impl Properties {
         self.apply_to_keys(streaming, warnings)?;
         self.0.retain(|name, _| !IDLE.contains(&name.as_str()));
         warnings.extend(self.0.iter().map(|(name, value)| {
-            let instead = UNHEEDED.iter().find(|(known, _)| known == name);
-            let instead = instead.map_or("nothing here is called so", |(_, instead)| instead);
+            let of = |table: &[(&str, &'static str)]| {
+                table.iter().find(|(known, _)| known == name).map(|(_, instead)| *instead)
+            };
+            let instead = match of(CLUSTER) {
+                Some(key) => format!("{key} of the cluster's configuration counts, for all jobs"),
+                None => of(UNHEEDED).unwrap_or("nothing here is called so").to_owned(),
+            };
             format!("-D {name}={value} is not heeded: {instead}")
         }));
         Ok(())
@@ -298,9 +314,26 @@ impl Properties {
                 "maps and reduces have one limit of memory here, the larger of {maps} and {reduces} MiB"
             ));
         }
-        if let Some(mib) = maps.max(reduces) {
-            let memory = Some(ByteSize(u64::from(mib) << 20));
-            spec.limits = Some(TaskLimits { memory, ..TaskLimits::default() });
+        let memory = maps.max(reduces).map(|mib| ByteSize(u64::from(mib) << 20));
+        let limits = TaskLimits { memory, silence: self.take_silence()?, ..TaskLimits::default() };
+        spec.limits = Some(limits).filter(|limits| !limits.is_empty());
+        self.apply_slowstart(spec)
+    }
+
+    fn take_silence(&mut self) -> Result<Option<TimeSpan>, HadoopLineError> {
+        let Some(value) = self.take(TASK_TIMEOUT) else { return Ok(None) };
+        let given = value.trim().parse().map(Duration::from_millis);
+        let given = given.map_err(|_| wrong(TASK_TIMEOUT, &value, "write milliseconds"))?;
+        // None at all, in Hadoop.
+        let silence = if given.is_zero() { SILENCE_MAX } else { TimeSpan(given) };
+        Ok(Some(silence.clamp(SILENCE_MIN, SILENCE_MAX)))
+    }
+
+    fn apply_slowstart(&mut self, spec: &mut JobSpec) -> Result<(), HadoopLineError> {
+        if let Some(value) = self.take(SLOWSTART) {
+            let share = value.trim().parse::<f64>().ok().and_then(|it| Share::try_from(it).ok());
+            let wanted = "write a number from 0 to 1";
+            spec.reduce_slowstart = Some(share.ok_or_else(|| wrong(SLOWSTART, &value, wanted))?);
         }
         Ok(())
     }
@@ -442,7 +475,11 @@ mod tests {
         for (name, value, expected) in [
             ("mapred.map.tasks", "10", "jobtracker.split_bytes"),
             ("mapred.max.split.size", "1", "jobtracker.split_bytes"),
-            ("mapred.task.timeout", "600000", "tasktracker.task_timeout"),
+            ("io.sort.mb", "512", "task.sort_buffer of the cluster's configuration"),
+            ("mapreduce.task.io.sort.factor", "10", "task.merge_factor"),
+            ("mapred.reduce.parallel.copies", "10", "task.parallel_fetches"),
+            ("dfs.block.size", "134217728", "chunkmaster.chunk_bytes"),
+            ("mapred.job.reuse.jvm.num.tasks", "-1", "a process of its own"),
             ("no.such.thing", "1", "nothing here"),
         ] {
             let (_, _, warnings) = applied(&[(name, value)]).unwrap();
@@ -480,6 +517,27 @@ mod tests {
             ("mapreduce.input.linerecordreader.line.maxlength", "2147483647"),
         ];
         assert_eq!(applied(&harmless).unwrap().2, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_a_job_has_a_key_for_is_translated() {
+        let slowstart = ("mapred.reduce.slowstart.completed.maps", "0.8");
+        let memory = ("mapreduce.map.memory.mb", "256");
+        for (timeout, silence) in [("1800000", "30min"), ("0", "7days"), ("5", "1s")] {
+            let all = [slowstart, memory, ("mapred.task.timeout", timeout)];
+            let (spec, _, warnings) = applied(&all).unwrap();
+            assert_eq!(spec.reduce_slowstart, Share::try_from(0.8).ok());
+            let limits = spec.limits.unwrap();
+            assert_eq!(limits.silence, silence.parse().ok(), "{timeout}");
+            assert_eq!((limits.memory, warnings), (Some(ByteSize(256 << 20)), vec![]));
+        }
+        for (name, value, expected) in
+            [(slowstart.0, "1.5", "from 0 to 1"), (TASK_TIMEOUT, "10min", "milliseconds")]
+        {
+            let refused = applied(&[(name, value)]).unwrap_err();
+            assert!(refused.contains(expected), "{refused}");
+        }
+        assert_eq!(applied(&[]).unwrap().0.limits, None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::metrics::{
     Turns, observe_folders, observe_hang, observe_notice, observe_records, observe_sync,
 };
+use crate::splits::Planned;
 use crate::store::Store;
 use crate::{JobFold, commit, elsewhere, history, splits};
 
@@ -156,7 +157,7 @@ async fn carry_out_all(
         let permit = Arc::clone(&permits).acquire_owned().await;
         let (inputs, store) = (inputs.clone(), store.clone());
         tokio::spawn(async move {
-            let input = carry_out(&store, call, split_bytes).await;
+            let input = carry_out(&store, call, split_bytes, &inputs).await;
             // A loop that has ended asks again when it is back.
             let _ended = inputs.send(input).await;
             drop(permit);
@@ -164,11 +165,25 @@ async fn carry_out_all(
     }
 }
 
-async fn carry_out(store: &Store, call: StoreEffect, split_bytes: u64) -> Input {
+async fn carry_out(
+    store: &Store,
+    call: StoreEffect,
+    split_bytes: u64,
+    inputs: &Handle<Input>,
+) -> Input {
     match call {
         StoreEffect::PlanSplits { job, spec, staging } => {
-            let outcome = splits::plan(store, &spec, &staging, split_bytes).await;
-            Input::SplitsPlanned { job, outcome }
+            let found = async |splits| {
+                // As above.
+                let _ended = inputs.send(Input::SplitsFound { job, splits }).await;
+            };
+            match splits::plan(store, &spec, &staging, split_bytes, found).await {
+                Planned::Whole(outcome) => Input::SplitsPlanned { job, outcome },
+                Planned::Staging(outcome) => Input::StagingMade { job, outcome },
+            }
+        }
+        StoreEffect::MakeStaging { job, staging } => {
+            Input::StagingMade { job, outcome: splits::make_staging(store, &staging).await }
         }
         StoreEffect::ReadSplits { job, list } => {
             Input::SplitsRead { job, outcome: splits::read(&store.patient(), &list).await }

@@ -428,6 +428,10 @@ export function open(main, context) {
 const AFTER = { submission: "the submission", slot: "the slot was free", maps: "the last map", other_try: "another try of its task failed" };
 const OBSTACLES = {
   not_planned: () => "Its splits are not known yet.",
+  store: (it) => `${it.why[0].toUpperCase()}${it.why.slice(1)}.`,
+  no_staging: () => "Its staging folder is being made.",
+  splits_not_read: () => "Its list of splits is read again, since the JobTracker has restarted.",
+  publishing: () => "All its tasks are done, and its output is published.",
   paused: () => "It is paused.",
   jobtracker_starts: (it) => `The JobTracker has just started: TaskTrackers may still tell what runs, for ${duration(it.for_ms)} yet.`,
   no_trackers: () => "No TaskTracker is registered.",
@@ -437,7 +441,7 @@ const OBSTACLES = {
   maps_go_first: () => "The last slot that reduces do not hold is left to maps, which wait.",
 };
 const WHY = {
-  nothing_in_the_way: "nothing is in the way", no_free_slot: "all slots are taken", too_far: "too far from its bytes, as yet",
+  nothing_in_the_way: "nothing is in the way", not_asking: "its TaskTracker asks for no work", no_free_slot: "all slots are taken", too_far: "too far from its bytes, as yet",
   failed_there: "it has failed there", left_alone: "its job leaves it alone for a while", closed: "gets no new tasks",
 };
 const LIMITS = { node_local: "on a host of its bytes", rack_local: "on the rack of its bytes", off_rack: "anywhere" };

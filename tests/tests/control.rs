@@ -54,6 +54,33 @@ fn await_attempt(dev: &Dev, job: &str, former: &str) -> (String, String) {
 }
 
 #[test]
+fn a_drain_that_would_never_end_says_so_and_what_to_do() {
+    let dev = start(1);
+    let job = "name: held\ninput: [/in]\noutput: /out/held\nprogram: {streaming: {mapper: cat, reducer: sleep 86400}}\n";
+    let file = dev.job_file("held.yaml", job);
+    let job = dev.run(&["job", "submit", &file]).success().text();
+    dev.await_job(&job, "runs its reduce", |job| job["reduces"]["running"] == 1);
+    let drained = dev.run(&["host", "drain", "host-1", "--now", "--wait"]);
+    let drained = drained.refused(1, &["would never end", &job, "1 map outputs", "undrain"]);
+    assert!(drained.stderr.contains("every TaskTracker is drained"), "{}", drained.stderr);
+    let _ = dev.run(&["job", "kill", &job]).success();
+    let _ = dev.run(&["host", "drain", "host-1", "--wait"]).success();
+}
+
+#[test]
+fn a_job_is_killed_when_its_time_is_over() {
+    let dev = start(1);
+    let job = submit_endless(&dev, "late", "timeout: 2s\n");
+    let waited = dev.run(&["job", "wait", &job]);
+    let _ = waited.refused(1, &["KILLED", "'timeout' of 2s"]);
+    let file = dev.job_file(
+        "late.yaml",
+        "name: n\ninput: [/in]\noutput: /o\ntimeout: 2\nprogram: {builtin: {name: grep}}\n",
+    );
+    let _ = dev.run(&["job", "submit", &file]).refused(2, &["late.yaml", "timeout", "with a unit"]);
+}
+
+#[test]
 fn attempts_are_killed_and_failed_by_hand() {
     let dev = start(2);
     let job = submit_endless(&dev, "endless", "max_attempts: 2\n");

@@ -229,6 +229,13 @@ fn a_workflow_runs_on_local_files_and_says_before_what_it_would_do() {
     let left: Vec<_> = fs::read_dir(at("workflows")).expect("runs").flatten().collect();
     assert_eq!(left.len(), 2);
     assert!(left.iter().all(|run| !run.path().join("data").exists()), "intermediate data is gone");
+    let misspelt = flow.replace("grow.LINES, at_least: 64", "grow.LINE, at_most: 0");
+    fs::write(at("flow.yaml"), misspelt).expect("a file");
+    let never = run(["workflow", "run", &at("flow.yaml"), "--local", "--var", "out=misspelt"]);
+    let parts =
+        ["flow.yaml:12: job grow", "no round of double has counted grow.LINE", "grow.LINES"];
+    let never = never.refused(1, &parts);
+    assert!(!never.stderr.contains("round 2"), "{}", never.stderr);
     fs::write(at("flow.yaml"), flow.replace("name: sort", "name: srot")).expect("a file");
     let refused = run(["workflow", "check", &at("flow.yaml"), "--local"]);
     let _ = refused.refused(2, &["flow.yaml:24: job result", "no builtin program \"srot\""]);

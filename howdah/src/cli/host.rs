@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use ids::HostName;
-use mapreduce_protocol::{HostList, HostState, HostStatus};
+use mapreduce_protocol::{DrainWait, HostList, HostState, HostStatus};
 
 use super::watch::{Frame, Watch};
 use super::{Format, Global, host_show, runtime, shown};
@@ -15,6 +15,9 @@ use crate::session::Session;
 
 /// Pause between two looks at how far a drain has come.
 const DRAIN_LOOK: Duration = Duration::from_secs(1);
+
+/// So many looks must find that a drain would never end: what was just changed may not be told yet.
+const STUCK_LOOKS: u32 = 3;
 
 /// Arguments of `host`.
 #[derive(Debug, Args)]
@@ -93,9 +96,10 @@ pub(crate) fn run(args: &HostArgs, global: &Global) -> anyhow::Result<()> {
     done.map_err(|error| session.explain(error))
 }
 
-/// Says how far it is whenever that changes.
+/// Says how far it is, and what it waits for, whenever that changes. Ends where it would wait for ever.
 async fn await_drained(jobs: &Jobs, host: &HostName) -> anyhow::Result<HostStatus> {
     let mut said = None;
+    let mut stuck_for = 0;
     loop {
         let status = jobs.host(host).await?;
         match status.state {
@@ -108,13 +112,34 @@ async fn await_drained(jobs: &Jobs, host: &HostName) -> anyhow::Result<HostStatu
                 bail!("the drain of {host} was taken back")
             }
         }
-        let left = (status.running, status.map_outputs);
-        if said.replace(left) != Some(left) {
-            let (running, outputs) = left;
-            crate::say::say!("{host}: {running} attempts run, {outputs} map outputs are wanted");
+        stuck_for = if is_stuck(&status) { stuck_for + 1 } else { 0 };
+        if stuck_for == STUCK_LOOKS {
+            bail!(
+                "{host} gets no new attempts, and its drain would never end:\n{}\nThen wait again: `howdah host drain {host} --wait`",
+                told(&status.drain_waits)
+            );
+        }
+        let HostStatus { running, map_outputs, drain_waits, .. } = status;
+        let left = (running, map_outputs, told(&drain_waits));
+        if said.as_ref() != Some(&left) {
+            crate::say::say!(
+                "{host}: {running} attempts run, {map_outputs} map outputs are wanted"
+            );
+            drain_waits.iter().for_each(|wait| crate::say::say!("  {wait}"));
+            said = Some(left);
         }
         tokio::time::sleep(DRAIN_LOOK).await;
     }
+}
+
+/// Whether nothing that goes on by itself holds up the drain.
+fn is_stuck(status: &HostStatus) -> bool {
+    let waits = &status.drain_waits;
+    status.running == 0 && !waits.is_empty() && waits.iter().all(|wait| wait.for_ever)
+}
+
+fn told(waits: &[DrainWait]) -> String {
+    waits.iter().map(|wait| format!("  {wait}")).collect::<Vec<_>>().join("\n")
 }
 
 async fn list(jobs: &Jobs, watch: Watch, format: Format) -> anyhow::Result<()> {

@@ -78,7 +78,7 @@ impl Asking<'_> {
             return Some(Choice::Backup(backup));
         }
         let entry = self.durable.running(live.id);
-        let may_start = entry.is_some_and(|e| starts_reduces(e, self.settings.reduce_slowstart));
+        let may_start = entry.is_some_and(|e| starts_reduces(e, live.slowstart));
         if may_start && self.reduces_may_go && has_room() {
             if let Some(chosen) = hosts.choose_reduce(tracker, reduce_limit) {
                 return Some(Choice::Reduce(live.id, chosen));

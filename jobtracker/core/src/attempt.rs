@@ -143,10 +143,11 @@ impl Core {
     /// Reduces may begin once enough maps are done, and have all that they wait for once the last one is.
     fn note_map_done(&mut self, now: Now, job: JobId) {
         let Some(entry) = self.durable.running(job) else { return };
-        let needed = maps_needed(entry, self.settings.reduce_slowstart);
+        let Some(slowstart) = self.live(job).map(|live| live.slowstart) else { return };
+        let needed = maps_needed(entry, slowstart);
         let all_done = entry.maps_done as usize == entry.maps.len();
         let just_enough = (f64::from(entry.maps_done) - needed).abs() < 0.5;
-        let may_start = starts_reduces(entry, self.settings.reduce_slowstart);
+        let may_start = starts_reduces(entry, slowstart);
         let (jobs, trackers) = (&mut self.jobs, &self.trackers);
         let Some(live) = jobs.get_mut(&Fifo::of(job)) else { return };
         if just_enough {

@@ -25,7 +25,7 @@ impl Core {
     pub(crate) fn commit_if_done(&mut self, now: Monotonic, job: JobId) {
         let done = self.durable.running(job).is_some_and(RunningEntry::is_done);
         let Some(live) = self.live_mut(job) else { return };
-        if done && !live.committing {
+        if done && !live.committing && live.awaits_staging.is_none() {
             live.committing = true;
             live.phase_starts.commit(now);
             self.held.forget(job);

@@ -2,14 +2,20 @@
 //! on to their end, and map outputs stay until no unfinished job wants them. Which hosts is durable: it outlives restarts of
 //! the JobTracker and of the host's TaskTracker, until a client takes it back.
 
-use ids::{HostName, Now};
-use mapreduce_protocol::HostState;
+use std::collections::BTreeMap;
 
+use ids::{HostName, Now};
+use mapreduce_protocol::{DrainWait, HostState, JobId};
+
+use crate::job::LiveJob;
 use crate::machine::Core;
 use crate::messages::ReplyTo;
 use crate::records::Record;
 use crate::refusal::Refusal;
 use crate::trackers::{Occupied, Tracker};
+
+/// Jobs that are told of, at most.
+const WAITS_TOLD_MAX: usize = 10;
 
 impl Core {
     pub(crate) fn handle_drain(&mut self, now: Now, host: HostName, kill: bool, to: ReplyTo) {
@@ -66,5 +72,53 @@ impl Core {
             true => HostState::Draining,
             false => HostState::Drained,
         }
+    }
+
+    /// The jobs that have something on a host, those that go on by themselves first.
+    pub(crate) fn drain_waits(&self, host: &HostName, tracker: Option<&Tracker>) -> Vec<DrainWait> {
+        let mut by_job: BTreeMap<JobId, (u32, u32)> = BTreeMap::new();
+        for attempt in tracker.into_iter().flat_map(|tracker| tracker.occupied().keys()) {
+            by_job.entry(attempt.task.job).or_default().0 += 1;
+        }
+        for (job, _) in self.held.on(host) {
+            by_job.entry(job).or_default().1 += 1;
+        }
+        let mut waits: Vec<_> = by_job
+            .into_iter()
+            .map(|(job, (running, map_outputs))| {
+                let live = self.live(job);
+                let stuck = live.filter(|_| map_outputs > 0).and_then(|it| self.why_for_ever(it));
+                let for_ever = stuck.is_some();
+                let why = stuck.or_else(|| self.why_waiting(live?));
+                DrainWait { job, running, map_outputs, why, for_ever }
+            })
+            .collect();
+        waits.sort_by_key(|wait| wait.for_ever && wait.running == 0);
+        waits.truncate(WAITS_TOLD_MAX);
+        waits
+    }
+
+    /// Why a job that has tasks to run never runs them, if nobody does anything about it.
+    fn why_for_ever(&self, live: &LiveJob) -> Option<String> {
+        if !live.has_waiting() {
+            return None;
+        }
+        if live.paused.itself {
+            return Some(format!(
+                "it is paused: resume it (`howdah job resume {0}`), or end it (`howdah job kill {0}`)",
+                live.id
+            ));
+        }
+        if live.paused.pool {
+            return Some(self.pool_is_paused(live));
+        }
+        let none_is_left = self.trackers.iter().all(|(_, tracker)| tracker.drained);
+        (none_is_left && self.awaited.is_empty()).then(|| {
+            format!(
+                "its other tasks find no host, since every TaskTracker is drained: start one, take a drain back \
+                 (`howdah host undrain HOST`), or end the job (`howdah job kill {}`)",
+                live.id
+            )
+        })
     }
 }

@@ -18,6 +18,7 @@ use crate::refusal::Refusal;
 use crate::running::RunningEntry;
 use crate::schedule::{Hosts, maps_needed, starts_reduces};
 use crate::trackers::Tracker;
+use crate::waiting::why_asked_again;
 use crate::waiting_reduces::reduce_wait;
 
 /// Hosts that are named of those that are alike.
@@ -42,10 +43,7 @@ impl Core {
         };
         let Some(live) = self.live(job) else { return Ok(explanation) };
         explanation.obstacles = self.obstacles(now, live);
-        let Some(entry) = self.durable.running(job) else {
-            explanation.obstacles.push(Obstacle::NotPlanned);
-            return Ok(explanation);
-        };
+        let Some(entry) = self.durable.running(job) else { return Ok(explanation) };
         explanation.unsplit = unsplit(live);
         let tasks = match task {
             Some(task) if live.task(task).is_none() => return Err(Refusal::NoSuchTask { task }),
@@ -59,7 +57,7 @@ impl Core {
 
     /// What keeps slots from all tasks of a job.
     fn obstacles(&self, now: Monotonic, live: &LiveJob) -> Vec<Obstacle> {
-        let mut obstacles = Vec::new();
+        let mut obstacles = self.obstacles_of_store(live);
         if live.paused.itself {
             obstacles.push(Obstacle::Paused);
         }
@@ -80,11 +78,26 @@ impl Core {
         if let Some(why) = self.jobs.order().why_not(fifo) {
             obstacles.push(Obstacle::Pool { why });
         }
-        let before = self.jobs.order().jobs().take_while(|other| *other != fifo).count();
-        if before > 0 && !live.paused.at_all() {
+        // Who may not be given any has no turn.
+        let before = self.jobs.order().jobs().position(|other| other == fifo).unwrap_or(0);
+        if before > 0 {
             let jobs = u32::try_from(before).unwrap_or(u32::MAX);
             obstacles.push(Obstacle::OthersFirst { jobs });
         }
+        obstacles
+    }
+
+    /// What the job needs of the chunk store first, or of another one.
+    fn obstacles_of_store(&self, live: &LiveJob) -> Vec<Obstacle> {
+        let mut obstacles = Vec::new();
+        match self.durable.running(live.id) {
+            None => obstacles.push(Obstacle::NotPlanned),
+            Some(_) if live.committing => obstacles.push(Obstacle::Publishing),
+            Some(_) if live.awaits_staging.is_some() => obstacles.push(Obstacle::NoStaging),
+            Some(_) if !live.has_splits() => obstacles.push(Obstacle::SplitsNotRead),
+            Some(_) => {}
+        }
+        obstacles.extend(why_asked_again(live).map(|why| Obstacle::Store { why }));
         obstacles
     }
 
@@ -153,7 +166,7 @@ impl Core {
     }
 
     fn obstacles_of_reduces(&self, live: &LiveJob, entry: &RunningEntry) -> Vec<Obstacle> {
-        let slowstart = self.settings.reduce_slowstart;
+        let slowstart = live.slowstart;
         let mut obstacles = Vec::new();
         if !starts_reduces(entry, slowstart) {
             #[expect(clippy::cast_possible_truncation, reason = "at most the number of maps")]
@@ -204,6 +217,8 @@ impl Core {
             WhyNotThere::FailedThere
         } else if tracker.free_slots() == 0 {
             WhyNotThere::NoFreeSlot
+        } else if tracker.parked.is_none() {
+            WhyNotThere::NotAsking
         } else if self.is_too_far(hosts.live, task, tracker, limit) {
             WhyNotThere::TooFar
         } else {

@@ -150,7 +150,7 @@ impl Core {
                 Sharing::Fair => "fair".to_owned(),
                 Sharing::Fifo => "fifo".to_owned(),
             },
-            reduce_slowstart: settings.reduce_slowstart,
+            reduce_slowstart: entry.spec.slowstart(settings.reduce_slowstart),
             locality_wait_ms: u64::try_from(wait).unwrap_or(u64::MAX),
             // The edge cuts the splits.
             split_bytes: 0,

@@ -64,6 +64,10 @@ impl Core {
             disks_without: tracker.map_or_else(Vec::new, |it| it.disks_without.clone()),
             not_isolated: tracker.and_then(|it| it.not_isolated.clone()),
             unreached: None,
+            drain_waits: match state {
+                HostState::Draining => self.drain_waits(host, tracker),
+                _ => Vec::new(),
+            },
             set_aside_ms: tracker.and_then(|it| it.set_aside).map(|until| millis(until.since(now))),
         })
     }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ids::Now;
-use mapreduce_protocol::TaskKind;
+use ids::{Monotonic, Now};
+use mapreduce_protocol::{TaskKind, WhyNotThere};
 
 use crate::job::LiveJob;
 use crate::machine::Core;
@@ -55,6 +55,28 @@ impl Core {
         }
     }
 
+    /// Checks that whatever waits is told why: of a task that is next for a slot no host is said to have nothing in the way,
+    /// unless something keeps slots from it anywhere; and of a job of which nothing runs something is said.
+    ///
+    /// # Panics
+    /// With the task, if nothing is told.
+    pub fn check_explanations(&self, now: Monotonic) {
+        if self.poll_timeout().is_some_and(|due| due <= now) {
+            return;
+        }
+        for live in self.jobs.values() {
+            let told = self.explain(now, live.id, None).expect("the job is there");
+            for task in told.tasks.iter().filter(|task| task.waits) {
+                let is_free = task.hosts.iter().any(|it| it.why == WhyNotThere::NothingInTheWay);
+                let says_why = !told.obstacles.is_empty() || !task.obstacles.is_empty();
+                assert!(says_why || !is_free, "{} waits, and nothing is in the way", task.task);
+            }
+            let runs = [TaskKind::Map, TaskKind::Reduce].map(|kind| live.tasks(kind).running);
+            let says_something = !told.obstacles.is_empty() || !told.tasks.is_empty();
+            assert!(says_something || runs != [0, 0], "{} stands still, nobody knows why", live.id);
+        }
+    }
+
     /// Of each task exactly one is true: it has a winner, it runs, it waits; or its job does not launch. Where it runs twice
     /// it does so on two hosts.
     fn check_tasks(&self, live: &LiveJob) {
@@ -70,6 +92,7 @@ impl Core {
                 let runs = live.live(id);
                 let states = [task.winner.is_some(), !runs.is_empty(), live.waits(id)];
                 let n_states = states.iter().filter(|state| **state).count();
+                // Also while it is not known that its staging folder is there.
                 let idle = live.committing || !live.has_splits();
                 assert!(
                     n_states == 1 || (idle && n_states == 0),

@@ -35,6 +35,8 @@ use crate::waiting_reduces::{WaitingReduces, reduce_wait};
 pub(crate) enum StoreCall {
     /// List and locate its inputs.
     Plan,
+    /// Make its staging folder.
+    MakeStaging,
     /// Read its split list back.
     ReadSplits,
     /// Make its output appear.
@@ -90,6 +92,8 @@ pub(crate) struct LiveJob {
     pub(crate) demands: u64,
     /// Whether nothing of it is launched until a client resumes it.
     pub(crate) paused: Paused,
+    /// Share of its maps that must be done before its reduces start.
+    pub(crate) slowstart: f64,
     /// Whether late attempts get backups.
     pub(crate) speculative: bool,
     /// Whether a timer is set to look at its running attempts.
@@ -102,6 +106,8 @@ pub(crate) struct LiveJob {
     pub(crate) phase_starts: PhaseStarts,
     /// Whether the edge is planning it: its staging folder may come to be at any time.
     pub(crate) planning: bool,
+    /// Its splits, while it is not known that its staging folder is there: nothing is launched before.
+    pub(crate) awaits_staging: Option<Option<(Arc<[PlannedSplit]>, Places)>>,
     /// Calls to the chunk store that wait to be tried again.
     pub(crate) to_retry: BTreeSet<StoreCall>,
     /// Whether its output is being published: it can't be killed any more.
@@ -121,6 +127,7 @@ impl LiveJob {
         entry: &JobEntry,
         epoch: Epoch,
         (speculative, pool): (bool, usize),
+        slowstart: f64,
         locality_wait: Duration,
     ) -> Self {
         let restarts = epoch.0.saturating_sub(entry.accepted_in.0);
@@ -164,12 +171,14 @@ impl LiveJob {
             has_begun: false,
             demands: 0,
             paused: Paused { itself: entry.paused, pool: false },
+            slowstart,
             speculative,
             watched: false,
             late: Vec::new(),
             maps_done_at: None,
             phase_starts: PhaseStarts::default(),
             planning: false,
+            awaits_staging: None,
             to_retry: BTreeSet::new(),
             committing: false,
         }

@@ -46,6 +46,7 @@ mod members;
 mod messages;
 mod numbers;
 mod order;
+mod overtime;
 mod pace;
 mod parts;
 mod path;

@@ -106,6 +106,8 @@ impl Core {
                 self.handle_submit(now, *spec, key, owner, reply_to);
             }
             Input::SplitsPlanned { job, outcome } => self.handle_planned(now, job, outcome),
+            Input::SplitsFound { job, splits } => self.handle_splits_found(now, job, splits),
+            Input::StagingMade { job, outcome } => self.handle_staging_made(now, job, outcome),
             Input::SplitsRead { job, outcome } => self.handle_splits_read(now, job, outcome),
             Input::Published { job, outcome } => self.handle_published(now, job, outcome),
             Input::StagingRemoved { job, outcome } => self.handle_removed(now, job, &outcome),
@@ -153,6 +155,7 @@ impl Core {
                 Timer::Unreported => self.handle_unreported(now),
                 Timer::History(job) => self.keep_history(job),
                 Timer::Store(job) => self.handle_store_retry(now, job),
+                Timer::Overtime(job) => self.handle_overtime(now, job),
                 Timer::Wait(job, to) => self.handle_wait_over(job, to),
             }
         }
@@ -209,10 +212,13 @@ impl Core {
                 let reason = Refusal::JournalFull.to_string();
                 Ok(Input::SplitsPlanned { job, outcome: StoreOutcome::Unavailable { reason } })
             }
+            // The same: it is planned again when its staging folder is there.
+            Input::SplitsFound { .. } => Err(Vec::new()),
             // What else the edge brings back of its own calls comes once: it is few and small, and a
             // segment's reserve takes it.
             Input::Start
             | Input::SplitsPlanned { .. }
+            | Input::StagingMade { .. }
             | Input::SplitsRead { .. }
             | Input::Published { .. }
             | Input::StagingRemoved { .. }

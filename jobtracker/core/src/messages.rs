@@ -48,6 +48,21 @@ pub enum Input {
         /// Its splits, or why there are none.
         outcome: StoreOutcome<Plan>,
     },
+    /// [`StoreEffect::PlanSplits`] has found the splits, which are few, and its staging folder is still being made: what is to
+    /// be written down of them goes to the disk meanwhile. [`Input::StagingMade`] follows.
+    SplitsFound {
+        /// The job.
+        job: JobId,
+        /// Its splits.
+        splits: Vec<PlannedSplit>,
+    },
+    /// [`StoreEffect::MakeStaging`], or the rest of [`StoreEffect::PlanSplits`], came to an end.
+    StagingMade {
+        /// The job.
+        job: JobId,
+        /// Whether the folder is there.
+        outcome: StoreOutcome<()>,
+    },
     /// [`StoreEffect::ReadSplits`] came to an end.
     SplitsRead {
         /// The job.
@@ -245,13 +260,21 @@ pub enum Effect {
 /// A call to the chunk store, or to another one; it comes to an end as an input.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StoreEffect {
-    /// Make the staging folder and list and locate the inputs; then [`Input::SplitsPlanned`].
+    /// Make the staging folder and list and locate the inputs; then [`Input::SplitsPlanned`], or [`Input::SplitsFound`] and
+    /// [`Input::StagingMade`].
     PlanSplits {
         /// The job.
         job: JobId,
         /// What it reads.
         spec: Arc<JobSpec>,
         /// The folder to make.
+        staging: String,
+    },
+    /// Make the staging folder, if it is not there; then [`Input::StagingMade`].
+    MakeStaging {
+        /// The job.
+        job: JobId,
+        /// The folder.
         staging: String,
     },
     /// Read a split list back; then [`Input::SplitsRead`].

@@ -92,9 +92,8 @@ impl Core {
             return 0;
         }
         let maps = live.waiting_maps().len();
-        let slowstart = self.settings.reduce_slowstart;
-        let may_start =
-            self.durable.running(live.id).is_some_and(|it| starts_reduces(it, slowstart));
+        let entry = self.durable.running(live.id);
+        let may_start = entry.is_some_and(|it| starts_reduces(it, live.slowstart));
         let reduces = if may_start { live.waiting_reduces().len() } else { 0 };
         u32::try_from(maps + reduces).unwrap_or(u32::MAX)
     }

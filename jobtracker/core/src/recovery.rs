@@ -38,7 +38,7 @@ impl Core {
             self.resume_history(now, job);
             match needed {
                 Resume::Plan => {
-                    self.begin(job);
+                    self.begin(now, job);
                     self.call_store(job, StoreCall::Plan);
                 }
                 Resume::Tasks(splits) => self.resume_tasks(now, job, splits, hold_until),
@@ -79,14 +79,21 @@ impl Core {
         splits: Option<Arc<[PlannedSplit]>>,
         hold_until: Option<Monotonic>,
     ) {
-        self.begin(job);
+        self.begin(now, job);
         self.begin_tasks(job);
         // The power may have gone when the last failure was on disk, and the job's end was not.
         if let Some(reason) = self.why_over(job) {
             return self.end_job(now, job, JobState::Failed, Some(reason));
         }
+        let entry = self.durable.running(job);
+        // The former process may have ended before it had made the folder: no list lies there, and no attempt has ended.
+        let may_lack_staging = splits.is_some() && entry.is_some_and(RunningEntry::is_untouched);
         if let Some(live) = self.live_mut(job) {
             live.hold_until = hold_until;
+            live.awaits_staging = may_lack_staging.then_some(None);
+        }
+        if may_lack_staging {
+            self.call_store(job, StoreCall::MakeStaging);
         }
         self.expect_outputs(job);
         let done = self.durable.running(job).is_some_and(RunningEntry::is_done);

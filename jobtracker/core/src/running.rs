@@ -235,6 +235,12 @@ impl RunningEntry {
         self.task_mut(task).fail(failed);
     }
 
+    /// Whether no attempt has ended.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.maps_done + self.reduces_done == 0
+            && self.map_tally.attempts + self.reduce_tally.attempts == 0
+    }
+
     /// What became of the attempts of one kind that ended.
     pub(crate) fn tally(&self, kind: TaskKind) -> Tally {
         match kind {

@@ -3,8 +3,10 @@
 
 use mapreduce_protocol::{
     FAILURES_TO_SKIP, JobSpec, LimitError, NameError, Program, ProgramError, SKIP_RECORDS_MAX,
-    TaskLimits, builtins, check_name, is_url,
+    TaskLimits, TimeSpan, builtins, check_name, is_url,
 };
+
+use crate::overtime::{TIMEOUT_MAX, TIMEOUT_MIN};
 
 /// Folder of the chunk store below which each unfinished job has a folder named by its id.
 pub const STAGING_ROOT: &str = "/.howdah/staging";
@@ -60,6 +62,12 @@ pub enum InvalidJob {
         role: &'static str,
         /// The URL as given, cut to 200 characters.
         url: String,
+    },
+    /// So short that nothing could end before, or longer than anybody waits.
+    #[error("'timeout' is {given}: give {TIMEOUT_MIN} to {TIMEOUT_MAX}, or leave it out")]
+    Timeout {
+        /// What was asked for.
+        given: TimeSpan,
     },
     /// The output is a whole bucket.
     #[error("output {output:?} is a whole bucket: name a folder in it")]
@@ -153,6 +161,9 @@ pub fn validate(spec: &JobSpec) -> Result<u32, InvalidJob> {
         Some(_) | None => {}
     }
     check_skips(spec)?;
+    if let Some(given) = spec.timeout.filter(|it| !(TIMEOUT_MIN..=TIMEOUT_MAX).contains(it)) {
+        return Err(InvalidJob::Timeout { given });
+    }
     spec.limits.as_ref().map_or(Ok(()), TaskLimits::validate)?;
     if let Program::Native(native) = &spec.program {
         check_path("executable", &native.executable)?;
@@ -370,6 +381,7 @@ mod tests {
                 "set that to 2 or more",
             ),
             (JobSpec { limits: Some(tight), ..good() }, "'limits.memory' is 1MiB"),
+            (JobSpec { timeout: "10ms".parse().ok(), ..good() }, "'timeout' is 10ms: give 1s to"),
             (JobSpec { program: native("/p", None), ..good() }, "sha256sum"),
             (JobSpec { program: native("/p", Some("abc")), ..good() }, "sha256sum"),
             (JobSpec { program: native("p", Some(&"a".repeat(64))), ..good() }, "executable \"p\""),

@@ -89,7 +89,7 @@ impl Core {
         let max_attempts = max_attempts.max(u32::try_from(least).unwrap_or(1));
         let (spec, at) = (Arc::new(spec), now.wall);
         self.record(Record::JobAccepted { job, spec, n_reduces, max_attempts, key, at, owner });
-        self.begin(job);
+        self.begin(now, job);
         self.call_store(job, StoreCall::Plan);
         Ok(JobAccepted { id: job, state: JobState::Prep })
     }
@@ -117,16 +117,19 @@ impl Core {
     }
 
     /// Makes the soft half of an unfinished job.
-    pub(crate) fn begin(&mut self, job: JobId) {
+    pub(crate) fn begin(&mut self, now: Now, job: JobId) {
         let entry = self.durable.job(job).expect("a job begins after its acceptance");
         let speculative = entry.spec.speculative.unwrap_or(self.settings.speculative);
         // A pool that the configuration has no more: its jobs are the default one's.
         let pool = self.pool_of(entry.spec.pool.as_deref()).or_else(|_| self.pool_of(None));
         let pool = pool.expect("one of the pools is the default one");
         let locality_wait = self.settings.locality_wait;
-        let mut live = LiveJob::new(job, entry, self.epoch(), (speculative, pool), locality_wait);
+        let slowstart = entry.spec.slowstart(self.settings.reduce_slowstart);
+        let turn = (speculative, pool);
+        let mut live = LiveJob::new(job, entry, self.epoch(), turn, slowstart, locality_wait);
         live.paused.pool = self.paused_pool_of(&live).is_some();
         self.jobs.insert(live);
+        self.limit_time(now, job);
     }
 
     /// Has the edge make a call to the chunk store that `job` needs.
@@ -141,6 +144,11 @@ impl Core {
                     spec,
                     staging: staging_folder(job),
                 }));
+            }
+            (StoreCall::MakeStaging, _) => {
+                self.live_mut(job).into_iter().for_each(|live| live.planning = true);
+                let staging = staging_folder(job);
+                self.effect(Effect::Store(StoreEffect::MakeStaging { job, staging }));
             }
             (StoreCall::ReadSplits, Stage::Running(running)) => {
                 if let SplitList::Staged(list) = running.list.clone() {
@@ -276,10 +284,59 @@ impl Core {
         self.end_job(now, job, JobState::Failed, Some(reason));
     }
 
+    /// The splits are few, and can be written down while the staging folder is being made.
+    pub(crate) fn handle_splits_found(&mut self, now: Now, job: JobId, splits: Vec<PlannedSplit>) {
+        let plan = Plan { splits, staged: None };
+        let is_planning =
+            self.durable.job(job).is_some_and(|entry| matches!(entry.stage, Stage::Planning));
+        // What is refused is told when the folder is there, and the plan is made again.
+        if !is_planning || plan.splits.len() > SPLITS_MAX || self.is_unpublishable(job, &plan) {
+            return;
+        }
+        if let Some(live) = self.live_mut(job) {
+            live.awaits_staging = Some(None);
+            self.plan(now.monotonic, job, plan);
+        }
+    }
+
+    pub(crate) fn handle_staging_made(&mut self, now: Now, job: JobId, outcome: StoreOutcome<()>) {
+        match self.live_mut(job) {
+            Some(live) => live.planning = false,
+            // As of a plan.
+            None => return self.remove_staging(job),
+        }
+        let is_planned = self.durable.running(job).is_some();
+        match outcome {
+            StoreOutcome::Done(()) if is_planned => self.has_staging(now, job),
+            // What was found was not taken.
+            StoreOutcome::Done(()) => self.retry_later(now, job, StoreCall::Plan),
+            StoreOutcome::Refused { reason } => {
+                let reason = format!("its staging folder could not be made: {reason}");
+                self.end_job(now, job, JobState::Failed, Some(reason));
+            }
+            StoreOutcome::Unavailable { reason } => {
+                self.retry_store(now, job, StoreCall::MakeStaging, reason);
+            }
+        }
+    }
+
+    /// The staging folder is there: tasks that waited for it wait for slots from now on.
+    fn has_staging(&mut self, now: Now, job: JobId) {
+        let Some(live) = self.live_mut(job) else { return };
+        if let Some(Some((splits, places))) = live.awaits_staging.take() {
+            self.on_splits(job, splits, places);
+        }
+        self.commit_if_done(now.monotonic, job);
+    }
+
     /// The splits are known: every task that has no winner and does not run waits for a slot.
     pub(crate) fn on_splits(&mut self, job: JobId, splits: Arc<[PlannedSplit]>, places: Places) {
         let (jobs, trackers) = (&mut self.jobs, &self.trackers);
         let Some(live) = jobs.get_mut(&Fifo::of(job)).filter(|live| live.id == job) else { return };
+        if let Some(waiting) = &mut live.awaits_staging {
+            *waiting = Some((splits, places));
+            return;
+        }
         live.set_splits(splits, places);
         let Some(entry) = self.durable.running(job) else { return };
         live.all_wait(entry, trackers);

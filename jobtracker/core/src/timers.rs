@@ -33,6 +33,8 @@ pub(crate) enum Timer {
     Unreported,
     /// A call to the chunk store for this job is tried again.
     Store(JobId),
+    /// A job may have lasted for as long as it may.
+    Overtime(JobId),
     /// A job's history is written again.
     History(JobId),
     /// A client has waited for a job's end for as long as it wanted.

@@ -12,16 +12,22 @@ use crate::schedule::Hosts;
 /// Hosts that a sentence names.
 const HOSTS_NAMED_MAX: usize = 3;
 
+/// Of a job that waits for an answer of the chunk store, which gave none when it was asked last.
+pub(crate) fn why_asked_again(live: &LiveJob) -> Option<String> {
+    let what = match live.to_retry.first()? {
+        StoreCall::Plan => "where its input is",
+        StoreCall::MakeStaging => "for its staging folder",
+        StoreCall::ReadSplits => "for its list of splits",
+        StoreCall::Publish => "to publish its output",
+    };
+    Some(format!("the chunk store, asked {what}, does not answer or has no room"))
+}
+
 impl Core {
     /// Why nothing of an unfinished job runs; `None` if something does, or will in a moment.
     pub(crate) fn why_waiting(&self, live: &LiveJob) -> Option<String> {
-        if let Some(call) = live.to_retry.first() {
-            let what = match call {
-                StoreCall::Plan => "where its input is",
-                StoreCall::ReadSplits => "for its list of splits",
-                StoreCall::Publish => "to publish its output",
-            };
-            return Some(format!("the chunk store, asked {what}, does not answer or has no room"));
+        if let Some(why) = why_asked_again(live) {
+            return Some(why);
         }
         let runs = |kind| live.tasks(kind).running > 0;
         if !live.has_waiting() || runs(TaskKind::Map) || runs(TaskKind::Reduce) {

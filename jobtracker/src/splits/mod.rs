@@ -105,14 +105,43 @@ impl From<StoreError> for SplitError {
     }
 }
 
-/// Makes the staging folder and the splits.
+/// Makes the splits, and the staging folder. Splits that are few are told to `found` before that: the one is written down
+/// by the JobTracker while the other is by the chunk master.
 pub(crate) async fn plan(
     store: &Store,
     spec: &JobSpec,
     staging: &str,
     split_bytes: u64,
-) -> StoreOutcome<Plan> {
-    outcome(try_plan(store, spec, staging, split_bytes).await)
+    found: impl AsyncFnOnce(Vec<PlannedSplit>),
+) -> Planned {
+    let listed = splits((&store.patient(), store.others()), spec, split_bytes).await;
+    let splits = match listed {
+        Ok(splits) => splits,
+        Err(error) => return Planned::Whole(outcome(Err(error))),
+    };
+    let bytes = encode_record(&splits);
+    if bytes.len() <= INLINE_BYTES_MAX {
+        found(splits).await;
+        return Planned::Staging(make_staging(store, staging).await);
+    }
+    Planned::Whole(outcome(with_staged_list(&store.patient(), staging, splits, bytes).await))
+}
+
+/// How a plan came to its end.
+pub(crate) enum Planned {
+    /// With the splits.
+    Whole(StoreOutcome<Plan>),
+    /// The splits were told before; now the staging folder is there, or is not.
+    Staging(StoreOutcome<()>),
+}
+
+/// Makes the staging folder, if it is not there.
+pub(crate) async fn make_staging(store: &Store, staging: &str) -> StoreOutcome<()> {
+    let make = async {
+        let staging: StorePath = staging.parse()?;
+        Ok(store.patient().mkdir(&staging, true).await?)
+    };
+    outcome(make.await)
 }
 
 /// Reads a list back that [`plan`] has put into the staging folder.
@@ -132,21 +161,15 @@ fn outcome<T>(result: Result<T, SplitError>) -> StoreOutcome<T> {
     }
 }
 
-async fn try_plan(
-    store: &Store,
-    spec: &JobSpec,
+/// Makes the staging folder, and puts a list into it that is too long for the journal.
+async fn with_staged_list(
+    store: &ChunkStore,
     staging: &str,
-    split_bytes: u64,
+    splits: Vec<PlannedSplit>,
+    bytes: Vec<u8>,
 ) -> Result<Plan, SplitError> {
     let staging: StorePath = staging.parse()?;
-    let (others, store) = (store.others(), &store.patient());
-    let made = async { Ok(store.mkdir(&staging, true).await?) };
-    let splits = splits((store, others), spec, split_bytes);
-    let ((), splits) = tokio::try_join!(made, splits)?;
-    let bytes = encode_record(&splits);
-    if bytes.len() <= INLINE_BYTES_MAX {
-        return Ok(Plan { splits, staged: None });
-    }
+    store.mkdir(&staging, true).await?;
     // An earlier try may have left one, and may still be heard by the chunk master: each has a name of its own.
     remove_former_lists(store, &staging).await?;
     let path = staging.join(&format!("{LIST_PREFIX}{}", net::random_hex(8)))?;

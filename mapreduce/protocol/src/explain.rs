@@ -111,6 +111,17 @@ pub enum InputPlace {
 pub enum Obstacle {
     /// Its splits are not known yet.
     NotPlanned,
+    /// Its staging folder is being made.
+    NoStaging,
+    /// After a restart of the JobTracker its list of splits is read again.
+    SplitsNotRead,
+    /// The chunk store, or another one, is asked again and again.
+    Store {
+        /// For what, for people.
+        why: String,
+    },
+    /// All its tasks are done, and its output is being published.
+    Publishing,
     /// Somebody has paused it.
     Paused,
     /// The JobTracker has just started: TaskTrackers may still tell what runs.
@@ -160,6 +171,8 @@ pub struct HostObstacle {
 pub enum WhyNotThere {
     /// Nothing is in the way: it will in a moment.
     NothingInTheWay,
+    /// Its TaskTracker has not asked for work since it reported last: it will in a moment, unless it hangs or is cut off.
+    NotAsking,
     /// All its slots are taken.
     NoFreeSlot,
     /// It is farther from the task's bytes than the job goes now.
@@ -207,6 +220,12 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotPlanned => f.write_str("its splits are not known yet"),
+            Self::NoStaging => f.write_str("its staging folder is being made"),
+            Self::SplitsNotRead => {
+                f.write_str("its list of splits is read again, since the JobTracker has restarted")
+            }
+            Self::Store { why } => f.write_str(why),
+            Self::Publishing => f.write_str("all its tasks are done, and its output is published"),
             Self::Paused => f.write_str("it is paused: `howdah job resume` lets it go on"),
             Self::JobtrackerStarts { for_ms } => write!(
                 f,
@@ -217,7 +236,7 @@ impl fmt::Display for Obstacle {
             Self::OthersFirst { jobs } => write!(f, "{jobs} other jobs that want slots come first"),
             Self::MapsNotDone { done, needed } => write!(
                 f,
-                "reduces begin when {needed} maps are done (jobtracker.reduce_slowstart), and {done} are"
+                "reduces begin when {needed} maps are done (reduce_slowstart), and {done} are"
             ),
             Self::MapsGoFirst => {
                 f.write_str("maps wait for the last slot that reduces do not hold")
@@ -240,6 +259,9 @@ impl fmt::Display for WhyNotThere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NothingInTheWay => "nothing is in the way",
+            Self::NotAsking => {
+                "its TaskTracker asks for no work: it is silent, for a moment at least"
+            }
             Self::NoFreeSlot => "all slots are taken",
             Self::TooFar => "too far from its bytes, for now",
             Self::FailedThere => "it failed, or was killed, there",

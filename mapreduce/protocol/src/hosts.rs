@@ -52,6 +52,34 @@ pub struct HostStatus {
     /// Where and why the JobTracker does not reach it; absent if it does, or it was not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreached: Option<String>,
+    /// Of a host that is being drained: the jobs that its drain waits for, ten at most, those that go on by themselves first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drain_waits: Vec<DrainWait>,
+}
+
+/// A job that a drain waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DrainWait {
+    /// The job.
+    pub job: JobId,
+    /// Its attempts that run there, or were told to end and have not yet.
+    pub running: u32,
+    /// Its finished map outputs there, which its reduces may still want.
+    pub map_outputs: u32,
+    /// Why it does not go on, for people; absent if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Whether it does not before somebody does something about that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub for_ever: bool,
+}
+
+impl fmt::Display for DrainWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { job, running, map_outputs, why, .. } = self;
+        write!(f, "{job}: {running} attempts run there, {map_outputs} map outputs are wanted")?;
+        why.as_ref().map_or(Ok(()), |why| write!(f, "; {why}"))
+    }
 }
 
 /// One thing that speaks against a host, whatever the job.

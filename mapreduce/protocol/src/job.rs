@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::words;
 use crate::{
     Formats, InputCompression, InputFormat, MapOutputCompression, OutputCompression, OutputFormat,
-    OutputForms, ShippedFile, Streaming, TaskLimits,
+    OutputForms, Share, ShippedFile, Streaming, TaskLimits, TimeSpan,
 };
 
 /// A job. Under `submit` and REST, paths are chunk-store paths, or URLs of other stores; under `local`, local paths.
@@ -46,6 +46,12 @@ pub struct JobSpec {
     /// cluster's `jobtracker.speculative`. For programs whose tasks do more than write their output: `false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speculative: Option<bool>,
+    /// How long after its submission it is killed if it has not ended. Absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<TimeSpan>,
+    /// Share of its maps that must be done before its reduces start. Absent: the cluster's `jobtracker.reduce_slowstart`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reduce_slowstart: Option<Share>,
     /// What each attempt may use of its host. What is absent here, the cluster's configuration says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<TaskLimits>,
@@ -114,6 +120,8 @@ impl JobSpec {
             priority: None,
             pool: None,
             speculative: None,
+            timeout: None,
+            reduce_slowstart: None,
             limits: None,
             input_format: None,
             combine_files: None,
@@ -145,6 +153,12 @@ impl JobSpec {
             input: self.input_format.clone().unwrap_or_default(),
             input_compression: self.input_compression.unwrap_or_default(),
         }
+    }
+
+    /// Share of its maps that must be done before its reduces start, where the cluster says `otherwise`.
+    #[must_use]
+    pub fn slowstart(&self, otherwise: f64) -> f64 {
+        self.reduce_slowstart.map_or(otherwise, Share::get)
     }
 
     /// Whether its tasks may leave records out.

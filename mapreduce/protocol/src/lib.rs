@@ -2,6 +2,7 @@
 //! types, the grammar of ids and shuffle requests, the layout of map outputs. No rules: what runs where
 //! is decided in `jobtracker-core`.
 
+pub mod amounts;
 pub mod bounds;
 mod builtin_table;
 pub mod builtins;
@@ -35,6 +36,7 @@ mod words;
 
 pub use self::ids::*;
 pub use ::ids::is_url;
+pub use amounts::*;
 pub use bounds::*;
 pub use builtins::ProgramError;
 pub use channel::*;

@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::TimeSpan;
 
 /// The least memory that a job can ask for: the runtime alone needs some.
 pub const MEMORY_MIN: ByteSize = ByteSize(64 << 20);
@@ -17,6 +20,11 @@ pub const OPEN_FILES_MIN: u32 = 256;
 
 /// The fewest processes and threads: the runtime alone has some.
 pub const PROCESSES_MIN: u32 = 16;
+
+/// The shortest time without a sign of life that a job can ask for.
+pub const SILENCE_MIN: TimeSpan = TimeSpan(Duration::from_secs(1));
+/// The longest one.
+pub const SILENCE_MAX: TimeSpan = TimeSpan(Duration::from_hours(7 * 24));
 
 /// Limits of one attempt, each as the cluster's configuration says where the job does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -34,6 +42,9 @@ pub struct TaskLimits {
     /// Files and sockets that one of its processes has open at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_files: Option<u32>,
+    /// Time without a sign of life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<TimeSpan>,
 }
 
 impl TaskLimits {
@@ -65,6 +76,12 @@ pub enum LimitError {
         /// What was asked for.
         given: u32,
     },
+    /// A time so short that each task would be ended, or so long that none would.
+    #[error("'limits.silence' is {given}: give {SILENCE_MIN} to {SILENCE_MAX}, or leave it out")]
+    Silence {
+        /// What was asked for.
+        given: TimeSpan,
+    },
     /// Too few processes for any task.
     #[error("'limits.processes' is {given}: give at least {PROCESSES_MIN}, or leave it out")]
     Processes {
@@ -89,6 +106,9 @@ impl TaskLimits {
             Self { disk: Some(given), .. } if given < DISK_MIN => Err(LimitError::Disk { given }),
             Self { open_files: Some(given), .. } if given < OPEN_FILES_MIN => {
                 Err(LimitError::OpenFiles { given })
+            }
+            Self { silence: Some(given), .. } if !(SILENCE_MIN..=SILENCE_MAX).contains(&given) => {
+                Err(LimitError::Silence { given })
             }
             _ => Ok(()),
         }
@@ -192,9 +212,12 @@ mod tests {
             r#"{"processes":3}"#,
             r#"{"disk":"1KiB"}"#,
             r#"{"open_files":3}"#,
+            r#"{"silence":"1ms"}"#,
+            r#"{"silence":"8days"}"#,
         ] {
             let error = parse(bad).unwrap().validate().unwrap_err().to_string();
-            assert!(error.contains("at least"), "{error}");
+            let told = ["at least", "give 1s to 7days"];
+            assert!(told.iter().any(|it| error.contains(it)), "{error}");
         }
         assert!(parse(r#"{"memory":1024}"#).is_err() && parse(r#"{"ram":"1GiB"}"#).is_err());
     }

@@ -338,8 +338,9 @@ impl<'a> World<'a> {
                     let outcome = StoreOutcome::Done(());
                     self.at(durable + STORE_TIME, stored(Input::StagingRemoved { job, outcome }));
                 }
-                // No output is elsewhere, no list of splits is staged, and no history is kept.
+                // No output is elsewhere, no list of splits is staged, no JobTracker starts again, and no history is kept.
                 Effect::Store(StoreEffect::ReadSplits { .. })
+                | Effect::Store(StoreEffect::MakeStaging { .. })
                 | Effect::Store(StoreEffect::PublishElsewhere { .. })
                 | Effect::WriteHistory { .. }
                 | Effect::KeepLog { .. } => {}

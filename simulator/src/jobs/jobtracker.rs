@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use ids::{Epoch, Monotonic, Room};
-use jobtracker_core::{Core, Durable, Effect, Input, Output, Record, Reply, ReplyTo, Settings};
+use jobtracker_core::{
+    Core, Durable, Effect, Input, Output, Record, Reply, ReplyTo, Settings, StoreEffect,
+};
 use mapreduce_protocol::{RegisterTracker, TrackerHeartbeat};
 
 use crate::jobs::ground::{Answer, Ask, CallId, Event, Who, tracker_on};
@@ -313,6 +315,7 @@ impl JobTracker {
         {
             core.check_invariants();
             core.check_placements(scene.ground.now());
+            core.check_explanations(scene.ground.now().monotonic);
             scene.watch.check_books(core);
             scene.watch.check_awaited(core);
         }
@@ -408,11 +411,29 @@ impl JobTracker {
         let Some(call) = self.calls.remove(&number) else { return };
         let breaks = !scene.is_calm && scene.ground.random.chance(scene.store.breaks);
         let fails = breaks.then(|| *scene.ground.random.pick(&[Fails::Before, Fails::After]));
+        let call = match fails {
+            None => self.found_early(scene, call),
+            Some(_) => call,
+        };
         if let Some(input) = scene.carry_out(&call, fails) {
             let pause = scene.ground.random.millis(1..scene.store.slow);
             let event = Event::StoreAnswered { life: self.life, input: Box::new(input) };
             scene.ground.after(pause, event);
         }
+    }
+
+    /// As often as not the splits are found before the staging folder is made, which is what is left to do then.
+    fn found_early(&mut self, scene: &mut Scene, call: Effect) -> Effect {
+        let Effect::Store(StoreEffect::PlanSplits { job, spec, staging }) = &call else {
+            return call;
+        };
+        let found = scene.store.find_splits(&scene.natures, spec);
+        let Some(splits) = found.filter(|_| scene.ground.random.chance(500)) else { return call };
+        let (job, staging) = (*job, staging.clone());
+        let input = Box::new(Input::SplitsFound { job, splits });
+        // The second one takes longer, as a rule; it may not overtake the first.
+        scene.ground.after(Duration::ZERO, Event::StoreAnswered { life: self.life, input });
+        Effect::Store(StoreEffect::MakeStaging { job, staging })
     }
 
     fn sync(&mut self, scene: &mut Scene) {

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ids::UnixMillis;
 use jobtracker_core::{
-    Effect, Input, Part, PartElsewhere, Plan, StagedSplits, StoreEffect, StoreOutcome,
-    staging_folder,
+    Effect, Input, Part, PartElsewhere, Plan, PlannedSplit, StagedSplits, StoreEffect,
+    StoreOutcome, staging_folder,
 };
-use mapreduce_protocol::{AttemptId, JobId, StagedOutput};
+use mapreduce_protocol::{AttemptId, JobId, JobSpec, StagedOutput};
 
 use crate::jobs::nature::{Fate, Nature, number_of};
 
@@ -94,6 +94,13 @@ impl Store {
                 let outcome = said(fails, || self.plan(nature, staging));
                 Input::SplitsPlanned { job: *job, outcome }
             }
+            Effect::Store(StoreEffect::MakeStaging { job, staging }) => {
+                let outcome = said(fails, || {
+                    self.staging.entry(staging.clone()).or_default();
+                    StoreOutcome::Done(())
+                });
+                Input::StagingMade { job: *job, outcome }
+            }
             Effect::Store(StoreEffect::ReadSplits { job, list }) => {
                 let outcome = said(fails, || self.read_splits(natures, &list.path));
                 Input::SplitsRead { job: *job, outcome }
@@ -128,6 +135,18 @@ impl Store {
             }
             _ => return None,
         })
+    }
+
+    /// What a job reads, if that is found while its staging folder is still to be made.
+    pub(crate) fn find_splits(
+        &self,
+        natures: &[Nature],
+        spec: &JobSpec,
+    ) -> Option<Vec<PlannedSplit>> {
+        let nature = &natures[number_of(&spec.name)];
+        let is_plain =
+            !matches!(nature.fate, Fate::NoInput | Fate::OutputTaken) && !nature.is_staged;
+        (is_plain && !self.is_down).then(|| nature.splits.clone())
     }
 
     fn plan(&mut self, nature: &Nature, staging: &str) -> StoreOutcome<Plan> {

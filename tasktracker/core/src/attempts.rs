@@ -141,12 +141,18 @@ impl Attempt {
         self.kill(failure)
     }
 
+    /// How long it may be silent, on a host that says `otherwise` where its job does not.
+    fn silence(&self, otherwise: Duration) -> Duration {
+        self.launch.job.limits.silence.map_or(otherwise, |silence| silence.0)
+    }
+
     /// When it has been silent for too long.
     pub(crate) fn deadline(&self, task_timeout: Duration) -> Option<Monotonic> {
+        let silence = self.silence(task_timeout);
         match self.phase {
             Phase::Waiting | Phase::Killing { .. } => None,
-            Phase::Starting { since } => Some(since + task_timeout),
-            Phase::Running { heard } => Some(heard + task_timeout),
+            Phase::Starting { since } => Some(since + silence),
+            Phase::Running { heard } => Some(heard + silence),
             Phase::Leaving { since, .. } | Phase::Reported { since } => Some(since + EXIT_GRACE),
         }
     }
@@ -161,10 +167,14 @@ impl Attempt {
             self.restart_grace(now);
             return Some("it did not exit after its last word".to_owned());
         }
+        let key = match self.launch.job.limits.silence {
+            Some(_) => "limits.silence of its job",
+            None => "tasktracker.task_timeout",
+        };
         let message = format!(
-            "no sign of life for {} s (tasktracker.task_timeout): a record, a line of output, or a line \
+            "no sign of life for {} s ({key}): a record, a line of output, or a line \
              `reporter:status:…` is one",
-            task_timeout.as_secs_f32()
+            self.silence(task_timeout).as_secs_f32()
         );
         let failure = Failure { kind: FailureKind::TimedOut, message: message.clone() };
         self.kill(failure).then_some(message)

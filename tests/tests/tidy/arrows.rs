@@ -18,8 +18,8 @@ const DEV_ARROWS: &[(&str, &str, &str)] = &[
 ];
 
 /// What a pure crate (core, protocol, ids, simulator) may take from outside: words, errors, small collections.
-const PURE_DEPENDENCIES: [&str; 6] =
-    ["bytesize", "schemars", "serde", "serde_json", "smallvec", "thiserror"];
+const PURE_DEPENDENCIES: [&str; 7] =
+    ["bytesize", "humantime", "schemars", "serde", "serde_json", "smallvec", "thiserror"];
 
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 

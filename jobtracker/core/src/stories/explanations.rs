@@ -89,7 +89,7 @@ fn what_keeps_slots_from_the_whole_job_is_told_once() {
     let mut story = Story::with(Settings { pools, ..settings() });
     let of = |pool: &str, output: &str| JobSpec { pool: Some(pool.to_owned()), ..identity(output) };
     let empty = story.submit(of(DEFAULT_POOL, "/out/0"));
-    assert_eq!(story.explain(empty, None).obstacles, [Obstacle::NoTrackers, Obstacle::NotPlanned]);
+    assert_eq!(story.explain(empty, None).obstacles, [Obstacle::NotPlanned, Obstacle::NoTrackers]);
     story.tracker("a", 1);
     let limited = story.submit(of("one", "/out/1"));
     story.plan(limited, splits(&[&["a"][..]; 2]));
@@ -100,6 +100,61 @@ fn what_keeps_slots_from_the_whole_job_is_told_once() {
     assert_eq!(story.explain(empty, None).obstacles, []);
     story.answer(|reply_to| Input::Pause { job: empty, kill: false, reply_to });
     assert_eq!(story.explain(empty, None).obstacles, [Obstacle::Paused]);
+}
+
+fn away<T>(reason: &str) -> StoreOutcome<T> {
+    StoreOutcome::Unavailable { reason: reason.to_owned() }
+}
+
+#[test]
+fn what_a_job_needs_of_the_chunk_store_is_told() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.submit(wordcount("/out", 1));
+    story.give(Input::SplitsPlanned { job, outcome: away("no answer") });
+    let told = |story: &mut Story| story.explain(job, None).obstacles;
+    let of_store = |told: &[Obstacle], asked: &str| {
+        told.iter().any(|it| matches!(it, Obstacle::Store { why } if why.contains(asked)))
+    };
+    let why = told(&mut story);
+    assert!(why[0] == Obstacle::NotPlanned && of_store(&why, "where its input is"), "{why:?}");
+    let staged = Some(StagedSplits { path: "/s".into(), digest: "d".into() });
+    let plan = Plan { splits: splits(&[&["a"]]), staged };
+    story.give(Input::SplitsPlanned { job, outcome: StoreOutcome::Done(plan) });
+    story.kill_tracker(&a);
+    story.restart();
+    let why = told(&mut story);
+    assert!(why.contains(&Obstacle::SplitsNotRead), "{why:?}");
+    story.give(Input::SplitsRead { job, outcome: away("no answer") });
+    assert!(of_store(&told(&mut story), "its list of splits"));
+    story.give(Input::SplitsRead { job, outcome: StoreOutcome::Done(splits(&[&["a"]])) });
+    let b = story.tracker("b", 2);
+    story.pass(Duration::from_secs(20));
+    assert_eq!(story.running(&b).len(), 1);
+    story.run_all();
+    assert_eq!(told(&mut story), [Obstacle::Publishing]);
+    story.give(Input::Published { job, outcome: away("full") });
+    assert!(of_store(&told(&mut story), "to publish its output"));
+}
+
+#[test]
+fn a_host_that_has_free_slots_and_does_not_ask_is_told_apart() {
+    let mut story = Story::begin();
+    let [a, b] = ["a", "b"].map(|name| story.tracker(name, 1));
+    story.toy(&b).dead = true;
+    story.parked.retain(|to, host| {
+        *host != b || {
+            story.core.handle(story.now, Input::Gone { reply_to: *to });
+            false
+        }
+    });
+    let job = story.job(0, &[&["a"], &["b"]]);
+    assert_eq!(story.running(&a).len(), 1);
+    let next = story.explain_next(job);
+    assert_eq!(
+        hosts(&next),
+        [(WhyNotThere::NotAsking, vec!["b"]), (WhyNotThere::NoFreeSlot, vec!["a"])]
+    );
 }
 
 #[test]

@@ -108,6 +108,38 @@ fn a_drained_host_gets_no_attempts_and_is_done_when_nothing_there_is_wanted() {
 }
 
 #[test]
+fn a_drain_tells_which_jobs_it_waits_for_and_which_never_go_on_by_themselves() {
+    let mut story = Story::begin();
+    let (a, b) = (story.tracker("a", 3), story.tracker("b", 1));
+    let job = story.job(1, &[&["a"], &["a"], &["a"]]);
+    let first = story.running(&a)[0];
+    story.succeed(first);
+    let waits = |story: &mut Story| story.host_status(&a).drain_waits;
+    assert_eq!(waits(&mut story), [], "nobody drains it");
+    story.drain(&a, false);
+    let wait = waits(&mut story).remove(0);
+    assert_eq!((wait.job, wait.map_outputs, wait.for_ever), (job, 1, false), "{wait}");
+    assert!(wait.running > 0 && wait.why.is_none(), "{wait}");
+    story.drain(&b, true);
+    story.drain(&a, true);
+    story.beat_all();
+    let wait = waits(&mut story).remove(0);
+    assert!(wait.running == 0 && wait.for_ever, "{wait}");
+    assert!(wait.to_string().contains("every TaskTracker is drained"), "{wait}");
+    // Others' jobs that go on come first.
+    story.undrain(&b);
+    let wait = waits(&mut story).remove(0);
+    assert!(!wait.for_ever && wait.why.is_none(), "{wait}");
+    story.answer(|reply_to| Input::Pause { job, kill: true, reply_to });
+    story.beat_all();
+    let wait = waits(&mut story).remove(0);
+    assert!(wait.for_ever && wait.to_string().contains("howdah job resume"), "{wait}");
+    story.answer(|reply_to| Input::Resume { job, reply_to });
+    story.run_all();
+    assert_eq!((waits(&mut story), story.state_of(&a)), (vec![], HostState::Drained));
+}
+
+#[test]
 fn a_drain_outlives_restarts_of_jobtracker_and_host_until_it_is_taken_back() {
     let mut story = Story::begin();
     let a = story.tracker("a", 1);

@@ -10,6 +10,7 @@ mod hosts;
 mod interventions;
 mod jobs;
 mod members;
+mod overtime;
 mod pauses;
 mod placement;
 mod pools;
@@ -19,6 +20,7 @@ mod scale;
 mod sharing;
 mod sick_hosts;
 mod skips;
+mod staging;
 mod timelines;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,6 +128,8 @@ struct Story {
     notices: Vec<Notice>,
     records: Vec<Record>,
     toys: BTreeMap<HostName, Toy>,
+    /// Whether staging folders that are asked for alone are made at once.
+    makes_staging: bool,
 }
 
 pub(crate) fn settings() -> Settings {
@@ -222,6 +226,7 @@ impl Story {
             notices: Vec::new(),
             records: vec![initialised],
             toys: BTreeMap::new(),
+            makes_staging: true,
         };
         story.give(Input::Start);
         story
@@ -282,14 +287,19 @@ impl Story {
     fn take(&mut self, output: Output) {
         self.core.check_invariants();
         self.core.check_placements(self.now);
+        self.core.check_explanations(self.now.monotonic);
         for record in &output.records {
             // In the journal's own form it is shorter.
             let bytes = serde_json::to_vec(record).expect("a record is plain data").len();
             assert!(bytes <= RECORD_BYTES_MAX, "the journal takes no record of {bytes} bytes");
         }
         self.records.extend(output.records);
+        let mut made = Vec::new();
         for effect in output.effects {
             match effect {
+                Effect::Store(StoreEffect::MakeStaging { job, .. }) if self.makes_staging => {
+                    made.push(job);
+                }
                 Effect::Reply { to, reply } => match (self.parked.remove(&to), reply) {
                     (Some(host), Reply::Heartbeat(reply)) => self.deliver(&host, *reply),
                     (Some(host), Reply::Refused(_)) => self.toy(&host).registered = None,
@@ -301,6 +311,9 @@ impl Story {
                 Effect::Tell(notice) => self.notices.push(notice),
                 other => self.effects.push(other),
             }
+        }
+        for job in made {
+            self.give(Input::StagingMade { job, outcome: StoreOutcome::Done(()) });
         }
     }
 

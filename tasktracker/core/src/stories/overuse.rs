@@ -46,6 +46,20 @@ fn a_job_that_asks_for_more_has_more() {
 }
 
 #[test]
+fn a_job_may_say_how_long_its_attempts_may_be_silent() {
+    for (silence, ends_after) in [("5s", 5), ("61s", 61)] {
+        let mut story = Story::begin(1, &[]);
+        let limits = TaskLimits { silence: silence.parse().ok(), ..TaskLimits::default() };
+        story.command(limited(map(0), limits));
+        story.give(Input::Started { attempt: map(0) });
+        assert_eq!(story.pass(Duration::from_millis(ends_after * 1000 - 1)), [], "{silence}");
+        let effects = story.pass(Duration::from_millis(1));
+        let [Effect::KillProcess { reason, .. }] = &effects[..] else { panic!("{effects:?}") };
+        assert!(reason.contains(&format!("{ends_after} s (limits.silence")), "{reason}");
+    }
+}
+
+#[test]
 fn what_the_system_has_ended_for_want_of_memory_is_no_crash() {
     let mut story = Story::begin(2, &[]);
     story.start(map(0));
