@@ -33,6 +33,7 @@ use super::disk_health::DiskHealth;
 use super::footer::{FOOTER_BYTES_MAX, Footer};
 use super::logs::{FoundLog, scan};
 use super::lost::not_served;
+use super::syncs::sync_folder;
 use super::trash::{Trash, Why};
 
 pub use error::DataDirError;
@@ -421,11 +422,6 @@ fn make_folders(chunks: &Path) -> io::Result<()> {
 /// By the id's last digits: ids are counted up, so that these spread evenly.
 fn prefix_name(prefix: u8) -> String {
     format!("{prefix:02x}")
-}
-
-/// Makes a folder's entries durable.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 fn parse_name(path: &Path) -> Option<(ReplicaKey, &str)> {

@@ -23,6 +23,7 @@ mod run;
 mod scrub;
 mod seal;
 mod settings;
+mod syncs;
 mod term_file;
 mod trash;
 mod upload;

@@ -13,9 +13,10 @@ use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::block::BLOCK_BYTES;
 use rustix::fs::{Advice, fadvise};
 
-use super::data_dir::{Booking, DataDir, sync_folder};
+use super::data_dir::{Booking, DataDir};
 use super::disks::Disks;
 use super::open_chunk::DiskError;
+use super::syncs::{sync_file, sync_folder};
 
 /// Pieces that one write takes (`IOV_MAX` is 1024).
 pub(super) const PIECES_PER_WRITE: usize = 512;
@@ -107,7 +108,7 @@ impl Place {
         self.on_disk(|| {
             // Of a cut one, more may lie behind the footer.
             self.file.set_len(end)?;
-            rustix::fs::fdatasync(&self.file)?;
+            sync_file(&self.file)?;
             std::fs::rename(&from, &to)?;
             to.parent().map_or(Ok(()), sync_folder)
         })?;

@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -57,8 +58,18 @@ impl Disk for RealDisk {
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        File::open(folder)?.sync_all()
+        let folder = File::open(folder)?;
+        told(&folder, File::sync_all)
     }
+}
+
+/// Says when a sync begins and ends, to who wants to know what waits for which (`log.filter: info,sync=trace`).
+fn told(file: &File, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+    let fd = file.as_raw_fd();
+    tracing::trace!(target: "sync", fd, "begins");
+    let synced = sync(file);
+    tracing::trace!(target: "sync", fd, "ended");
+    synced
 }
 
 impl DiskFile for File {
@@ -78,7 +89,7 @@ impl DiskFile for File {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()?;
+        told(self, File::sync_data)?;
         // What is on disk under no name is lost with this process.
         match self.metadata()?.nlink() {
             0 => Err(io::Error::other("it was removed while this process writes into it")),

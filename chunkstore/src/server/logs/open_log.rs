@@ -18,11 +18,12 @@ use tokio::sync::{Mutex, MutexGuard, Notify, mpsc};
 
 use super::FoundLog;
 use super::primary::Offer;
-use crate::server::data_dir::{Booking, DataDir, sync_folder};
+use crate::server::data_dir::{Booking, DataDir};
 use crate::server::disk_health::is_media_error;
 use crate::server::footer::Footer;
 use crate::server::open_chunk::{DiskError, blocking, remove_if_there};
 use crate::server::other_disk::check_room;
+use crate::server::syncs::{sync_file, sync_folder};
 use crate::server::{Server, metrics};
 
 /// A log's replica that is not sealed.
@@ -136,7 +137,7 @@ impl OpenLog {
         let written = blocking(move || {
             check_room(&dir, frames.len() as u64)?;
             file.write_all_at(&frames, at)?;
-            Ok(rustix::fs::fdatasync(&*file)?)
+            sync_file(&file)
         });
         let watch = clock::Stopwatch::start();
         written.await.map_err(|error| self.disk_error(error))?;
@@ -209,7 +210,7 @@ impl OpenLog {
             let end = footer.encode();
             file.write_all_at(&end, length)?;
             file.set_len(length + end.len() as u64)?;
-            rustix::fs::fdatasync(&*file)?;
+            sync_file(&file)?;
             std::fs::rename(&from, &to)?;
             to.parent().map_or(Ok(()), sync_folder)?;
             Ok(Ok(footer.sealed()))
