@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p bench -- --size 256MiB --runs 5 --goals` measures jobs, and
 //! `cargo run --release -p bench -- suite` jobs of every kind beside other programs, `-- store` the chunk store;
-//! `-- scheduler` and `-- trackers` the JobTracker at a scale that no test machine has.
+//! `-- scheduler` and `-- trackers` the JobTracker at a scale that no test machine has, `-- tasks` tasks that do nothing.
 //!
 //! Prints a table; with `--goals` a goal that is missed, or an output that is wrong, fails the run;
 //! with `--write FILE` the table is kept.
@@ -16,6 +16,7 @@ mod scheduler;
 mod small_job;
 mod store;
 mod suite;
+mod tasks;
 mod trackers;
 
 use std::path::PathBuf;
@@ -58,6 +59,8 @@ enum Command {
     Scheduler(scheduler::SchedulerArgs),
     /// Measure the JobTracker with very many TaskTrackers over HTTP.
     Trackers(trackers::TrackersArgs),
+    /// Measure what a task costs that does nothing.
+    Tasks(tasks::TasksArgs),
     /// Be one of the programs that Howdah is compared with.
     #[command(subcommand, hide = true)]
     Peer(peer::Peer),
@@ -92,6 +95,11 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Some(Command::Trackers(args)) => {
             trackers::measure(&args, &mut report)?;
+            report.give(args.write.as_deref())?;
+            return Ok(ended(&report, args.goals));
+        }
+        Some(Command::Tasks(args)) => {
+            tasks::measure(&args, &mut report)?;
             report.give(args.write.as_deref())?;
             return Ok(ended(&report, args.goals));
         }

@@ -6,7 +6,7 @@ mod lines;
 mod machine;
 mod pagerank;
 mod run;
-mod usage;
+pub(crate) mod usage;
 mod workload;
 
 use std::collections::BTreeMap;

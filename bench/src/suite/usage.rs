@@ -20,27 +20,27 @@ const PAGE_BYTES: u64 = 4096;
 
 /// What one piece of work took.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Usage {
+pub(crate) struct Usage {
     /// From its start to its end.
-    pub(super) wall: Duration,
+    pub(crate) wall: Duration,
     /// Processor time, user's and system's, in seconds.
-    pub(super) cpu_seconds: f64,
+    pub(crate) cpu_seconds: f64,
     /// Largest sum of resident memory of the daemons and all that came from them, bytes; pages that processes share count
     /// once for each.
-    pub(super) peak_bytes: u64,
+    pub(crate) peak_bytes: u64,
     /// Bytes that block devices of the whole machine were asked for.
-    pub(super) disk_read: u64,
+    pub(crate) disk_read: u64,
     /// Bytes that they were given.
-    pub(super) disk_written: u64,
+    pub(crate) disk_written: u64,
     /// Bytes sent over the loopback device.
-    pub(super) sent: u64,
+    pub(crate) sent: u64,
 }
 
 /// Runs `work`, and says what it and the trees of the processes `roots` used.
 ///
 /// # Errors
 /// When the work fails, or `/proc` can't be read.
-pub(super) fn of(
+pub(crate) fn of(
     roots: &[i32],
     work: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<Usage> {
