@@ -1,5 +1,4 @@
-//! Soft state of one unfinished job: what runs, what waits, what its reduces are told. It is built from
-//! the durable entry, and again so after a restart; trackers then tell what they run.
+//! Soft state of one unfinished job: what runs, what waits, what its reduces are told. Built of the durable entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
