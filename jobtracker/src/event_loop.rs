@@ -25,7 +25,7 @@ const HANGS: &str =
 /// Jobs whose calls to the chunk store are under way at once.
 const STORE_CALLS: usize = 64;
 
-struct JobMachine {
+pub(crate) struct JobMachine {
     core: Core,
     turns: Turns,
     health: Health,
@@ -106,7 +106,7 @@ pub(crate) async fn start(
     health: Health,
     store: Store,
     split_bytes: u64,
-) -> (CoreHandle, Running<Input>) {
+) -> (CoreHandle, Running<JobMachine>) {
     let replies = ReplyDesk::default();
     let waiting = replies.clone();
     // As many calls as there are unfinished jobs, which the core bounds; as many histories as it has not written.

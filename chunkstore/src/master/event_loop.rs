@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use chunkstore_core::master::{
-    Effect, Input, Master, Notice, Output, Record, Refusal, Reply, ReplyTo, Start, TrashReason,
+    Effect, Input, Master, Notice, Output, Query, Record, Refusal, Reply, ReplyTo, Start,
+    TrashReason,
 };
 use daemon::Health;
-use event_loop::{Handle, Log, Machine, ReplyDesk, Running, Settings, Step, Stopped};
+use event_loop::{Handle, Log, Machine, ReplyDesk, Running, Settings, Step, Stopped, View};
 use ids::{HostName, Monotonic, Now, Room};
 
 use super::MasterFold;
@@ -16,7 +17,8 @@ use super::metrics::{Turns, observe_folders, observe_hang, observe_records, obse
 /// Why the daemon is not ready meanwhile.
 const HANGS: &str =
     "the disk of the chunk master's journal hangs: nobody is answered before it has written";
-struct MasterMachine {
+
+pub(super) struct MasterMachine {
     master: Master,
     turns: Turns,
     health: Health,
@@ -75,6 +77,7 @@ fn step(Output { records, effects }: Output) -> Step<Record, Effect> {
 #[derive(Clone)]
 pub(super) struct CoreHandle {
     inputs: Handle<Input>,
+    view: View<MasterMachine>,
     replies: ReplyDesk<Answer>,
 }
 
@@ -95,7 +98,7 @@ pub(super) async fn start(
     log: Log,
     settings: Settings,
     health: Health,
-) -> (CoreHandle, Running<Input>) {
+) -> (CoreHandle, Running<MasterMachine>) {
     let replies = ReplyDesk::default();
     let waiting = replies.clone();
     let machine = MasterMachine { master, turns: Turns::new(), health: health.clone() };
@@ -110,7 +113,8 @@ pub(super) async fn start(
         }
     };
     let running = event_loop::start(machine, log, effects, settings);
-    let core = CoreHandle { inputs: running.handle.clone(), replies };
+    let (inputs, view) = (running.handle.clone(), running.view.clone());
+    let core = CoreHandle { inputs, view, replies };
     // A loop that has ended says so to the next who asks.
     let _ended = core.inputs.send(Input::Start(beginning)).await;
     (core, running)
@@ -131,6 +135,15 @@ impl CoreHandle {
         let mut waiter = self.replies.expect_one();
         self.inputs.send(input(ReplyTo(waiter.number()))).await?;
         Ok(waiter.answer().await??)
+    }
+
+    /// Answers one query: at once if it only looks and all that there is to see is on disk, else when its turn has come.
+    pub(super) async fn query(&self, query: Query) -> Result<Reply, AskError> {
+        let seen = self.view.look(|machine| machine.master.look(clock::monotonic(), &query));
+        match seen.flatten() {
+            Some(answer) => Ok(answer?),
+            None => self.ask(|to| Input::Query(to, query)).await,
+        }
     }
 }
 

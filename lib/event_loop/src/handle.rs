@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::{Machine, View};
+
 /// The loop has ended and takes no more inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this daemon is shutting down: ask again when it is back")]
@@ -117,15 +119,16 @@ impl<I> Handle<I> {
 }
 
 /// A loop that has been started.
-#[derive(Debug)]
-pub struct Running<I> {
+pub struct Running<M: Machine> {
     /// To send it inputs.
-    pub handle: Handle<I>,
+    pub handle: Handle<M::Input>,
+    /// To look at its machine.
+    pub view: View<M>,
     /// Ends when the loop has.
     pub join: JoinHandle<Result<(), Unsettled>>,
 }
 
-impl<I> Running<I> {
+impl<M: Machine> Running<M> {
     /// Stops the loop: inputs sent before are handled, their records synced and their effects run, and
     /// the journal's lock is free when this returns.
     ///

@@ -1,6 +1,6 @@
 //! One task owns a pure state machine; nothing is told outside before it is journaled. This crate
 //! selects, calls `handle`, appends and dispatches; it decides nothing, and knows neither files nor
-//! jobs. Called by the two masters, whose cores it runs.
+//! jobs. Whoever only looks may do so beside the task ([`View`]). Called by the two masters, whose cores it runs.
 //!
 //! The order of a master's boot:
 //!
@@ -27,6 +27,7 @@ mod run;
 mod settle;
 mod snapshots;
 mod state;
+mod view;
 mod watch;
 
 pub use desk::{ReplyDesk, Waiter};
@@ -37,6 +38,7 @@ pub use journal::Folders;
 pub use log::{Log, RecoverError, Recovered, recover, recover_async};
 pub use run::start;
 pub use state::{State, StateFold};
+pub use view::View;
 
 use std::time::Duration;
 
@@ -45,7 +47,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// A core with its types, as the loop drives it. All its methods are pure and take at most 5 ms.
-pub trait Machine: Send + 'static {
+pub trait Machine: Send + Sync + 'static {
     /// What happens to it.
     type Input: Send + 'static;
     /// What it must not forget. At most 1 MiB when encoded; a record that is longer ends the process.

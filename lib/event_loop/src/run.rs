@@ -13,6 +13,7 @@ use tokio::time::{Interval, MissedTickBehavior, Sleep};
 
 use crate::handle::names;
 use crate::snapshots::Snapshots;
+use crate::view::View;
 use crate::watch::Watch;
 use crate::{Handle, Log, Machine, Running, Settings, Step, Unsettled, encode_record};
 
@@ -47,13 +48,14 @@ pub fn start<M: Machine>(
     log: Log,
     effects: impl FnMut(M::Effect) + Send + 'static,
     settings: Settings,
-) -> Running<M::Input> {
+) -> Running<M> {
     let (sender, inputs) = mpsc::channel(settings.queue.max(1));
     let (last, stop) = (log.journal.last().0, Arc::new(Notify::new()));
     let mut looks = tokio::time::interval(WATCH_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let view = View::new(machine);
     let event_loop = EventLoop {
-        machine,
+        view: view.clone(),
         log,
         effects,
         settings,
@@ -71,11 +73,12 @@ pub fn start<M: Machine>(
         stop: Arc::clone(&stop),
         stopping: false,
     };
-    Running { handle: Handle::new(sender, stop), join: tokio::spawn(event_loop.run()) }
+    Running { handle: Handle::new(sender, stop), view, join: tokio::spawn(event_loop.run()) }
 }
 
 pub(crate) struct EventLoop<M: Machine, F> {
-    machine: M,
+    /// The machine, at which others may look.
+    pub(crate) view: View<M>,
     pub(crate) log: Log,
     effects: F,
     pub(crate) settings: Settings,
@@ -112,7 +115,7 @@ pub(crate) struct Untold<E> {
 
 impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
     async fn run(mut self) -> Result<(), Unsettled> {
-        self.machine.observe_folders(self.log.journal.folders_live());
+        self.observe_folders();
         while !self.stopping {
             self.look_at_folders();
             self.look_for_hang();
@@ -130,7 +133,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
     /// Waits for the next thing to happen, and does it.
     async fn wait(&mut self) {
         let takes_inputs = self.takes_inputs();
-        let timeout = self.machine.poll_timeout().filter(|_| self.takes_timeouts());
+        let timeout = self.poll_timeout().filter(|_| self.takes_timeouts());
         let room = self.looks_for_room();
         // The journal's thread may only be about to begin what it is waited for with.
         let is_waited_for = !takes_inputs || self.durable != self.appended;
@@ -146,6 +149,15 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
             () = until(room) => {}
             _ = self.looks.tick(), if is_waited_for || self.watch.is_on() => {}
         }
+    }
+
+    fn poll_timeout(&self) -> Option<Monotonic> {
+        self.view.ask(M::poll_timeout)
+    }
+
+    fn observe_folders(&self) {
+        let live = self.log.journal.folders_live();
+        self.view.tell(|machine| machine.observe_folders(live));
     }
 
     /// When a full disk is to be looked at again.
@@ -178,7 +190,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         } else {
             tracing::warn!(folders, "the journal's disk answers again");
         }
-        self.machine.observe_hang(hangs);
+        self.view.tell(|machine| machine.observe_hang(hangs));
     }
 
     pub(crate) fn look_at_folders(&mut self) {
@@ -188,7 +200,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
                 FolderNotice::Filled { .. } => tracing::warn!("{notice}"),
                 FolderNotice::Lost { .. } => tracing::error!("{notice}"),
             }
-            self.machine.observe_folders(self.log.journal.folders_live());
+            self.observe_folders();
         }
     }
 
@@ -198,7 +210,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
             return;
         }
         self.room = room;
-        self.machine.set_room(room);
+        self.view.tell(|machine| machine.set_room(room));
         match room {
             Room::Ample => tracing::info!("the journal has room again"),
             Room::Reserve => tracing::error!(
@@ -211,9 +223,9 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
     }
 
     fn handle_due_timeout(&mut self) {
-        let due = self.machine.poll_timeout().is_some_and(|at| at <= clock::monotonic());
+        let due = self.poll_timeout().is_some_and(|at| at <= clock::monotonic());
         if due && self.takes_timeouts() {
-            let step = self.machine.handle_timeout(clock::now());
+            let step = self.view.step(|machine| machine.handle_timeout(clock::now()));
             self.take(step);
         }
     }
@@ -227,7 +239,8 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         };
         let turn = Stopwatch::start();
         self.handle_queued(input, &turn);
-        self.machine.observe_turn(turn.elapsed());
+        let took = turn.elapsed();
+        self.view.tell(|machine| machine.observe_turn(took));
     }
 
     fn handle_queued(&mut self, input: M::Input, turn: &Stopwatch) {
@@ -242,14 +255,17 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
 
     fn handle(&mut self, input: M::Input) {
         self.look_for_room();
-        let accepted = match self.room {
-            Room::Ample => Ok(input),
-            Room::Reserve | Room::None => self.machine.refuse(input),
-        };
-        let step = match accepted {
-            Ok(input) => self.machine.handle(clock::now(), input),
-            Err(effects) => Step { records: Vec::new(), effects },
-        };
+        let room = self.room;
+        let step = self.view.step(|machine| {
+            let accepted = match room {
+                Room::Ample => Ok(input),
+                Room::Reserve | Room::None => machine.refuse(input),
+            };
+            match accepted {
+                Ok(input) => machine.handle(clock::now(), input),
+                Err(effects) => Step { records: Vec::new(), effects },
+            }
+        });
         self.take(step);
     }
 
@@ -294,12 +310,16 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
             None => abort(&AppendError::Failed),
         }
         if let Some(first) = self.untold.front().filter(|first| first.after <= self.durable) {
-            self.machine.observe_sync(first.since.elapsed());
+            let waited = first.since.elapsed();
+            self.view.tell(|machine| machine.observe_sync(waited));
         }
         while self.untold.front().is_some_and(|untold| untold.after <= self.durable) {
             let Some(told) = self.untold.pop_front() else { return };
             self.untold_bytes -= told.bytes;
             told.effects.into_iter().for_each(&mut self.effects);
+        }
+        if self.durable == self.appended && !self.stopping {
+            self.view.all_is_durable();
         }
     }
 }

@@ -21,6 +21,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
     /// does not do in time: nobody was told of it.
     pub(crate) async fn settle(mut self) -> Result<(), Unsettled> {
         self.inputs.close();
+        self.view.close();
         let patience = self.settings.stop_patience;
         let deadline = clock::monotonic() + patience;
         let mut given_up = None;

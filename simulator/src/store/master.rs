@@ -138,14 +138,31 @@ impl MasterShell {
         if self.sabotage == Some(Sabotage::PublishReplayed) {
             self.replay(ground, watch);
         }
-        if let Ask::Gone(client, files) = ask {
-            return self.handle(ground, watch, Input::WriterGone(client, files));
-        }
+        let ask = match ask {
+            Ask::Gone(client, files) => {
+                return self.handle(ground, watch, Input::WriterGone(client, files));
+            }
+            Ask::Query(query) => match self.look(ground, &query) {
+                Some(answer) => {
+                    watch.see_query(&query, &answer);
+                    let answer = Answer::Master(Box::new(answer));
+                    return ground.answer(Who::Master, from, call, answer);
+                }
+                None => Ask::Query(query),
+            },
+            ask => ask,
+        };
         self.next_reply += 1;
         let to = ReplyTo(self.next_reply);
         let Some((about, input)) = self.input(watch, to, from, ask) else { return };
         self.asked.insert(to, Asked { from, call, about });
         self.handle(ground, watch, input);
+    }
+
+    /// What somebody sees who only looks, and may, as in the daemon: everything is on disk.
+    fn look(&self, ground: &Ground, query: &Query) -> Option<Result<Reply, Refusal>> {
+        let core = self.core.as_ref().filter(|_| self.n_synced == self.journal.len())?;
+        core.look(ground.now().monotonic, query)
     }
 
     fn input(&mut self, watch: &Watch, to: ReplyTo, from: Who, ask: Ask) -> Option<(About, Input)> {

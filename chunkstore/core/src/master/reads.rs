@@ -7,10 +7,10 @@ use chunkstore_protocol::{
     ChunkId, ChunkLocation, Counted, FileId, FileKind, FileStatus, LIST_ENTRIES_MAX,
     LOCATE_MANY_CHUNKS_MAX, List, Listing, Locate, Located, Renew, ServerAddress, Stat, StorePath,
 };
-use ids::Now;
+use ids::{Monotonic, Now};
 
 use super::durable::{ChunkState, Writer};
-use super::error::FsError;
+use super::error::{FsError, Refusal};
 use super::layout::FileChunk;
 use super::namespace::EntryKind;
 use super::subtree::Subtree;
@@ -47,9 +47,25 @@ pub struct CountedPart {
 impl Master {
     pub(super) fn query(&mut self, now: Now, request: &Query) -> Result<Reply, FsError> {
         match request {
+            Query::Renew(request) => self.renew(now, request),
+            Query::DeleteOrphans(request) => {
+                self.delete_orphans(request).map(Reply::OrphansDeleted)
+            }
+            request => self.seen(now.monotonic, request).expect("all others only look"),
+        }
+    }
+
+    /// The answer to a query that only looks: what [`Self::handle`] would say now. `None` to one that changes something,
+    /// if only until a restart.
+    #[must_use]
+    pub fn look(&self, now: Monotonic, request: &Query) -> Option<Result<Reply, Refusal>> {
+        self.seen(now, request).map(|answer| answer.map_err(Refusal::Files))
+    }
+
+    fn seen(&self, now: Monotonic, request: &Query) -> Option<Result<Reply, FsError>> {
+        Some(match request {
             Query::Stat(Stat { path }) => {
-                let id = self.find(path)?;
-                Ok(Reply::Status(self.status(id, path.clone())))
+                self.find(path).map(|id| Reply::Status(self.status(id, path.clone())))
             }
             Query::List(request) => self.list(request).map(Reply::Listing),
             Query::Count { path, after } => self.count(path, after.as_deref()).map(Reply::Counted),
@@ -61,15 +77,12 @@ impl Master {
                 let paths = paths.get(*from..).unwrap_or(&[]);
                 Ok(Reply::LocatedMany(self.locate_many(paths)))
             }
-            Query::Renew(request) => self.renew(now, request),
-            Query::Fsck(request) => self.fsck(now.monotonic, request).map(Reply::Fsck),
-            Query::DeleteOrphans(request) => {
-                self.delete_orphans(request).map(Reply::OrphansDeleted)
-            }
+            Query::Fsck(request) => self.fsck(now, request).map(Reply::Fsck),
             Query::May(asker, intent, path) => self.may(asker, *intent, path),
             Query::Broken(request) => Ok(Reply::Purgeable(self.purgeable(request))),
-            Query::Report(request) => Ok(Reply::Report(self.report(now.monotonic, request))),
-        }
+            Query::Report(request) => Ok(Reply::Report(self.report(now, request))),
+            Query::Renew(_) | Query::DeleteOrphans(_) => return None,
+        })
     }
 
     /// Renews what the client still holds. Only when that is nothing is the answer no: a renewal may

@@ -475,7 +475,7 @@ impl ServerState {
     }
 
     pub(super) async fn query(&self, request: Query) -> Result<Reply, Problem> {
-        Ok(self.core.ask(|to| Input::Query(to, request)).await?)
+        Ok(self.core.query(request).await?)
     }
 }
 

@@ -1,5 +1,5 @@
 //! Long answers in parts: the core gives listings and locations in steps, and between two of them others
-//! have their turn. What changes between two steps is seen in one of its states.
+//! have their turn, those of the same thread too. What changes between two steps is seen in one of its states.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use chunkstore_protocol::{
     ProblemKind, StorePath,
 };
 use net::{Caller, Problem};
+use tokio::task::yield_now;
 
 use super::ServerState;
 use super::error::{invalid, unexpected};
@@ -21,6 +22,7 @@ pub(super) async fn list(state: &ServerState, request: List) -> Result<Listing, 
     while page.entries.len() < limit && page.next.is_some() {
         let left = u32::try_from(limit - page.entries.len()).unwrap_or(request.limit);
         let next = List { after: page.next.take(), limit: left, ..request.clone() };
+        yield_now().await;
         let more = one_list(state, next).await?;
         page.entries.extend(more.entries);
         page.next = more.next;
@@ -38,6 +40,7 @@ pub(super) async fn locate(state: &ServerState, request: Locate) -> Result<Locat
     {
         let offset = last.offset + last.length;
         let next = Locate { offset, length: Some(end - offset), ..request.clone() };
+        yield_now().await;
         let more = one_locate(state, next).await?;
         // Another file took the path: the part so far is right in itself, and the reader asks on.
         if more.length != located.length || more.chunks.is_empty() {
@@ -70,6 +73,7 @@ pub(super) async fn locate_many(
             Reply::LocatedMany(files) => located.extend(files),
             other => return Err(unexpected(&other)),
         }
+        yield_now().await;
     }
     let mut located = located.into_iter();
     let files = forbidden.into_iter().filter_map(|forbidden| match forbidden {
@@ -96,6 +100,7 @@ pub(super) async fn count(state: &ServerState, path: StorePath) -> Result<Counte
             Some(next) => after = Some(next),
             None => return Ok(counted),
         }
+        yield_now().await;
     }
 }
 

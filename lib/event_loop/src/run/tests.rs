@@ -1,6 +1,7 @@
 //! The loop with a toy machine: named totals that are added to, read, and that an alarm raises.
 
 mod hang;
+mod looks;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -158,7 +159,7 @@ impl Machine for Toy {
 
 /// A running toy with what it tells.
 struct Toys {
-    running: Running<Ask>,
+    running: Running<Toy>,
     told: UnboundedReceiver<Tell>,
     /// Whether the machine was told that the disk hangs.
     hangs: Arc<AtomicBool>,

@@ -234,7 +234,11 @@ impl World {
 
     pub(super) fn query(&mut self, request: Query) -> Result<Reply, FsError> {
         let to = self.reply_to();
-        fs(self.run(Input::Query(to, request)))
+        let answer = self.run(Input::Query(to, request.clone()));
+        if let Some(seen) = self.master.look(self.now.monotonic, &request) {
+            assert_eq!(Some(&seen), answer.as_ref(), "who looks is told the same: {request:?}");
+        }
+        fs(answer)
     }
 
     pub(super) fn create(&mut self, at: &str) -> Result<Created, FsError> {
