@@ -14,7 +14,7 @@ use chunkstore_protocol::{
 use net::api::post;
 use net::{Access, Caller, Json, Problem, Role, Routes};
 
-use super::error::{ASKS, CHANGES, HOLDS, LOOKS, OPENS, REPLACES, invalid, unexpected};
+use super::error::{ASKS, CHANGES, HOLDS, LOOKS, OPENS, REPLACES, unexpected};
 use super::requester::{authority_of, client_of, digest_of, owner_of};
 use super::rights::{Change, check_owner, may_change, may_look, may_move, may_put};
 use super::tokens::Mint;
