@@ -4,7 +4,12 @@ use super::super::copies::REPLICATION_STEP;
 use super::*;
 
 impl World {
-    pub(super) fn rename_over(&mut self, from: &str, to: &str, replace: Replace) -> Result<Reply, FsError> {
+    pub(super) fn rename_over(
+        &mut self,
+        from: &str,
+        to: &str,
+        replace: Replace,
+    ) -> Result<Reply, FsError> {
         let request = Rename { stamp: self.stamp(), from: path(from), to: path(to), replace };
         self.mutate(Mutation::Rename(request))
     }
