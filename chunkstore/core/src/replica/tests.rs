@@ -370,8 +370,8 @@ fn the_masters_last_record_is_kept_with_the_term_now_and_then_and_nobody_waits_f
     assert!(told.len() == 4 && told.iter().all(each), "{told:?}");
     // One that comes late, of a master before, changes nothing.
     let next = KeptTerm { term: Term { epoch: Epoch(2), id: 8 }, last_record: 30 };
-    server.handle(at(30_000), Input::TermKept(next));
-    server.handle(at(30_001), Input::TermKept(kept(25)));
+    let _ = server.handle(at(30_000), Input::TermKept(next));
+    let _ = server.handle(at(30_001), Input::TermKept(kept(25)));
     server.handle_timeout(at(40_000));
     let effects = server.handle(at(40_001), Input::MasterRefused(Refusal::NotRegistered));
     let [Effect::Register(request)] = effects.as_slice() else { panic!("{effects:?}") };
