@@ -39,8 +39,8 @@ pub(crate) enum JobFlaw {
     #[error("a job file has at most {FILE_BYTES_MAX} bytes")]
     TooLong,
     /// It is not YAML, or has unknown, missing or malformed keys.
-    #[error("{}", net::schema_words(&.0.to_string()))]
-    Yaml(serde_yaml::Error),
+    #[error("{}", at_key(.0))]
+    Yaml(serde_path_to_error::Error<serde_yaml::Error>),
     /// The same of JSON.
     #[error("{}", net::schema_words(&.0.to_string()))]
     Json(serde_json::Error),
@@ -399,7 +399,8 @@ fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, JobFileError
         Ok(spec) => return Ok(spec),
         Err(cause) => cause,
     };
-    let parsed = serde_yaml::from_str(text).map_err(|cause| {
+    let yaml = serde_yaml::Deserializer::from_str(text);
+    let parsed = serde_path_to_error::deserialize(yaml).map_err(|cause| {
         let mut tokens = text.chars().filter(|c| !c.is_whitespace());
         let flaw = match (tokens.next(), tokens.next()) {
             (Some('{'), Some('"')) => JobFlaw::Json(json),
@@ -413,6 +414,17 @@ fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, JobFileError
     match rewritten {
         None => Ok(parsed),
         Some(cause) => Err(JobFlaw::Argument(cause).of(file)),
+    }
+}
+
+/// What is wrong with the file, with the key that it is wrong with: what values say themselves does not name it.
+fn at_key(error: &serde_path_to_error::Error<serde_yaml::Error>) -> String {
+    let (path, words) = (error.path().to_string(), net::schema_words(&error.inner().to_string()));
+    match words.split_once(": ") {
+        _ if path == "." => words,
+        // Some of the path is said already.
+        Some((begins, rest)) if path.starts_with(begins) => format!("{path}: {rest}"),
+        _ => format!("{path}: {words}"),
     }
 }
 
@@ -463,6 +475,8 @@ mod tests {
             (job("program: 7\n"), "an object"),
             (job("program: {builtin: wordcount}\n"), "an object"),
             (job(&format!("reduces: many\n{WORDCOUNT}")), "a whole number"),
+            (job(&format!("timeout: 2\n{WORDCOUNT}")), "job.yaml: timeout: \"2\" is not a time"),
+            (job(&format!("limits: {{memory: [1]}}\n{WORDCOUNT}")), "limits.memory: "),
             ("7".to_owned(), "an object"),
             ("{\"name\": 1}".to_owned(), "line 1 column"),
         ];

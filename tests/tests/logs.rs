@@ -232,22 +232,28 @@ fn a_log_goes_on_when_the_disk_of_one_of_its_servers_was_replaced() {
         all.push(append);
         check(dev, &all);
     };
+    // Else what was sealed would be lost with the third disk.
+    let await_whole = |dev: &Dev| {
+        let is_whole = || (dev.run(&["fs", "fsck"]).code == Some(0)).then_some(());
+        wait::until("all is on three servers", PATIENCE, is_whole);
+    };
     append(&dev, "first");
     for n in 1..=3 {
+        await_whole(&dev);
         let server = format!("chunkserver-{n}");
         dev.kill(&server);
         replace_disk(&dev, &server);
         dev.restart(&server);
         append(&dev, &server);
     }
+    await_whole(&dev);
     // None of the others remembers how much there was.
     dev.kill_all();
     dev.stop();
     replace_disk(&dev, "chunkserver-2");
     dev.start_again(&DevOptions::default());
     append(&dev, "last");
-    let is_whole = || (dev.run(&["fs", "fsck"]).code == Some(0)).then_some(());
-    wait::until("all is on three servers again", PATIENCE, is_whole);
+    await_whole(&dev);
 }
 
 /// The only server that had the records has lost its disk. It says so, and the log goes on once its records are given up,

@@ -118,7 +118,11 @@ impl ChunkStore {
         Ok(reader)
     }
 
-    async fn locate_log(&self, path: &StorePath, range: Range<u64>) -> Result<Located, StoreError> {
+    pub(crate) async fn locate_log(
+        &self,
+        path: &StorePath,
+        range: Range<u64>,
+    ) -> Result<Located, StoreError> {
         let (path, offset) = (path.clone(), range.start);
         let length = Some(range.end - range.start);
         let request = Locate { path, offset, length, open: false, log: true };
@@ -221,7 +225,8 @@ impl LogReader {
         let end = located.chunks.last().map_or(offset, |last| last.offset + last.length);
         if end > offset {
             let (store, path) = (self.store.clone(), self.path.clone());
-            self.sealed = Some(FileReader::located(store, path, located, offset..end));
+            let reader = FileReader::located(store, path, located, offset..end);
+            self.sealed = Some(reader.of_log());
         }
         Ok(())
     }

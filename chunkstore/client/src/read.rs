@@ -28,6 +28,8 @@ pub struct FileReader {
     path: StorePath,
     file: FileId,
     length: u64,
+    /// Whether it is a log, whose chunks are located as such.
+    is_log: bool,
     candidates: Candidates,
     pace: Pace,
     /// Verified bytes that the caller has not taken; they may go beyond `end`.
@@ -68,6 +70,7 @@ impl FileReader {
             path,
             file: located.file,
             length: located.length,
+            is_log: false,
             candidates: Candidates::new(standpoint),
             pace: Pace::default(),
             buffer: Buffer::default(),
@@ -78,6 +81,11 @@ impl FileReader {
         reader.candidates.remember(located.chunks);
         reader.seek(range.start, range.end.saturating_sub(range.start));
         reader
+    }
+
+    /// The same, of a log.
+    pub(crate) fn of_log(self) -> Self {
+        Self { is_log: true, ..self }
     }
 
     /// Length of the whole file, bytes.
@@ -232,7 +240,10 @@ impl FileReader {
         }
         trouble.n_rounds += 1;
         trouble.backoff.pause().await;
-        let located = self.store.locate(&self.path, offset, Some(1)).await?;
+        let located = match self.is_log {
+            true => self.store.locate_log(&self.path, offset..offset + 1).await?,
+            false => self.store.locate(&self.path, offset, Some(1)).await?,
+        };
         let is_same = |now: &ChunkLocation| {
             (now.chunk, now.offset, now.length)
                 == (location.chunk, location.offset, location.length)
