@@ -208,7 +208,9 @@ fn jobs_under_kills_of_each_daemon_make_what_they_make_without() {
 
 /// Kills the JobTracker when so much of a job is done, for so long, and compares the attempts before and after.
 fn jobtracker_dies(experiment: &mut Experiment, percent: u64, down: Duration, expected: &[u8]) {
-    let job = Job { what: "count", reduces: 6, millis: 1000 };
+    // The last tasks must go on until it has been asked which ones run, on a busy machine too.
+    let millis = if percent == 90 { 4000 } else { 1000 };
+    let job = Job { what: "count", reduces: 6, millis };
     let name = format!("at-{percent}-for-{}", down.as_secs());
     let id = experiment.submit(&name, &job, "speculative: false\n");
     let tasks = MAPS + job.reduces;
