@@ -243,7 +243,7 @@ impl JobFile {
     /// Checks all that a cluster will check of the job as it is written.
     pub(crate) fn check_for_cluster(&self) -> Result<(), JobFileError> {
         self.paths().try_for_each(|(key, path)| {
-            if ids::is_url(path) {
+            if ids::names_another_store(path) {
                 let url = path.parse::<StoreUrl>().map(drop);
                 return url.map_err(|cause| JobFlaw::Url { key, cause }.of(&self.path));
             }
@@ -261,7 +261,7 @@ impl JobFile {
         let inputs = spec.input.iter_mut().map(|input| ("input", input));
         for (key, path) in inputs.chain([("output", &mut spec.output)]) {
             let local = path.strip_prefix("file://").unwrap_or(path);
-            if ids::is_url(local) || local.starts_with(OWN_SCHEME) {
+            if ids::names_another_store(local) || local.starts_with(OWN_SCHEME) {
                 return Err(JobFlaw::NotLocal { key, path: path.clone() }.of(file));
             }
             let whole = std::path::absolute(folder.join(local));

@@ -85,7 +85,7 @@ pub(crate) fn sample_local(spec: &mut JobSpec) -> Result<(), SamplingError> {
 
 /// Whether the job's input is to be sampled: not that of other stores, whose keys the client need not have.
 pub(crate) fn is_wanted(spec: &JobSpec) -> bool {
-    parts(spec).is_some() && !spec.input.iter().any(|input| ids::is_url(input))
+    parts(spec).is_some() && !spec.input.iter().any(|input| ids::names_another_store(input))
 }
 
 /// Fills in the split points of a job whose input is in the chunk store. Of an input that is not there nothing is said:

@@ -118,7 +118,7 @@ fn a_host_is_emptied_whatever_dies_meanwhile_and_is_not_needed_any_more_then() {
     let waiting = dev.run(&["fs", "drain", "--wait", "host-1"]).success();
     let drain = drain(&dev);
     assert_eq!((&drain["counted"], &drain["chunks_left"]), (&true.into(), &0.into()), "{drain}");
-    assert!(waiting.text().contains("host-1"), "{}", waiting.text());
+    assert!(waiting.stderr.contains("host-1"), "{}", waiting.stderr);
 
     dev.kill("chunkserver-1");
     wait::until("it counts as dead", PATIENCE, || {

@@ -47,7 +47,7 @@ fn a_client_that_goes_when_it_has_sent_all_leaves_its_file_and_nothing_beside_it
     let mut client = TcpStream::connect(dev.jobtracker()).expect("it listens");
     write!(
         client,
-        "PUT /v1/files/content?path=/in/a&replace=true HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n\
+        "PUT /v1/files/content?path=/in/a&replace=true HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n\
          Content-Length: 6\r\n\r\nwho"
     )
     .expect("it is sent");

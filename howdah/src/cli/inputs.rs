@@ -49,7 +49,7 @@ pub(crate) async fn of_store(
     }
     job.spec.input.clear();
     for input in inputs {
-        let found = match ids::is_url(&input) {
+        let found = match ids::names_another_store(&input) {
             true => Vec::new(),
             false => match found_in(&store, &input, recursion.wanted).await {
                 Err(_) if !must_ask => Vec::new(),
@@ -80,7 +80,7 @@ pub(crate) fn of_this_host(job: &mut JobFile, recursion: Recursion) -> anyhow::R
 }
 
 fn is_pattern(input: &str) -> bool {
-    !ids::is_url(input) && input.contains(['*', '?', '[', '{', '\\'])
+    !ids::names_another_store(input) && input.contains(['*', '?', '[', '{', '\\'])
 }
 
 /// Whether an input is a pattern that could match what will be at `path` or below it.

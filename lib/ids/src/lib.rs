@@ -22,7 +22,7 @@ mod time;
 pub use delivery::{Inbox, Numbered, Outbox};
 pub use hex::{HexDigits, hex_digits};
 pub use names::{ClientId, ClusterId, HostName, NameError, RackName, RequestId};
-pub use place::{OWN_SCHEME, is_url};
+pub use place::{OWN_SCHEME, names_another_store};
 pub use room::Room;
 pub use time::{Monotonic, Now, UnixMillis};
 

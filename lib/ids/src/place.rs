@@ -5,7 +5,7 @@ pub const OWN_SCHEME: &str = "howdah://";
 
 /// Whether a text is meant as a URL of another store.
 #[must_use]
-pub fn is_url(text: &str) -> bool {
+pub fn names_another_store(text: &str) -> bool {
     text.contains("://") && !text.starts_with('/') && !text.starts_with(OWN_SCHEME)
 }
 
@@ -18,7 +18,7 @@ mod tests {
         for (text, expected) in
             [("/in", false), ("/a://b", false), ("howdah:///in", false), ("s3://b", true)]
         {
-            assert_eq!(is_url(text), expected, "{text}");
+            assert_eq!(names_another_store(text), expected, "{text}");
         }
     }
 }

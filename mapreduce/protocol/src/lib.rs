@@ -35,7 +35,6 @@ pub mod trackers;
 mod words;
 
 pub use self::ids::*;
-pub use ::ids::is_url;
 pub use amounts::*;
 pub use bounds::*;
 pub use builtins::ProgramError;

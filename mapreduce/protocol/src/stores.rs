@@ -70,6 +70,12 @@ pub fn is_output_name(name: &str) -> bool {
         && name != PART
 }
 
+/// Whether an input or output of a job is written as a URL: of another store, or the chunk store's own (`howdah:///in`).
+#[must_use]
+pub fn is_url(path: &str) -> bool {
+    path.contains("://") && !path.starts_with('/')
+}
+
 /// The name of the file that a task makes in the job's output.
 #[must_use]
 pub fn part_name(task: TaskId) -> String {
@@ -129,5 +135,7 @@ mod tests {
             allow_http: false,
         };
         assert!(!format!("{store:?}").contains("sesame"));
+        let is_url_each = ["s3://b/x", "howdah:///in", "/a://b"].map(is_url);
+        assert_eq!(is_url_each, [true, true, false]);
     }
 }

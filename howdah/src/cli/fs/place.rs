@@ -14,7 +14,7 @@ where
     T: FromStr,
     T::Err: std::fmt::Display,
 {
-    move |text| match ids::is_url(text) {
+    move |text| match ids::names_another_store(text) {
         true => Err(format!("{text} is in another store: {why}")),
         false => {
             let text = StoreUrl::without_own_scheme(text);
@@ -92,7 +92,7 @@ impl FromStr for Place {
     type Err = PlaceError;
 
     fn from_str(text: &str) -> Result<Self, PlaceError> {
-        match ids::is_url(text) {
+        match ids::names_another_store(text) {
             true => Ok(Self::Url(text.parse()?)),
             false => Ok(Self::Own(StoreUrl::without_own_scheme(text).parse()?)),
         }

@@ -28,7 +28,7 @@ impl PutAside {
     /// Moves what stands at the job's output aside, if anything does.
     pub(in crate::cli) async fn of(session: &Session, job: &JobFile) -> anyhow::Result<Self> {
         let output = &job.spec.output;
-        if ids::is_url(output) {
+        if ids::names_another_store(output) {
             return Err(early(anyhow!(
                 "--overwrite: {output} is in another store, which has no trash: remove it by `howdah fs rm -r {output}`"
             )));

@@ -94,7 +94,7 @@ pub(super) async fn put(session: &Session, args: &PutArgs) -> anyhow::Result<()>
     };
     let options = CopyOptions { replace: args.force, at_once: args.threads, create };
     let to = text_of(to)?;
-    if ids::is_url(to) {
+    if ids::names_another_store(to) {
         if args.replication.is_some() || args.chunk_size.is_some() {
             return Err(early(anyhow!(
                 "--replication and --chunk-size are about files of the chunk store: leave them out for {to}"

@@ -105,7 +105,7 @@ fn with_urls<'a>(
     paths: &'a [String],
     usage: &str,
 ) -> anyhow::Result<Option<(&'a [String], &'a str)>> {
-    if !paths.iter().any(|path| ids::is_url(path)) {
+    if !paths.iter().any(|path| ids::names_another_store(path)) {
         return Ok(None);
     }
     match paths.split_last() {

@@ -213,7 +213,7 @@ async fn sources(
 }
 
 async fn target(session: &Session, to: &str) -> anyhow::Result<Target> {
-    if ids::is_url(to) {
+    if ids::names_another_store(to) {
         let pattern: UrlPattern = to.parse().map_err(early)?;
         let store = super::stores(session, std::slice::from_ref(&pattern))?.open(&pattern.url);
         return Ok(Target::Other(Meant { store: store.or_early()?, url: pattern.url }));
