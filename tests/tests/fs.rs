@@ -574,9 +574,13 @@ fn of_several_paths_each_is_done_that_can_be_and_the_others_are_said() {
         &["/in/gone", "add -r", "/no*/x"],
     );
     assert_eq!(howdah.names(&["ls", "-R", "/"]), ["/in", "/in/a", "/in/b", "/into", "/into/c"]);
+    remedies_are_those_that_there_are(&howdah, &local, names[1]);
+}
+
+fn remedies_are_those_that_there_are(howdah: &Shell, local: &Path, gone: &str) {
     // What is tried in vain is no remedy; a number with a sign means something else to a shell's `tail`.
     howdah.refused(
-        &["put", "-f", local_text, "/in/b"],
+        &["put", "-f", text(local), "/in/b"],
         1,
         &["/in/b already exists", "nothing a folder's"],
     );
@@ -588,7 +592,7 @@ fn of_several_paths_each_is_done_that_can_be_and_the_others_are_said() {
     assert_eq!(read(here.join("b")), b"two\n");
     assert_eq!(howdah.ok(&["df", "/in"]).text().lines().count(), 2);
     // Nobody has to be asked about local files that are all missing.
-    howdah.refused(&["put", names[1], "/new"], 2, &["local/gone"]);
+    howdah.refused(&["put", gone, "/new"], 2, &["local/gone"]);
     // The remedy is one that there is.
     for verb in [&["cp", "/in/a", "/x/y/z"][..], &["mv", "/in/a", "/x/y/z"], &["touch", "/x/y/z"]] {
         howdah.refused(verb, 1, &["`howdah fs mkdir -p /x/y`"]);

@@ -218,7 +218,7 @@ impl OpenChunk {
             (self.blocks.clone(), self.behind.clone(), self.batch.clone());
         let known = Known { blocks, verified, behind, ahead };
         self.writing = Some(tokio::task::spawn_blocking(move || {
-            let moved = place.move_on(&disks, replica, &known, write, error);
+            let moved = place.move_on(&disks, replica, &known, &write, error);
             moved.map(Arc::new).map_err(|error| Unwritten { error, write: None })
         }));
     }

@@ -141,7 +141,7 @@ impl Place {
         disks: &Disks,
         replica: ReplicaKey,
         known: &Known,
-        write: Write,
+        write: &Write,
         error: DiskError,
     ) -> Result<Self, DiskError> {
         let mut given_up = self.given_up.clone();
@@ -153,7 +153,7 @@ impl Place {
                 Err(all @ DiskError::OutOfSpace { .. }) if error.is_of_room() => return Err(all),
                 Err(_) => return Err(error),
             };
-            match other.take_over(self, known, &write) {
+            match other.take_over(self, known, write) {
                 Ok(()) => {
                     tracing::warn!(chunk = %replica.chunk, %error, to = %other.dir.root().display(),
                         "a replica can't be written to a disk: it goes on on another");

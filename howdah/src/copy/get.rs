@@ -37,7 +37,7 @@ pub(crate) async fn get(
     options: &CopyOptions,
     failures: &mut Failures,
 ) -> anyhow::Result<()> {
-    let targets = targets_of(from, to, options)?;
+    let targets = targets_of(&from, to, options)?;
     let Some((_, first)) = targets.first() else { return Ok(()) };
     let unfinished = UnfinishedFolder::beside(first)?;
     let mut fetches = Vec::new();
@@ -59,7 +59,7 @@ pub(crate) async fn get(
 }
 
 fn targets_of<'a>(
-    from: Sources<'a, StorePath>,
+    from: &Sources<'a, StorePath>,
     to: &Path,
     options: &CopyOptions,
 ) -> anyhow::Result<Vec<(&'a StorePath, PathBuf)>> {

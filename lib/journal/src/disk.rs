@@ -89,7 +89,7 @@ impl DiskFile for File {
     }
 
     fn sync(&self) -> io::Result<()> {
-        told(self, File::sync_data)?;
+        told(self, Self::sync_data)?;
         // What is on disk under no name is lost with this process.
         match self.metadata()?.nlink() {
             0 => Err(io::Error::other("it was removed while this process writes into it")),
