@@ -44,10 +44,11 @@ fn a_part_of_a_file_or_a_coded_one_does_not_become_the_file() {
 fn a_client_that_goes_when_it_has_sent_all_leaves_its_file_and_nothing_beside_it() {
     let dev = Dev::start(&DevOptions::trackers(1));
     dev.put_text(BEFORE, "/in/a");
-    let mut client = TcpStream::connect(dev.jobtracker()).expect("it listens");
+    let address = dev.jobtracker();
+    let mut client = TcpStream::connect(&address).expect("it listens");
     write!(
         client,
-        "PUT /v1/files/content?path=/in/a&replace=true HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n\
+        "PUT /v1/files/content?path=/in/a&replace=true HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/octet-stream\r\n\
          Content-Length: 6\r\n\r\nwho"
     )
     .expect("it is sent");
@@ -62,6 +63,6 @@ fn a_client_that_goes_when_it_has_sent_all_leaves_its_file_and_nothing_beside_it
     std::thread::park_timeout(Duration::from_millis(200));
     dev.thaw("chunkmaster");
     wait::until("the new file is in its place, alone", PATIENCE, || {
-        (found(&dev) == ("whole\n".to_owned(), vec!["/in/a".to_owned()])).then_some(())
+        (found(&dev) == ("whole".to_owned(), vec!["/in/a".to_owned()])).then_some(())
     });
 }
