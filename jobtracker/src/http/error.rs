@@ -289,7 +289,7 @@ pub(super) fn partial_upload() -> Problem {
 pub(super) fn coded_upload() -> Problem {
     let detail = "a file has the bytes of the body as they are: send them without Content-Encoding, or give the file a name \
                   that says how it is compressed, such as .gz, and jobs will read it";
-    problem(415, ProblemKind::InvalidRequest, detail.to_owned())
+    problem(400, ProblemKind::InvalidRequest, detail.to_owned())
 }
 
 /// As many do this as may.

@@ -298,7 +298,8 @@ async fn upload(
     });
     let status = match ended.await {
         Ok(status) => status.map_err(|error| of_store(&error))?,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        // The daemon ends.
+        Err(ended) => return Err(broken_upload(&ended.to_string())),
     };
     Ok((StatusCode::CREATED, Json(status)))
 }
