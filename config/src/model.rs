@@ -120,7 +120,7 @@ pub struct Chunkmaster {
     pub journal_segment: Bytes,
     /// How long a disk of the journal may take over one write or sync before it counts as hanging.
     pub journal_timeout: Time,
-    /// Closed journal segments that make a new snapshot.
+    /// Closed journal segments, at least, that make a new snapshot; more while the last one was longer than they are.
     pub snapshot_after_segments: u32,
 }
 
@@ -252,7 +252,7 @@ pub struct Jobtracker {
     pub journal_segment: Bytes,
     /// How long a disk of the journal may take over one write or sync before it counts as hanging.
     pub journal_timeout: Time,
-    /// Closed journal segments that make a new snapshot.
+    /// Closed journal segments, at least, that make a new snapshot; more while the last one was longer than they are.
     pub snapshot_after_segments: u32,
 }
 

@@ -30,7 +30,7 @@ pub struct MasterSettings {
     pub journal_segment_bytes: u64,
     /// How long a disk of the journal may take over one write or sync before it counts as hanging.
     pub journal_timeout: Duration,
-    /// Closed journal segments that make a new snapshot.
+    /// Closed journal segments, at least, that make a new snapshot.
     pub snapshot_after_segments: u32,
     /// Who stands where.
     pub topology: Topology,

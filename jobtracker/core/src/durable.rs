@@ -51,7 +51,7 @@ pub(crate) struct JobEntry {
     #[serde(default)]
     pub(crate) paused: bool,
     pub(crate) submitted_at: UnixMillis,
-    /// Whose it is; empty of jobs of the releases before.
+    /// Whose it is; empty: nobody's.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) owner: String,
     /// The term in which it was accepted: attempt numbers count from there.

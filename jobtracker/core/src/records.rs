@@ -46,7 +46,7 @@ pub enum Record {
         key: Option<IdempotencyKey>,
         /// When.
         at: UnixMillis,
-        /// Whose it is; empty in records of the releases before.
+        /// Whose it is; empty: nobody's.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         owner: String,
     },

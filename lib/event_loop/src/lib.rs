@@ -130,7 +130,7 @@ const STOP_PATIENCE_MAX: Duration = Duration::from_secs(60);
 pub struct Settings {
     /// Inputs that wait at most; a sender waits beyond that.
     pub queue: usize,
-    /// Closed journal segments that make a new snapshot.
+    /// Closed journal segments, at least, that make a new snapshot.
     pub snapshot_after_segments: u32,
     /// How long the journal's disk is waited for at the end; [`stop_patience`] says.
     pub stop_patience: Duration,

@@ -1,5 +1,6 @@
-//! When a snapshot is made, and its making beside the loop: after some closed segments; and on a full disk, where no segment
-//! is closed any more, whenever there is something new. That gives back the space of what was removed.
+//! When a snapshot is made, and its making beside the loop: after some closed segments, no fewer than are as long as the last
+//! snapshot, so that its making costs no more than what it covers; and on a full disk, where no segment is closed any more,
+//! whenever there is something new. That gives back the space of what was removed.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ const PAUSE_WHILE_FULL: u32 = 2;
 /// See the module.
 pub(crate) struct Snapshots {
     after_segments: u32,
-    /// How many closed segments make the next one.
+    /// So many closed segments at least make the next one.
     next: u32,
     /// On a full disk none is begun before.
     not_before: Option<Monotonic>,
@@ -32,7 +33,7 @@ struct Running {
 }
 
 impl Snapshots {
-    /// One after each so many closed segments.
+    /// One after so many closed segments at least.
     pub(crate) fn after(segments: u32) -> Self {
         let after_segments = segments.max(1);
         Self {
@@ -49,7 +50,9 @@ impl Snapshots {
         let is_full = room != Room::Ample;
         let is_due = match is_full {
             true => self.not_before.is_none_or(|at| at <= clock::monotonic()),
-            false => journal.closed_segments() >= self.next,
+            false => {
+                journal.closed_segments() >= self.next.max(journal.segments_of_snapshot())
+            }
         };
         if self.running.is_some() || !is_due {
             return;

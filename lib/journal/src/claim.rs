@@ -47,6 +47,11 @@ impl Claim {
         Self { segment_bytes, snapshot_bytes, file }
     }
 
+    /// Length of the newest snapshot; 0 where there is none.
+    pub(crate) fn snapshot_bytes(&self) -> u64 {
+        self.snapshot_bytes.unwrap_or(0)
+    }
+
     /// Sees to it that there is space for a snapshot as long as the last one, and no less than a segment.
     ///
     /// # Errors

@@ -336,6 +336,13 @@ impl Journal {
         u32::try_from(self.shared.closed_segments()).unwrap_or(u32::MAX)
     }
 
+    /// How many segments are as long as the last snapshot; 0 where there is none.
+    #[must_use]
+    pub fn segments_of_snapshot(&self) -> u32 {
+        let segments = self.shared.snapshot_bytes().div_ceil(self.segment_bytes);
+        u32::try_from(segments).unwrap_or(u32::MAX)
+    }
+
     /// How many folders take what is written: of two, one may have been lost.
     #[must_use]
     pub fn folders_live(&self) -> usize {

@@ -11,6 +11,8 @@ pub(crate) struct Shared {
     layout: Mutex<Layout>,
     /// Held while a snapshot is made.
     claim: Mutex<Claim>,
+    /// Length of the newest snapshot's file; 0 while there is none.
+    snapshot_bytes: AtomicU64,
     /// The last record that is surely on disk.
     synced: AtomicU64,
     /// How many segments, counted from the one that was active at the start (0), are ready or in use.
@@ -62,6 +64,7 @@ impl Shared {
     ) -> Self {
         Self {
             layout: Mutex::new(Layout { snapshot, closed, active }),
+            snapshot_bytes: AtomicU64::new(claim.snapshot_bytes()),
             claim: Mutex::new(claim),
             synced: AtomicU64::new(synced),
             ..Self::default()
@@ -104,7 +107,13 @@ impl Shared {
         (synced > layout.snapshot.unwrap_or(0)).then(|| layout.covered(synced + 1))
     }
 
-    pub(crate) fn covered_by(&self, snapshot: u64) {
+    pub(crate) fn snapshot_bytes(&self) -> u64 {
+        self.snapshot_bytes.load(Ordering::Relaxed)
+    }
+
+    /// There is a snapshot of everything up to this record, so many bytes long.
+    pub(crate) fn covered_by(&self, snapshot: u64, bytes: u64) {
+        self.snapshot_bytes.store(bytes, Ordering::Relaxed);
         let mut layout = self.layout();
         layout.snapshot = Some(snapshot);
         let ends: Vec<u64> = layout.closed.iter().skip(1).copied().chain([layout.active]).collect();

@@ -76,7 +76,7 @@ impl Snapshotter {
         let last = plan.end - 1;
         let image = encode(last, plan.ends_within, &self.fold::<F>(&plan)?.snapshot());
         let done = claim.write(&*self.disk, &self.dir, last, &image).and_then(|()| {
-            self.shared.covered_by(last);
+            self.shared.covered_by(last, image.len() as u64);
             recover::remove_covered(&*self.disk, &self.dir, last)
         });
         // For the next one; where there is none for it, no segment is prepared before there is.

@@ -285,7 +285,7 @@ pub enum NotAdmitted {
 struct Signed<C> {
     #[serde(flatten)]
     capability: C,
-    /// 0 in tokens of the releases before, and in those that are no users'.
+    /// 0 in those that are no users'.
     #[serde(default)]
     issued: UnixMillis,
 }

@@ -80,7 +80,7 @@ pub struct JobStatus {
     pub id: JobId,
     /// Its name.
     pub name: String,
-    /// Whose it is: the user of the token that it came with; empty of jobs of the releases before.
+    /// Whose it is: the user of the token that it came with; empty: nobody's.
     #[serde(default)]
     pub owner: String,
     /// Its state.

@@ -60,7 +60,6 @@ impl Owners {
     /// An entry that bore it is gone, or another's.
     pub(crate) fn release(&mut self, owner: OwnerId) {
         let name = &mut self.names[index(owner)];
-        // Entries of releases before are nobody's without having been counted.
         name.n_entries = name.n_entries.saturating_sub(1);
         if name.n_entries == 0 && owner != OwnerId::default() {
             let text = std::mem::take(&mut name.text);

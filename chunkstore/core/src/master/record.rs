@@ -32,14 +32,14 @@ pub enum Record {
     Started {
         /// Its epoch.
         epoch: Epoch,
-        /// The random number of its term; 0 in records of the releases before.
+        /// The random number of its term.
         #[serde(default, skip_serializing_if = "is_zero")]
         id: u64,
         /// The first chunk that it may give out, if that is not the next one: none of another life of this journal, which
         /// was put back as it once was, is the same.
         #[serde(default, skip_serializing_if = "is_zero")]
         first_chunk: u64,
-        /// The number of the journal's last record before; 0 in records of the releases before.
+        /// The number of the journal's last record before.
         #[serde(default, skip_serializing_if = "is_zero")]
         after: u64,
     },
@@ -96,7 +96,7 @@ pub enum Record {
         /// What becomes of it if its writer is silent for too long.
         #[serde(default, skip_serializing_if = "IfWriterDies::is_default")]
         if_writer_dies: IfWriterDies,
-        /// Whose it is; empty in records of the releases before.
+        /// Whose it is; empty: nobody's.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         owner: String,
     },
@@ -230,7 +230,7 @@ pub enum Record {
         parent: FileId,
         /// Folders made below it, each in the one before.
         folders: Vec<NewFolder>,
-        /// Whose they are; empty in records of the releases before.
+        /// Whose they are; empty: nobody's.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         owner: String,
     },
@@ -379,7 +379,7 @@ pub enum Record {
         replication: u8,
         /// Length limit of its chunks, if it ever gets one.
         chunk_bytes: u64,
-        /// Whose all that is; empty in records of the releases before.
+        /// Whose all that is; empty: nobody's.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         owner: String,
     },

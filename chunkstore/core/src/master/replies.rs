@@ -32,19 +32,14 @@ pub(crate) enum CachedReply {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClosedFile {
     pub(crate) path: StorePath,
-    // Kept replies of the releases before do not say these three.
-    #[serde(default)]
     pub(crate) file: FileId,
-    #[serde(default)]
     pub(crate) owner: String,
-    #[serde(default)]
     pub(crate) created: UnixMillis,
     pub(crate) modified: UnixMillis,
     pub(crate) length: u64,
     pub(crate) replication: u8,
     pub(crate) chunk_bytes: u64,
     pub(crate) n_chunks: u64,
-    #[serde(default)]
     pub(crate) log: bool,
 }
 

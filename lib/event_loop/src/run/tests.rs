@@ -57,6 +57,8 @@ enum Ask {
     Add(u64),
     /// As many records of one step.
     AddOften(u64),
+    /// A further total, whose name is so long.
+    AddNamed(usize),
     /// Makes space.
     Clear,
     Read,
@@ -109,6 +111,12 @@ impl Machine for Toy {
                 }
                 step
             }
+            Ask::AddNamed(bytes) => {
+                let name = format!("{:0bytes$}", self.totals.0.len());
+                let record = Added { name, amount: 1 };
+                self.totals.apply_added(&record);
+                Step { records: vec![record], effects: vec![Tell::Total(1)] }
+            }
             Ask::Clear => self.add(0, Tell::Total),
             Ask::Read => {
                 let total = self.totals.0.get("total").copied().unwrap_or(0);
@@ -149,7 +157,7 @@ impl Machine for Toy {
     fn refuse(&mut self, input: Ask) -> Result<Ask, Vec<Tell>> {
         match (self.room, input) {
             (Room::Ample, _) => panic!("nothing is refused while there is room"),
-            (_, Ask::Add(_) | Ask::AddOften(_)) | (Room::None, Ask::Clear) => {
+            (_, Ask::Add(_) | Ask::AddOften(_) | Ask::AddNamed(_)) | (Room::None, Ask::Clear) => {
                 Err(vec![Tell::Refused])
             }
             (_, harmless) => Ok(harmless),
@@ -474,6 +482,32 @@ async fn snapshots_are_made_and_recovery_gives_the_live_state() {
     let report = journal::verify(dir.path()).unwrap();
     assert_eq!(report.last, Sequence(1800));
     assert!(report.snapshot > Some(Sequence(1000)) && report.records < 800, "{report}");
+}
+
+#[tokio::test]
+async fn a_long_snapshot_is_made_again_after_segments_as_long() {
+    const NAMES: u64 = 16;
+    let dir = tempfile::tempdir().unwrap();
+    Journal::create(dir.path(), SMALL).unwrap();
+    let settings = Settings { snapshot_after_segments: 1, ..SETTINGS };
+    let mut toys = Toys::open(dir.path(), settings);
+    for _ in 0..NAMES {
+        toys.ask(Ask::AddNamed(SMALL.segment_bytes as usize / 2)).await;
+        toys.next().await;
+    }
+    let covered = || journal::verify(dir.path()).unwrap().snapshot;
+    let mut snapshots = Vec::new();
+    // About a hundred segments, which alone would make as many snapshots.
+    for _ in 0..200 {
+        toys.ask(Ask::AddOften(100)).await;
+        toys.next().await;
+        snapshots.extend(covered().filter(|at| at.0 >= NAMES));
+        snapshots.dedup();
+    }
+    toys.running.stop().await.unwrap();
+    assert!((2..=100 / 8 + 1).contains(&snapshots.len()), "{snapshots:?}");
+    let recovered = recover::<Totals>(dir.path(), SMALL).unwrap().durable.0;
+    assert_eq!((recovered["total"], recovered.len() as u64), (20_000, NAMES + 1));
 }
 
 #[tokio::test]
