@@ -9,6 +9,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Tries again while `passes` says that the error may pass; at last that error. Blocks.
+#[expect(clippy::disallowed_methods, reason = "the attempt is made again")]
 pub(crate) fn patiently<T, E>(
     mut attempt: impl FnMut() -> Result<T, E>,
     passes: impl Fn(&E) -> bool,

@@ -470,6 +470,7 @@ async fn copy_log(from: io::PipeReader, mut log: LogWriter) {
     let opened = pipe::Receiver::from_owned_fd(from.into());
     let Ok(mut from) = opened else { return };
     let mut buffer = vec![0; LOG_READ_BYTES];
+    let mut is_refused = false;
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
         let writing = tokio::task::spawn_blocking(move || {
             let written = log.append(&buffer[..n]);
@@ -477,8 +478,12 @@ async fn copy_log(from: io::PipeReader, mut log: LogWriter) {
         });
         let Ok((writer, read, written)) = writing.await else { return };
         (log, buffer) = (writer, read);
-        if let Err(error) = written {
-            tracing::debug!(%error, "a log has no room");
+        match written {
+            Err(error) if !is_refused => {
+                tracing::warn!(log = %log.path().display(), %error, "a task's log lacks what its disk does not take");
+                is_refused = true;
+            }
+            Ok(()) | Err(_) => {}
         }
     }
 }

@@ -182,13 +182,9 @@ impl Cgroups {
         Ok(Some(group).filter(|group| !group.folders.is_empty()))
     }
 
-    /// The memory that this process and its tasks together may have.
+    /// The memory that this process and its tasks together may have: the least limit of its groups and of those above.
     pub(crate) fn memory_max(&self) -> Option<u64> {
-        let of_home = |home: &Home| {
-            let file = home.folder.join(Controller::Memory.sign(home.version));
-            std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()
-        };
-        self.homes.iter().filter_map(of_home).min()
+        self.homes.iter().filter_map(Home::memory_max).min()
     }
 
     fn end_strays(&self) {
@@ -301,6 +297,14 @@ impl Folder {
 }
 
 impl Home {
+    fn memory_max(&self) -> Option<u64> {
+        let sign = Controller::Memory.sign(self.version);
+        let groups = self.folder.ancestors();
+        let limits = groups.map_while(|group| std::fs::read_to_string(group.join(sign)).ok());
+        // Version 2 says `max` where there is none.
+        limits.filter_map(|limit| limit.trim().parse().ok()).min()
+    }
+
     /// With the controllers that work in groups made here, if they can be made.
     fn usable(mut self, prefix: &str) -> Option<Self> {
         if self.version == Version::V2 {
@@ -526,6 +530,21 @@ mod tests {
         assert_eq!(found(container, "8:pids:/elsewhere"), []);
         assert_eq!(found(v1, ""), []);
         assert_eq!(found("", "8:pids:/\n0::/"), []);
+    }
+
+    #[test]
+    fn the_least_memory_of_a_group_and_those_above_it_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let group = folder.path().join("slice/pod/own");
+        std::fs::create_dir_all(&group).unwrap();
+        let home = Home { folder: group, version: Version::V2, controllers: Vec::new() };
+        assert_eq!(home.memory_max(), None);
+        for (group, limit) in
+            [("slice", "4096\n"), ("slice/pod", "8192\n"), ("slice/pod/own", "max\n")]
+        {
+            std::fs::write(folder.path().join(group).join("memory.max"), limit).unwrap();
+        }
+        assert_eq!(home.memory_max(), Some(4096));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use mapreduce_protocol::{AttemptId, JobId, LogPart};
@@ -71,9 +72,11 @@ pub(crate) struct LogWriter {
     tail: Option<Tail>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Tail {
-    file: File,
+    /// The newer file; `None` until it can be made.
+    file: Option<File>,
+    /// Its length.
     length: u64,
     dropped: u64,
 }
@@ -89,6 +92,11 @@ impl LogWriter {
         }
         let file = File::create(&path)?;
         Ok(Self { path, file, head_left: bytes_max / 2, quarter: bytes_max / 4, tail: None })
+    }
+
+    /// Of its head.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Appends what fits; what is left out is counted.
@@ -109,19 +117,20 @@ impl LogWriter {
 
     fn append_to_tail(&mut self, piece: &[u8]) -> io::Result<()> {
         let newer = part(&self.path, "newer");
-        let tail = match &mut self.tail {
-            Some(tail) => tail,
-            none => none.insert(Tail { file: File::create(&newer)?, length: 0, dropped: 0 }),
-        };
+        let tail = self.tail.get_or_insert_default();
         if tail.length + piece.len() as u64 > self.quarter && tail.length > 0 {
             let older = part(&self.path, "older");
-            tail.dropped += std::fs::metadata(&older).map_or(0, |older| older.len());
+            let dropped = tail.dropped + std::fs::metadata(&older).map_or(0, |older| older.len());
+            // A full disk that refuses the number keeps both files: the next piece tries again.
+            keep_dropped(&self.path, dropped)?;
             std::fs::rename(&newer, &older)?;
-            std::fs::write(part(&self.path, "dropped"), tail.dropped.to_string())?;
-            tail.file = File::create(&newer)?;
-            tail.length = 0;
+            *tail = Tail { file: None, length: 0, dropped };
         }
-        tail.file.write_all(piece)?;
+        let file = match &mut tail.file {
+            Some(file) => file,
+            none => none.insert(File::create(&newer)?),
+        };
+        file.write_all(piece)?;
         tail.length += piece.len() as u64;
         Ok(())
     }
@@ -209,6 +218,13 @@ fn read_part_once(log: &Path, wanted: Wanted) -> io::Result<LogPart> {
     Ok(LogPart { offset, length, bytes })
 }
 
+/// Keeps how many bytes were left out, in a file that takes no more room each time.
+fn keep_dropped(log: &Path, dropped: u64) -> io::Result<()> {
+    let file =
+        File::options().create(true).truncate(false).write(true).open(part(log, "dropped"))?;
+    file.write_all_at(format!("{dropped:020}\n").as_bytes(), 0)
+}
+
 /// Bytes that were left out between the head and what follows.
 fn dropped(log: &Path) -> u64 {
     let text = std::fs::read_to_string(part(log, "dropped")).unwrap_or_default();
@@ -259,6 +275,31 @@ mod tests {
         assert_eq!(read_part(&path, Wanted::Last { bytes: 9 }).unwrap().bytes, b"line 099\n");
         log.append(&[b'x'; 5000]).unwrap();
         assert!(read(&path).unwrap().len() < 450);
+    }
+
+    #[test]
+    fn a_log_whose_disk_was_full_goes_on_when_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("job").join("a.log");
+        let mut log = LogWriter::create(path.clone(), 400).unwrap();
+        let line = |number: usize| format!("line {number:03}\n").into_bytes();
+        for number in 0..33 {
+            log.append(&line(number)).unwrap();
+        }
+        // A folder that stands in the way of a file is as good as a full disk.
+        for (name, lost) in [("dropped", 33), ("older", 34)] {
+            let in_the_way = part(&path, name);
+            std::fs::create_dir(&in_the_way).unwrap();
+            assert!(log.append(&line(lost)).is_err());
+            std::fs::remove_dir(&in_the_way).unwrap();
+        }
+        for number in 35..60 {
+            log.append(&line(number)).unwrap();
+        }
+        let text = String::from_utf8(read(&path).unwrap()).unwrap();
+        let (_, late) = text.split_once(" bytes left out …]\n").unwrap();
+        assert!(late.ends_with("line 058\nline 059\n"), "{text}");
+        assert!(late.len() > 100 && late.len() <= 200, "{text}");
     }
 
     #[test]

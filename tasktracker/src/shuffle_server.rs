@@ -138,11 +138,10 @@ impl Answer {
             });
             self = sending.await.map_err(|_| Gone)??;
         }
-        let completing = tokio::task::spawn_blocking(move || {
-            self.flush()?;
-            self.hand_over(Piece::Complete)
-        });
-        completing.await.map_err(|_| Gone)?
+        // No file is read any more: a slow reduce holds no thread.
+        let last = self.take_piece();
+        self.pass(last).await?;
+        self.pass(Piece::Complete).await
     }
 
     fn send_all(&mut self, partition: u32, maps: &[AttemptId]) -> Result<(), Gone> {
@@ -205,14 +204,18 @@ impl Answer {
         Ok(())
     }
 
+    /// Blocks.
     fn flush(&mut self) -> Result<(), Gone> {
-        let piece = std::mem::replace(&mut self.piece, Filling::new(PIECE_BYTES));
-        self.hand_over(Piece::Bytes(piece.freeze()))
+        let piece = self.take_piece();
+        self.runtime.block_on(self.pass(piece))
     }
 
-    fn hand_over(&self, piece: Piece) -> Result<(), Gone> {
-        let sending = tokio::time::timeout(STALL, self.pieces.send(piece));
-        match self.runtime.block_on(sending) {
+    fn take_piece(&mut self) -> Piece {
+        Piece::Bytes(std::mem::replace(&mut self.piece, Filling::new(PIECE_BYTES)).freeze())
+    }
+
+    async fn pass(&self, piece: Piece) -> Result<(), Gone> {
+        match tokio::time::timeout(STALL, self.pieces.send(piece)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Gone),
         }

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::binary::target;
 use crate::cluster::{PATIENCE, end_of, end_with_this_process};
+use crate::wait;
 
 /// The pipe's two ends, as the browser knows them: 3 to read, 4 to write.
 const PIPES: &str = "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null";
@@ -208,13 +209,13 @@ impl Page<'_> {
             answer.is_ok_and(|answer| answer["result"]["value"] == true)
         };
         let started = clock::Stopwatch::start();
-        while !holds() {
+        wait::until(what, PATIENCE * 2, || {
             if started.elapsed() > PATIENCE {
                 let shown = self.eval("document.body.innerText");
                 panic!("{what}: not within {PATIENCE:?}; the page shows: {shown}");
             }
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
+            holds().then_some(())
+        });
     }
 
     /// Waits until some element that can be seen has this text.

@@ -124,7 +124,6 @@ fn a_host_is_emptied_whatever_dies_meanwhile_and_is_not_needed_any_more_then() {
     wait::until("it counts as dead", PATIENCE, || {
         (json(&dev, "report")["totals"]["servers_dead"] == 1).then_some(())
     });
-    std::thread::park_timeout(Duration::from_secs(1));
     assert_eq!(faults(&dev), Vec::<String>::new(), "nothing of it is missed");
     check_all(&dev);
     let _ = dev.run(&["fs", "forget", "host-1"]).success();

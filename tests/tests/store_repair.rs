@@ -87,8 +87,7 @@ fn await_begin(dev: &Dev) {
 
 /// Waits until none is under way or to be made. Looks rarely: what is measured meanwhile would feel it.
 fn await_end(dev: &Dev) {
-    wait::until("repair ends", REPAIRED, || {
-        std::thread::park_timeout(WINDOW);
+    wait::until_rarely("repair ends", REPAIRED, WINDOW, || {
         let names = ["repairs_running", "repairs_waiting", "sweeping"];
         let left = names.map(|of| metric(dev, "chunkmaster", &format!("howdah_chunkmaster_{of}")));
         (left.into_iter().sum::<Option<f64>>()? as u64 == 0).then_some(())
@@ -245,6 +244,12 @@ impl CappedReader {
         Self { rates, task, runtime }
     }
 
+    /// Waits until there are so many windows since the last call of [`Self::median`].
+    fn await_windows(&self, n: usize) {
+        let rates = || self.rates.lock().expect("no reader panics there").len();
+        wait::until("the reader has read for a while", PATIENCE, || (rates() >= n).then_some(()));
+    }
+
     /// The median of the windows since the last call.
     fn median(&self) -> f64 {
         assert!(!self.task.is_finished(), "the reader has failed");
@@ -291,7 +296,7 @@ fn a_reader_keeps_most_of_its_rate_beside_repair_without_a_limit_which_ends_all_
     let local = local_file(&dev, file_bytes());
     dev.put(&local, "/two");
     let reader = CappedReader::start(&dev, "/two");
-    std::thread::park_timeout(Duration::from_secs(5));
+    reader.await_windows(20);
     let before = reader.median();
 
     dev.kill(SERVERS[3]);

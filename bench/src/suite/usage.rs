@@ -154,6 +154,7 @@ struct Memory {
 }
 
 impl Memory {
+    #[expect(clippy::disallowed_methods, reason = "whoever ends the watch unparks the thread")]
     fn watch(roots: Vec<i32>) -> Self {
         let (is_over, peak) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (until, found) = (Arc::clone(&is_over), Arc::clone(&peak));

@@ -93,8 +93,8 @@ impl LogWriter {
         let Some(longest) = records.iter().map(|record| record.as_ref().len()).max() else {
             return Ok(());
         };
-        let limit = self.batch_bytes_max().await? - RECORD_HEADER_BYTES;
-        let limit = limit.min(RECORD_BYTES_MAX);
+        let mut batch_bytes_max = self.batch_bytes_max().await?;
+        let limit = (batch_bytes_max - RECORD_HEADER_BYTES).min(RECORD_BYTES_MAX);
         if longest > limit {
             let path = self.path().clone();
             return Err(StoreError::RecordTooLong { path, bytes: longest, limit });
@@ -103,8 +103,9 @@ impl LogWriter {
         for record in records {
             let record = record.as_ref();
             let bytes = frames.len() + RECORD_HEADER_BYTES + record.len();
-            if !frames.is_empty() && bytes > self.batch_bytes_max().await? {
+            if !frames.is_empty() && bytes > batch_bytes_max {
                 self.send(std::mem::take(&mut frames).into()).await?;
+                batch_bytes_max = self.batch_bytes_max().await?;
             }
             self.sequence += 1;
             push_frame(&mut frames, self.writer, self.sequence, record);

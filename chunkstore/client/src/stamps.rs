@@ -29,7 +29,7 @@ struct Slots {
 pub(crate) struct Slot<'a> {
     stamps: &'a Stamps,
     slot: u32,
-    _permit: Option<SemaphorePermit<'a>>,
+    _permit: SemaphorePermit<'a>,
 }
 
 impl Stamps {
@@ -45,7 +45,7 @@ impl Stamps {
 
     /// A slot that no other request uses; waits while all are in use.
     pub(crate) async fn take(&self) -> Slot<'_> {
-        let permit = self.permits.acquire().await.ok(); // It is never closed.
+        let permit = self.permits.acquire().await.expect("nobody closes it");
         let mut slots = self.lock();
         let slot = slots.free.pop().unwrap_or_else(|| {
             slots.sequences.push(0);

@@ -169,6 +169,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
+    #[expect(clippy::disallowed_methods, reason = "the thread is kept busy on purpose")]
     async fn what_begins_late_is_begun_elsewhere_and_so_is_what_follows() {
         let niced = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let behind = Behind { niced: niced.handle().clone(), ..Behind::here() };

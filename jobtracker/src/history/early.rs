@@ -32,13 +32,8 @@ pub(crate) async fn keep_all(mut asked: mpsc::Receiver<(AttemptId, String)>, sto
         if silent.contains_key(&address) {
             continue;
         }
-        let n = kept.entry(attempt.task.job).or_default();
-        if *n == LOGS_MAX {
+        if kept.get(&attempt.task.job) == Some(&LOGS_MAX) {
             continue;
-        }
-        *n += 1;
-        if kept.len() > JOBS_MAX {
-            kept.pop_first();
         }
         let mut fetcher = LogFetcher::new(store.client());
         let Ok(log) = fetcher.fetch(Some(&address), attempt).await else {
@@ -49,6 +44,11 @@ pub(crate) async fn keep_all(mut asked: mpsc::Receiver<(AttemptId, String)>, sto
         };
         if let Err(error) = keep(&store, attempt, log).await {
             tracing::debug!(%attempt, %error, "a failed attempt's log is not kept yet");
+            continue;
+        }
+        *kept.entry(attempt.task.job).or_default() += 1;
+        if kept.len() > JOBS_MAX {
+            kept.pop_first();
         }
     }
 }

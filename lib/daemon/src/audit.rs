@@ -51,9 +51,6 @@ pub fn install_audit(folder: &Path, name: &str, bytes_max: u64) -> Result<(), Au
     Ok(())
 }
 
-/// Lines that were lost and are not told of yet.
-static LOST: AtomicU64 = AtomicU64::new(0);
-
 /// A line that waits, with the time that it tells.
 type Line = (UnixMillis, Vec<u8>);
 
@@ -61,19 +58,23 @@ type Line = (UnixMillis, Vec<u8>);
 struct Queue {
     lines: SyncSender<Line>,
     bytes: Arc<AtomicU64>,
+    /// Lines that found no place, and that the log does not tell of yet.
+    lost: Arc<AtomicU64>,
 }
 
 /// Its other end.
 struct Waiting {
     lines: Receiver<Line>,
     bytes: Arc<AtomicU64>,
+    lost: Arc<AtomicU64>,
 }
 
 impl Queue {
     fn new() -> (Self, Waiting) {
         let (sender, lines) = sync_channel(WAITING_MAX);
-        let bytes = Arc::<AtomicU64>::default();
-        (Self { lines: sender, bytes: Arc::clone(&bytes) }, Waiting { lines, bytes })
+        let (bytes, lost) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let queue = Self { lines: sender, bytes: Arc::clone(&bytes), lost: Arc::clone(&lost) };
+        (queue, Waiting { lines, bytes, lost })
     }
 
     fn send(&self, entry: &net::audit::AuditEntry<'_>) {
@@ -85,7 +86,7 @@ impl Queue {
         let waiting = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if waiting > bytes_max || self.lines.try_send((entry.at, line)).is_err() {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            LOST.fetch_add(1, Ordering::Relaxed);
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -110,6 +111,8 @@ struct Log {
     bytes_max: u64,
     /// Whether the last line has no end: the next one begins with one.
     is_torn: bool,
+    /// Lines that were lost and that no line tells of yet.
+    lost: u64,
 }
 
 impl Log {
@@ -119,21 +122,30 @@ impl Log {
         // A host that fell may have left half a line.
         let is_torn =
             bytes > 0 && file.read_exact_at(&mut last, bytes - 1).is_ok() && last != *b"\n";
-        Self { path, file, bytes, bytes_max, is_torn }
+        Self { path, file, bytes, bytes_max, is_torn, lost: 0 }
     }
 
     fn write_all_of(mut self, waiting: &Waiting) {
         while let Some((at, line)) = waiting.next() {
-            let lost = LOST.swap(0, Ordering::Relaxed);
-            if lost > 0 {
-                let told = format!("{}\n", json!({"at": at, "lost": lost}));
-                self.write(told.as_bytes());
-            }
-            self.write(&line);
+            self.lost += waiting.lost.swap(0, Ordering::Relaxed);
+            self.write_entry(at, &line);
         }
     }
 
-    fn write(&mut self, line: &[u8]) {
+    /// Writes a line, behind one that tells how many were lost before it.
+    fn write_entry(&mut self, at: UnixMillis, line: &[u8]) {
+        if self.lost > 0 {
+            let told = format!("{}\n", json!({"at": at, "lost": self.lost}));
+            if self.write(told.as_bytes()).is_ok() {
+                self.lost = 0;
+            }
+        }
+        if self.write(line).is_err() {
+            self.lost += 1;
+        }
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
         if self.bytes > 0
             && self.bytes + line.len() as u64 > self.bytes_max
             && let Err(error) = self.set_aside()
@@ -142,17 +154,18 @@ impl Log {
         }
         let ended = if self.is_torn { self.file.write_all(b"\n") } else { Ok(()) };
         let ended_bytes = u64::from(self.is_torn);
-        match ended.and_then(|()| self.file.write_all(line)) {
+        let written = ended.and_then(|()| self.file.write_all(line));
+        match &written {
             Ok(()) => {
                 self.bytes += ended_bytes + line.len() as u64;
                 self.is_torn = false;
             }
             Err(error) => {
-                LOST.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%error, path = %self.path.display(), "the audit log can't be written");
                 self.take_back();
             }
         }
+        written
     }
 
     /// What of a line was written before the disk was full is taken back, so that the next one begins on its own.
@@ -191,7 +204,7 @@ mod tests {
         let path = folder.path().join("d.audit.jsonl");
         let mut log = Log::of(path.clone(), open(&path).unwrap(), 10);
         for n in 0..30 {
-            log.write(format!("{n:07}\n").as_bytes());
+            log.write(format!("{n:07}\n").as_bytes()).unwrap();
         }
         assert_eq!(fs::read_to_string(&path).unwrap(), "0000029\n");
         let names: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().collect();
@@ -206,18 +219,36 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("d.audit.jsonl");
         let mut log = Log::of(path.clone(), open(&path).unwrap(), 1000);
-        log.write(b"whole\n");
+        log.write(b"whole\n").unwrap();
         log.file.write_all(b"ha").unwrap();
         log.take_back();
-        log.write(b"next\n");
+        log.write(b"next\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "whole\nnext\n");
         log.file.write_all(b"ha").unwrap();
         let mut log = Log::of(path.clone(), open(&path).unwrap(), 1000);
-        log.write(b"after a crash\n");
-        log.write(b"last\n");
+        log.write(b"after a crash\n").unwrap();
+        log.write(b"last\n").unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text, "whole\nnext\nha\nafter a crash\nlast\n");
         assert_eq!(log.bytes, text.len() as u64);
+    }
+
+    #[test]
+    fn lines_that_are_lost_are_counted_until_the_log_tells_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("d.audit.jsonl");
+        // A file that is open for reads alone refuses every line.
+        let file = open(&path).and_then(|_there| File::open(&path)).unwrap();
+        let mut log = Log::of(path.clone(), file, 1000);
+        for _ in 0..3 {
+            log.write_entry(UnixMillis(5), b"refused\n");
+        }
+        log.file = open(&path).unwrap();
+        for line in [b"first\n", b"other\n"] {
+            log.write_entry(UnixMillis(6), line);
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "{\"at\":6,\"lost\":3}\nfirst\nother\n");
     }
 
     #[test]
@@ -229,11 +260,11 @@ mod tests {
         rustix::io::ioctl_fionbio(&file, true).unwrap();
         let mut log = Log::of(PathBuf::from("pipe"), file, u64::MAX);
         let long = vec![b'x'; 1 << 21];
-        log.write(&long);
+        assert!(log.write(&long).is_err());
         let mut part = vec![0; 1 << 16];
         let n = reader.read(&mut part).unwrap();
         assert!(part[..n].iter().all(|byte| *byte == b'x'));
-        log.write(b"next\n");
+        log.write(b"next\n").unwrap();
         drop(log);
         let mut rest = Vec::new();
         reader.read_to_end(&mut rest).unwrap();

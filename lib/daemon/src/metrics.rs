@@ -83,6 +83,10 @@ impl Metrics {
         metrics
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the upkeep has a rhythm, and ends with the process"
+    )]
     fn install_once() -> Self {
         let recorder = builder().build_recorder();
         let metrics = Self { recorder: recorder.handle(), process: Collector::default() };

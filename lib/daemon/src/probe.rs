@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use axum::extract::Query;
 use axum::http::{HeaderMap, header};
 use axum::routing::get;
 use clock::Stopwatch;
 use net::reqwest::Method;
-use net::{Access, CallError, Caller, Client, Json, Problem, Role, Routes};
+use net::{Access, CallError, Caller, Client, Json, Problem, Query, Role, Routes};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 

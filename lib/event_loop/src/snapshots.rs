@@ -50,9 +50,7 @@ impl Snapshots {
         let is_full = room != Room::Ample;
         let is_due = match is_full {
             true => self.not_before.is_none_or(|at| at <= clock::monotonic()),
-            false => {
-                journal.closed_segments() >= self.next.max(journal.segments_of_snapshot())
-            }
+            false => journal.closed_segments() >= self.next.max(journal.segments_of_snapshot()),
         };
         if self.running.is_some() || !is_due {
             return;

@@ -177,6 +177,7 @@ impl Lock {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the lock is tried again")]
 fn lock_patiently(file: &File) -> Result<(), Errno> {
     for _ in 1..LOCK_TRIES {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {

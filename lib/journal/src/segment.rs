@@ -4,6 +4,8 @@
 //! A segment is filled with zeros before it is used, so that a sync of a record changes no metadata
 //! and cannot run out of space. Its header is written when it is put to use, in a sector of its own.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, DiskFile};
@@ -165,6 +167,18 @@ pub(crate) fn remove_partial(disk: &dyn Disk, dir: &Path) {
     let _next_time = disk.remove(&folder::preparing_path(dir));
 }
 
+/// Whether a file has no byte but zeros.
+fn is_blank(path: &Path) -> io::Result<bool> {
+    let (mut file, mut piece) = (File::open(path)?, vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(true),
+            n if piece[..n].iter().any(|&byte| byte != 0) => return Ok(false),
+            _ => {}
+        }
+    }
+}
+
 impl Prepared {
     /// The prepared segment that an earlier process left, if it is whole and of this length.
     pub(crate) fn leftover(disk: &dyn Disk, dir: &Path, bytes: u64) -> Option<Self> {
@@ -173,8 +187,7 @@ impl Prepared {
             if std::fs::metadata(&path).ok()?.len() != bytes {
                 return None;
             }
-            let image = std::fs::read(&path).ok()?;
-            if image.iter().any(|&byte| byte != 0) {
+            if !is_blank(&path).ok()? {
                 return None;
             }
         }

@@ -1,6 +1,7 @@
 //! The server side: routes that cannot be forgotten to be guarded, JSON bodies whose errors are problem
 //! documents, and the accept loop with a graceful end.
 
+use std::error::Error as _;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -126,17 +127,18 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 
     /// Changes the methods of one route, as with a layer of its own.
+    ///
+    /// # Panics
+    /// If there is no such route.
     #[must_use]
     pub fn map(
         mut self,
         path: &str,
         change: impl FnOnce(MethodRouter<S>) -> MethodRouter<S>,
     ) -> Self {
-        if let Some(at) = self.routes.iter().position(|(known, ..)| *known == path) {
-            let (path, access, mut methods) = self.routes.remove(at);
-            methods.router = change(methods.router);
-            self.routes.insert(at, (path, access, methods));
-        }
+        let known = self.routes.iter_mut().find(|(known, ..)| *known == path);
+        let (_, _, methods) = known.unwrap_or_else(|| panic!("{path} is no route"));
+        methods.router = change(std::mem::take(&mut methods.router));
         self
     }
 
@@ -399,11 +401,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             let detail = format!("the body did not arrive within {limit} s: send it again");
             Problem::new(408, "invalid-request", detail)
         })?;
-        let body = body.map_err(|error| {
-            let detail =
-                format!("the body did not arrive whole within {JSON_BYTES_MAX} bytes: {error}");
-            Problem::new(413, "invalid-request", detail)
-        })?;
+        let body = body.map_err(|error| not_whole(&error))?;
         let parsed = if sender == Some(Role::User) {
             parse_all(&body)
         } else {
@@ -411,6 +409,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         };
         parsed.map(Self)
     }
+}
+
+/// Why a body could not be read to its end.
+fn not_whole(error: &axum::Error) -> Problem {
+    let mut sources = std::iter::successors(error.source(), |source| source.source());
+    if sources.any(|source| source.is::<http_body_util::LengthLimitError>()) {
+        let detail = format!("the body is longer than {JSON_BYTES_MAX} bytes");
+        return Problem::new(413, "invalid-request", detail);
+    }
+    Problem::new(400, "invalid-request", format!("the body broke off: {error}"))
 }
 
 /// As [`tokio::time::timeout`], but sets a timer only for what is still not there when the task has its next turn: nearly
@@ -487,5 +495,19 @@ mod tests {
         let later = async { tokio::time::sleep(soon).await };
         assert!(soon_or_within(long, later).await.is_ok());
         assert!(soon_or_within(soon, std::future::pending::<()>()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_long_is_told_from_one_that_breaks_off() {
+        let broken = futures_util::stream::iter([Err::<&[u8], _>("the client has gone")]);
+        for (body, status, says) in [
+            (Body::from("longer"), 413, "longer than"),
+            (Body::from_stream(broken), 400, "the client has gone"),
+        ] {
+            let error = axum::body::to_bytes(body, 3).await.unwrap_err();
+            let problem = not_whole(&error);
+            assert_eq!(problem.status, status);
+            assert!(problem.to_string().contains(says), "{problem}");
+        }
     }
 }

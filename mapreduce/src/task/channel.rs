@@ -3,7 +3,7 @@
 //! whatever else it does.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,11 +35,13 @@ pub(crate) fn open(
         let message = format!("{channel_fd} is not the descriptor of a channel");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
-    // SAFETY: the tracker passed this descriptor for this use alone; nothing else in the process owns
-    // it, and this is called once. A number that is no open descriptor makes the first read fail.
-    let descriptor = unsafe { OwnedFd::from_raw_fd(channel_fd) };
+    // SAFETY: the borrow ends with the next call, which answers EBADF if the descriptor is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(channel_fd) };
     // It came through an exec; what this process starts has no business with it.
-    rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC)?;
+    // SAFETY: it is open, as checked above; the tracker passed it for this use alone, nothing else in
+    // the process owns it, and this is called once.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(channel_fd) };
     attach(UnixStream::from(descriptor))
 }
 

@@ -43,8 +43,7 @@ impl ChunkObjectStore {
         let done = match files.is_empty() {
             true => self.put_object(location, PutPayload::default(), PutMode::Overwrite).await?,
             false => {
-                let files = self.few(&path, upload, files).await;
-                let files = files.map_err(|error| incomplete(location, error))?;
+                let files = self.few((location, &path), upload, files).await?;
                 let whole = self.store.concat(&files, &path, Replace::Always, true).await;
                 meta::put_result(&whole.map_err(|error| incomplete(location, error))?)
             }
@@ -58,16 +57,16 @@ impl ChunkObjectStore {
     /// So few files of the same bytes that one concat takes them.
     async fn few(
         &self,
-        path: &StorePath,
+        (location, path): (&Path, &StorePath),
         upload: &str,
         mut files: Vec<StorePath>,
-    ) -> Result<Vec<StorePath>, StoreError> {
+    ) -> Result<Vec<StorePath>> {
         while files.len() > CONCAT_PARTS_MAX {
             let mut fewer = Vec::new();
             for some in files.chunks(CONCAT_PARTS_MAX) {
-                let one = Names::part(path, upload, &Names::new_part());
-                let one = one.unwrap_or_else(|_| path.clone());
-                self.store.concat(some, &one, Replace::Never, true).await?;
+                let one = Names::part(path, upload, &Names::new_part())?;
+                let made = self.store.concat(some, &one, Replace::Never, true).await;
+                made.map_err(|error| incomplete(location, error))?;
                 fewer.push(one);
             }
             files = fewer;

@@ -19,7 +19,7 @@ use object_store::client::{
     HttpResponse, HttpResponseBody, HttpService,
 };
 use object_store::{ClientOptions, Result};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Until the head of the answer is there; the longest part of an upload has to pass before it.
@@ -149,7 +149,7 @@ impl Body for Patient {
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(frame) => {
                 // Counted from when it is asked for again: a slow reader is not a silent server.
-                self.silence.as_mut().reset(Instant::now() + SILENCE_TIMEOUT);
+                self.silence.set(tokio::time::sleep(SILENCE_TIMEOUT));
                 let failed = |error: hyper::Error| HttpError::new(kind_of(&error), error);
                 Poll::Ready(frame.map(|frame| frame.map_err(failed)))
             }

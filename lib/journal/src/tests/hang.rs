@@ -249,6 +249,7 @@ fn a_disk_that_hangs_holds_up_nobody_who_appends_and_nothing_flushed_is_lost() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the folder is slow, on purpose")]
 fn a_slow_folder_that_answers_in_time_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let folders = pair(dir.path());
