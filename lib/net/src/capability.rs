@@ -43,7 +43,7 @@ impl fmt::Debug for Secret {
 pub enum SecretError {
     /// Fewer bytes than [`SECRET_BYTES_MIN`], or absurdly many.
     #[error(
-        "the cluster's secret has {bytes} bytes: it must have 32 to 4096 (`howdah secret new` makes one)"
+        "the cluster's secret has {bytes} bytes: it must have {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} (`howdah secret new` makes one)"
     )]
     Length {
         /// Bytes that it has.
