@@ -296,7 +296,8 @@ impl Reading {
         }
         if streaming.is_map_only() || spec.reduces == Some(0) {
             streaming.reducer = Some("NONE".to_owned());
-            (spec.reduces, streaming.combiner) = (None, None);
+            spec.reduces = None;
+            streaming.forget_reduces();
         } else {
             // Without a reducer Hadoop has one that passes records on.
             spec.reduces = spec.reduces.or(Some(1));
@@ -327,7 +328,7 @@ fn command(name: &str, value: &str, identity: &str) -> Result<String, HadoopLine
             Err(unsupported(name, value, "write a command that sums up, such as an awk program"))
         }
         _ if is_class => Err(unsupported(name, value, "classes can't be run; write a command")),
-        _ => Ok(value.to_owned()),
+        _ => Ok(Command::of_hadoop(value)),
     }
 }
 

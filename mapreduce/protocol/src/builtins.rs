@@ -198,8 +198,8 @@ fn check_streaming(streaming: &Streaming, asked: Option<u32>) -> Result<u32, Pro
         None => ("a streaming program", ReducesRule::Optional),
     };
     let reduces = check_reduces(program, rule, asked)?;
-    if reduces == 0 && streaming.combiner.is_some() {
-        return Err(StreamingError::CombinerWithoutReduces.into());
+    if reduces == 0 {
+        streaming.check_without_reduces()?;
     }
     Ok(reduces)
 }

@@ -19,6 +19,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct JobSpec {
     /// What people call it; [`check_name`] says what it may be.
+    #[serde(deserialize_with = "words::one")]
     pub name: String,
     /// Files and folders to read, absolute; a folder means its files but `_*` and `.*`.
     pub input: Vec<String>,

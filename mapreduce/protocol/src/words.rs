@@ -5,14 +5,23 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-/// Whether the keys of a path in a job file, or in a workflow, lead to an argument of a program.
+/// Whether the keys of a path in a job file, or in a workflow, lead to a text for which a number will do: an argument
+/// of a program, a variable of its environment, or a name.
 #[must_use]
 pub fn is_argument(path: &[String]) -> bool {
-    path.windows(3).any(|keys| keys[0] == "program" && keys[2] == "args")
+    path.last().is_some_and(|key| key == "name")
+        || path.windows(3).any(|keys| {
+            keys[0] == "program" && ["args", "env"].contains(&keys[2].as_str())
+        })
 }
 
 /// One argument.
 struct Word(String);
+
+/// A single one.
+pub(crate) fn one<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Word::deserialize(from).map(|Word(text)| text)
+}
 
 /// A list of them.
 pub(crate) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
@@ -59,7 +68,7 @@ impl<'de> Deserialize<'de> for Word {
             /// What was written is not known any more: 0.10 would become 0.1.
             fn visit_f64<E: Error>(self, value: f64) -> Result<Word, E> {
                 Err(E::custom(format!(
-                    "the argument {value} is a number with a fraction: write it in quotes"
+                    "{value} is a number with a fraction: write it in quotes"
                 )))
             }
         }
@@ -91,7 +100,8 @@ mod tests {
             super::is_argument(&path.split('.').map(str::to_owned).collect::<Vec<_>>())
         };
         assert!(is("program.native.args.0") && is("jobs.a.program.builtin.args.n"));
-        assert!(!is("program.streaming.env.A") && !is("reduces") && !is("args.0"));
+        assert!(is("program.streaming.env.A") && is("name") && is("jobs.a.name"));
+        assert!(!is("program.streaming.mapper") && !is("reduces") && !is("args.0"));
     }
 
     #[test]

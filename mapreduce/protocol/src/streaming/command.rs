@@ -45,36 +45,89 @@ impl FromStr for Command {
             return Err(CommandError::Nul);
         }
         let text = text.trim();
-        let mut words = Vec::new();
-        let mut word: Option<String> = None;
-        let mut quote = None;
-        let mut is_for_the_shell = false;
+        let Split { words, open_quote } = Split::of(text);
+        let is_for_the_shell = words.iter().any(|word| word.is_for_the_shell);
+        if let Some(quote) = open_quote.filter(|_| !is_for_the_shell) {
+            return Err(CommandError::OpenQuote { quote });
+        }
+        match words.first() {
+            None => Err(CommandError::Empty),
+            Some(first) if is_for_the_shell || is_assignment(&first.text) => {
+                Ok(Self::Shell(text.to_owned()))
+            }
+            Some(first) if first.text.is_empty() => Err(CommandError::Empty),
+            Some(_) => Ok(Self::Words(words.into_iter().map(|word| word.text).collect())),
+        }
+    }
+}
+
+impl Command {
+    /// A command of Hadoop's command line as a job must write it. Hadoop has no shell: `awk {print$1}` and `cut -d; -f1`
+    /// are words there, and get quotes. What makes no sense without a shell (a pipe, a redirection, a list) stays as it is.
+    #[must_use]
+    pub fn of_hadoop(text: &str) -> String {
+        let Split { words, open_quote } = Split::of(text.trim());
+        let is_for_the_shell = words.iter().any(|word| word.is_for_the_shell);
+        let is_list = words.iter().any(Word::is_operator)
+            || words.first().is_some_and(|first| is_assignment(&first.text));
+        if !is_for_the_shell || is_list || open_quote.is_some() {
+            return text.to_owned();
+        }
+        Self::Words(words.into_iter().map(|word| word.text).collect()).to_string()
+    }
+}
+
+/// A command as quotes and spaces divide it.
+struct Split {
+    words: Vec<Word>,
+    /// One that nothing closes.
+    open_quote: Option<char>,
+}
+
+#[derive(Default)]
+struct Word {
+    /// Without its quotes.
+    text: String,
+    /// Whether any of it stood in quotes.
+    is_quoted: bool,
+    /// Whether something outside of quotes has a meaning for a shell.
+    is_for_the_shell: bool,
+}
+
+impl Split {
+    fn of(text: &str) -> Self {
+        let (mut words, mut word, mut quote) = (Vec::new(), None::<Word>, None);
         for character in text.chars() {
             match (quote, character) {
                 (Some(open), _) if character == open => quote = None,
                 (None, '\'' | '"') => {
                     quote = Some(character);
-                    word.get_or_insert_default();
+                    word.get_or_insert_default().is_quoted = true;
                 }
                 (None, ' ' | '\t') => words.extend(word.take()),
                 _ => {
-                    is_for_the_shell |= quote.is_none() && FOR_THE_SHELL.contains(&character);
-                    word.get_or_insert_default().push(character);
+                    let word = word.get_or_insert_default();
+                    word.is_for_the_shell |=
+                        quote.is_none() && FOR_THE_SHELL.contains(&character);
+                    word.text.push(character);
                 }
             }
         }
-        if let Some(quote) = quote.filter(|_| !is_for_the_shell) {
-            return Err(CommandError::OpenQuote { quote });
-        }
         words.extend(word);
-        match words.first() {
-            None => Err(CommandError::Empty),
-            Some(first) if is_for_the_shell || is_assignment(first) => {
-                Ok(Self::Shell(text.to_owned()))
-            }
-            Some(first) if first.is_empty() => Err(CommandError::Empty),
-            Some(_) => Ok(Self::Words(words)),
-        }
+        Self { words, open_quote: quote }
+    }
+}
+
+impl Word {
+    /// Whether it joins commands or redirects one: `|`, `&&`, `;`, `2>&1`, `>file`, or a `;` at its end, but for that of an
+    /// option (`-d;`).
+    fn is_operator(&self) -> bool {
+        let text = self.text.as_str();
+        let redirects = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        !self.is_quoted
+            && (["|", "||", "|&", "&", "&&", ";"].contains(&text)
+                || redirects.starts_with(['<', '>'])
+                || (text.ends_with(';') && !text.starts_with('-')))
     }
 }
 
@@ -113,6 +166,33 @@ fn quoted(word: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_of_hadoops_is_literal_unless_only_a_shell_can_run_it() {
+        for (hadoop, job) in [
+            ("awk {print$1}", "awk '{print$1}'"),
+            ("grep -E ^(The|But)$", "grep -E '^(The|But)$'"),
+            ("cut -d; -f1", "cut '-d;' -f1"),
+            ("sed s/the/THE/;s/a/A/", "sed 's/the/THE/;s/a/A/'"),
+            ("awk \"$1 > 'x'\" (a)", "awk '$1 > '\"'\"'x'\"'\"'' '(a)'"),
+        ] {
+            assert_eq!(Command::of_hadoop(hadoop), job);
+            let Ok(Command::Words(_)) = job.parse() else { panic!("{job} are words") };
+        }
+        for same in [
+            "cat",
+            "awk '{print $1}'  x",
+            "sort | uniq -c",
+            "sort 2>/dev/null",
+            "cat > x",
+            "cd x; cat",
+            "a && b",
+            "LC_ALL=C sort $X",
+            "awk '$1",
+        ] {
+            assert_eq!(Command::of_hadoop(same), same);
+        }
+    }
 
     #[test]
     fn words_are_split_as_hadoop_does_and_the_rest_is_the_shells() {

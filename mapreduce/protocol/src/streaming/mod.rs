@@ -12,6 +12,8 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::words;
+
 pub use command::{Command, CommandError};
 pub use key_fields::{KeyFields, KeyFieldsError, KeyPart, Place};
 
@@ -50,8 +52,8 @@ pub struct Streaming {
     /// Archives (tar, tar.gz, tar.zst, zip), each unpacked into a folder of its name there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub archives: Vec<ShippedFile>,
-    /// Variables of the commands' environment.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// Variables of the commands' environment; numbers, `true` and `false` may stand there without quotes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "words::map")]
     pub env: BTreeMap<String, String>,
     /// What ends the key in a line of the mapper's (Hadoop: `stream.map.output.field.separator`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -246,6 +248,15 @@ pub enum StreamingError {
         "'combiner' has nothing to do in a job without reduces: remove it, or set 'reduces' to 1 or more"
     )]
     CombinerWithoutReduces,
+    /// A key that says how records go to reduces, of which there are none.
+    #[error(
+        "'{key}' has nothing to do in a job without reduces, whose maps write the output: remove it, or set 'reduces' to 1 \
+         or more"
+    )]
+    KeyWithoutReduces {
+        /// The key.
+        key: &'static str,
+    },
     /// A name that no file of the working folder can have.
     #[error(
         "{name:?} can't be the name of a file in the working folder: write the file as path#name, with a name without \
@@ -363,6 +374,35 @@ impl Streaming {
             }
         }
         self.check_separators()
+    }
+
+    /// Drops what is said for reduces alone, as Hadoop heeds none of it in a job without reduces.
+    pub fn forget_reduces(&mut self) {
+        (self.combiner, self.partition, self.sort, self.key_separator) = (None, None, None, None);
+        (self.reduce_input_separator, self.reduce_output_separator) = (None, None);
+        self.reduce_output_key_fields = None;
+    }
+
+    /// Checks what is said for reduces alone, in a job that has none.
+    ///
+    /// # Errors
+    /// The first of it.
+    pub(crate) fn check_without_reduces(&self) -> Result<(), StreamingError> {
+        if self.combiner.is_some() {
+            return Err(StreamingError::CombinerWithoutReduces);
+        }
+        let for_reduces = [
+            ("partition", self.partition.is_some()),
+            ("sort", self.sort.is_some()),
+            ("key_separator", self.key_separator.is_some()),
+            ("reduce_input_separator", self.reduce_input_separator.is_some()),
+            ("reduce_output_separator", self.reduce_output_separator.is_some()),
+            ("reduce_output_key_fields", self.reduce_output_key_fields.is_some()),
+        ];
+        match for_reduces.into_iter().find(|(_, is_said)| *is_said) {
+            Some((key, _)) => Err(StreamingError::KeyWithoutReduces { key }),
+            None => Ok(()),
+        }
     }
 
     fn check_separators(&self) -> Result<(), StreamingError> {
