@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use ids::OWN_SCHEME;
+use mapreduce_protocol::streaming::Command;
 use mapreduce_protocol::{JOB_NAME_CHARS_MAX, JobSpec, Program, ShippedFile, Streaming};
 
 use crate::hadoop_names;

@@ -262,11 +262,11 @@ async fn accept(
             let mut out = std::io::stdout().lock();
             quiet_if_closed(writeln!(out, "{}", accepted.id).and_then(|()| out.flush()))?;
         }
-        Format::Json | Format::Yaml => format.print(accepted)?,
+        // One document: what has become of it, if that is waited for.
+        Format::Json | Format::Yaml if !wait => format.print(accepted)?,
+        Format::Json | Format::Yaml => crate::say::say!("{} is submitted", accepted.id),
     }
-    // Its answer is printed already.
-    let quiet = Format::Table;
-    if wait { wait_for(&session.jobs(), accepted.id, end, quiet).await } else { Ok(()) }
+    if wait { wait_for(&session.jobs(), accepted.id, end, format).await } else { Ok(()) }
 }
 
 /// Waits for a job's end; it must have succeeded.
@@ -321,6 +321,11 @@ pub(super) fn skipped_records(counters: &JobCounters, output: Option<&str>) -> O
 /// Says where the output is, and what was counted.
 fn sum_up(ended: &JobStatus, counters: &JobCounters) {
     crate::say::say!("output   {}", ended.output);
+    say_counters(counters);
+}
+
+/// Says the main counters of the runtime, and those of the program.
+pub(super) fn say_counters(counters: &JobCounters) {
     let (own, others): (Vec<_>, Vec<_>) =
         counters.counters.iter().partition(|(name, _)| name.starts_with("task."));
     let main = own.into_iter().filter(|(name, _)| SUMMED_UP.contains(&name.as_str()));

@@ -61,7 +61,7 @@ async fn attempts_of(jobs: &Jobs, args: &LogsArgs) -> anyhow::Result<Vec<Attempt
 }
 
 async fn print(jobs: &Jobs, args: &LogsArgs, format: Format) -> anyhow::Result<()> {
-    let (mut documents, mut n_written) = (Vec::new(), 0);
+    let (mut documents, mut n_written, mut n_missing) = (Vec::new(), 0, 0);
     let attempts = attempts_of(jobs, args).await?;
     for status in &attempts {
         let log = log_of(jobs, status).await;
@@ -87,7 +87,10 @@ async fn print(jobs: &Jobs, args: &LogsArgs, format: Format) -> anyhow::Result<(
                 }
                 quiet_if_closed(std::io::stdout().lock().write_all(&log))?;
             }
-            Err(error) => say!("{}: {}", status.attempt, sentence(&error)),
+            Err(error) => {
+                n_missing += 1;
+                say!("{}: {}", status.attempt, sentence(&error));
+            }
         }
     }
     if format.is_document() {
@@ -95,7 +98,13 @@ async fn print(jobs: &Jobs, args: &LogsArgs, format: Format) -> anyhow::Result<(
     }
     if n_written == 0 {
         let failed = if args.failed { " failed" } else { "" };
-        say!("howdah: none of {}{failed} attempts has written anything", attempts.len());
+        let (n, all) = (attempts.len() - n_missing, attempts.len());
+        let logs = if n_missing == 0 {
+            format!("{all}{failed} attempts")
+        } else {
+            format!("{n} of {all}{failed} attempts whose logs are still there")
+        };
+        say!("howdah: none of {logs} has written anything");
     }
     Ok(())
 }

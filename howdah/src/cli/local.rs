@@ -53,6 +53,7 @@ pub(crate) fn run(args: &LocalArgs, global: &Global) -> anyhow::Result<()> {
         Ok(counters) => {
             crate::say::say!("{} is done: {}", job.spec.name, job.spec.output);
             let counters = JobCounters { counters };
+            super::job::say_counters(&counters);
             if let Some(skipped) = super::job::skipped_records(&counters, Some(&job.spec.output)) {
                 crate::say::say!("skipped  {skipped}");
             }

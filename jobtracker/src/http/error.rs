@@ -169,7 +169,8 @@ impl From<HistoryError> for Problem {
     }
 }
 
-fn refused(refusal: &Refusal) -> Problem {
+/// As what an answer a refusal of the core is told.
+pub(super) fn refused(refusal: &Refusal) -> Problem {
     let (status, kind) = match refusal {
         Refusal::InvalidJob(_) | Refusal::NoSuchPool { .. } => (400, ProblemKind::InvalidJob),
         Refusal::OutputReserved { .. } => (409, ProblemKind::OutputExists),

@@ -8,6 +8,7 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
+use jobtracker_core::Query;
 use mapreduce_protocol::{ClusterPulse, JobStatus};
 use net::api::get;
 use net::{Access, Caller, Problem, Query as UrlQuery, Routes};
@@ -16,7 +17,8 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::ServerState;
-use super::error::{LISTENS, too_many};
+use super::error::{LISTENS, NO_SUCH, too_many};
+use super::history::ask_or_read_job;
 use super::jobs::job_of;
 
 /// How long one request listens at most; whoever wants to hear more asks again.
@@ -34,6 +36,7 @@ pub(super) fn routes() -> Routes<ServerState> {
         )
         .also_gives::<ClusterPulse>()
         .also_gives::<JobStatus>()
+        .problems(NO_SUCH)
         .problems(LISTENS);
     Routes::new().route("/v1/events", Access::USERS, listen)
 }
@@ -52,6 +55,10 @@ async fn listen(
     UrlQuery(Parameters { job }): UrlQuery<Parameters>,
 ) -> Result<Response, Problem> {
     let only = job.as_deref().map(job_of).transpose()?;
+    if let Some(job) = only {
+        // Of one that nobody knows there will never be an event.
+        ask_or_read_job(&state, Query::Status { job, wait: None }).await?;
+    }
     let token_lasts = caller.capability.expires.0.saturating_sub(clock::wall().0);
     let long = Duration::from_millis(token_lasts).min(LISTEN_MAX);
     let events = state.events.listen(only, long).map_err(|error| too_many(error.to_string()))?;

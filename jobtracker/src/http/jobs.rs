@@ -6,10 +6,10 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use jobtracker_core::{EndsAs, IdempotencyKey, Input, JobFilter, Query, Reply};
+use jobtracker_core::{EndsAs, IdempotencyKey, Input, JobFilter, Query, Refusal, Reply};
 use mapreduce_protocol::{
     AttemptId, AttemptList, AttemptStatus, JobAccepted, JobChecked, JobCounters, JobHistory, JobId,
-    JobList, JobSpec, JobState, JobStatus, SetPriority,
+    JobList, JobSpec, JobState, JobStatus, PoolList, SetPriority,
 };
 use net::api::{Draft, Methods, Takes, get, post};
 use net::{Access, Caller, Json, Path, Problem, Query as UrlQuery, Right, Routes, Standing};
@@ -20,7 +20,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::ServerState;
 use super::error::{
     ASKS, CHANGES, ENDS_ATTEMPT, ENDS_JOB, KEPT, NO_SUCH, SUBMITS, bad_id, bad_key, not_of_job,
-    unexpected,
+    refused, unexpected,
 };
 use super::history::{Told, ask_or_read_attempts, ask_or_read_job};
 use super::job_body::JobBody;
@@ -130,6 +130,7 @@ async fn submit(
     let paths = check_spec(&spec)?;
     check_rights(&caller, &paths)?;
     if check {
+        check_pool(&state, spec.pool.as_deref()).await?;
         check_all(&state, &caller, &paths).await?;
         return Ok(Json(JobChecked { job: spec, at: clock::wall() }).into_response());
     }
@@ -149,6 +150,20 @@ async fn submit(
     };
     let location = [(header::LOCATION, format!("/v1/jobs/{}", accepted.id))];
     Ok((StatusCode::CREATED, location, Json(accepted)).into_response())
+}
+
+/// Where the core is only asked, it refuses no pool itself.
+async fn check_pool(state: &ServerState, pool: Option<&str>) -> Result<(), Problem> {
+    let Some(name) = pool else { return Ok(()) };
+    let pools = match state.query(Query::Pools).await? {
+        Reply::Pools(PoolList { pools }) => pools.into_iter().map(|pool| pool.name),
+        other => return Err(unexpected(&other)),
+    };
+    let pools: Vec<_> = pools.collect();
+    match pools.iter().any(|pool| pool == name) {
+        true => Ok(()),
+        false => Err(refused(&Refusal::NoSuchPool { name: name.to_owned(), pools })),
+    }
 }
 
 /// What the chunk store says to it, and whether the caller may make the output there.

@@ -10,9 +10,9 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 #[must_use]
 pub fn is_argument(path: &[String]) -> bool {
     path.last().is_some_and(|key| key == "name")
-        || path.windows(3).any(|keys| {
-            keys[0] == "program" && ["args", "env"].contains(&keys[2].as_str())
-        })
+        || path
+            .windows(3)
+            .any(|keys| keys[0] == "program" && ["args", "env"].contains(&keys[2].as_str()))
 }
 
 /// One argument.
@@ -67,9 +67,7 @@ impl<'de> Deserialize<'de> for Word {
 
             /// What was written is not known any more: 0.10 would become 0.1.
             fn visit_f64<E: Error>(self, value: f64) -> Result<Word, E> {
-                Err(E::custom(format!(
-                    "{value} is a number with a fraction: write it in quotes"
-                )))
+                Err(E::custom(format!("{value} is a number with a fraction: write it in quotes")))
             }
         }
 

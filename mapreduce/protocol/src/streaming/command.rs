@@ -107,8 +107,7 @@ impl Split {
                 (None, ' ' | '\t') => words.extend(word.take()),
                 _ => {
                     let word = word.get_or_insert_default();
-                    word.is_for_the_shell |=
-                        quote.is_none() && FOR_THE_SHELL.contains(&character);
+                    word.is_for_the_shell |= quote.is_none() && FOR_THE_SHELL.contains(&character);
                     word.text.push(character);
                 }
             }
