@@ -1,6 +1,6 @@
 //! The unfinished jobs, and whose turn it is. Every mutable access to a job marks it as touched;
 //! before slots are filled, `order` is updated for the touched jobs alone, so that filling a slot
-//! does not take a look at all jobs.
+//! needs no scan of all jobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
