@@ -224,7 +224,8 @@ impl Core {
         }
     }
 
-    /// The same, but the caller records how it counts; `None` if the attempt does not run.
+    /// Ends a running attempt like `kill_attempt`, but the caller records how it counts; `None` if
+    /// the attempt does not run.
     pub(crate) fn withdraw(&mut self, attempt: AttemptId, reason: &str) -> Option<LiveAttempt> {
         let live = self.take_attempt(attempt)?;
         let since = self.last_input.unwrap_or_default();

@@ -65,8 +65,8 @@ pub(crate) struct SuspicionRule {
 }
 
 impl Exclusions {
-    /// An attempt of that kind failed through the host's fault. Failures of attempts that ran
-    /// beside it count as the same fault; returns whether it is a new one.
+    /// An attempt of that kind failed through the host's fault. Failures of attempts that ran at
+    /// the same time count as the same fault; returns whether it is a new one.
     pub(crate) fn add(&mut self, now: Monotonic, host: &HostName, kind: TaskKind) -> bool {
         let fresh = Faults { kind, in_a_row: 0, until: now };
         let faults = self.faults.entry(host.clone()).or_insert(fresh);
@@ -176,7 +176,7 @@ mod tests {
         let mut lasted = Vec::new();
         for _ in 0..40 {
             exclusions.add(now, &host, TaskKind::Map);
-            // Attempts that ran beside it.
+            // Attempts that ran at the same time.
             exclusions.add(now, &host, TaskKind::Map);
             let until = exclusions.until(now, &host).unwrap();
             lasted.push(until.since(now).as_secs());

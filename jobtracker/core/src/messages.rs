@@ -41,7 +41,7 @@ pub enum Input {
         /// The request.
         reply_to: ReplyTo,
     },
-    /// [`StoreEffect::PlanSplits`] came to an end.
+    /// [`StoreEffect::PlanSplits`] has ended.
     SplitsPlanned {
         /// The job.
         job: JobId,
@@ -56,35 +56,35 @@ pub enum Input {
         /// Its splits.
         splits: Vec<PlannedSplit>,
     },
-    /// [`StoreEffect::MakeStaging`], or the rest of [`StoreEffect::PlanSplits`], came to an end.
+    /// [`StoreEffect::MakeStaging`], or the rest of [`StoreEffect::PlanSplits`], has ended.
     StagingMade {
         /// The job.
         job: JobId,
         /// Whether the folder is there.
         outcome: StoreOutcome<()>,
     },
-    /// [`StoreEffect::ReadSplits`] came to an end.
+    /// [`StoreEffect::ReadSplits`] has ended.
     SplitsRead {
         /// The job.
         job: JobId,
         /// Its splits, or why there are none.
         outcome: StoreOutcome<Vec<PlannedSplit>>,
     },
-    /// [`StoreEffect::Publish`] came to an end.
+    /// [`StoreEffect::Publish`] has ended.
     Published {
         /// The job.
         job: JobId,
         /// Whether its output is there.
         outcome: StoreOutcome<()>,
     },
-    /// [`StoreEffect::RemoveStaging`] came to an end.
+    /// [`StoreEffect::RemoveStaging`] has ended.
     StagingRemoved {
         /// The job.
         job: JobId,
         /// Whether nothing is left. (`Refused` counts as done: there is nothing else to try.)
         outcome: StoreOutcome<()>,
     },
-    /// [`Effect::WriteHistory`] came to an end.
+    /// [`Effect::WriteHistory`] has ended.
     HistoryWritten {
         /// The job.
         job: JobId,
@@ -93,7 +93,7 @@ pub enum Input {
     },
     /// A TaskTracker registers.
     RegisterTracker {
-        /// What it says of itself.
+        /// What it says about itself.
         request: Box<RegisterTracker>,
         /// The request.
         reply_to: ReplyTo,
@@ -331,7 +331,7 @@ pub struct HistoryPage {
     pub next: Option<usize>,
 }
 
-/// What an operator should hear of although no record says it.
+/// What an operator should know although no record says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A tracker registered.
@@ -342,10 +342,10 @@ pub enum Notice {
         address: String,
         /// Its slots.
         slots: u32,
-        /// Running attempts that it brought along and that go on.
+        /// Running attempts that it brought along and that continue.
         running: usize,
     },
-    /// A tracker was silent for too long; its attempts and map outputs are made again elsewhere.
+    /// A tracker was silent for too long; its attempts run again, and its map outputs are made again, on other hosts.
     TrackerLost {
         /// Its host.
         host: HostName,

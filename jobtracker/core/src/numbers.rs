@@ -61,7 +61,7 @@ impl Numbers {
         number
     }
 
-    /// The number of a host whose name was heard before.
+    /// The number of a host whose name is known.
     pub(crate) fn known(&self, name: &HostName) -> Option<HostNumber> {
         self.hosts.get(name).copied()
     }

@@ -64,7 +64,7 @@ struct Past {
     lost_digest: Option<Digest>,
     /// Numbers of former winners whose outputs were lost.
     lost: BTreeSet<u32>,
-    /// Numbers of attempts that were killed or lost and have not come to another end since.
+    /// Numbers of attempts that were killed or lost and whose tracker has not reported another end since.
     given_up: BTreeSet<u32>,
     /// Number and named outputs of the last winner whose map output was lost: these files still count.
     lost_named: Option<(u32, Vec<NamedOutput>)>,
@@ -389,7 +389,7 @@ impl TaskEntry {
         self.past.get_or_insert_default()
     }
 
-    /// A killed or lost attempt has come to another end; returns whether there was one with that number.
+    /// The tracker of a killed or lost attempt reports another end; returns whether there was one with that number.
     fn comes_back(&mut self, number: u32) -> bool {
         self.past.as_mut().is_some_and(|past| past.given_up.remove(&number))
     }
@@ -414,7 +414,7 @@ impl TaskEntry {
         failed.chain(self.winner.iter().map(move |winner| winner.ended(task, split)))
     }
 
-    /// Whether the attempt of that number was killed or lost and has not come to another end since.
+    /// Whether the attempt of that number was killed or lost, and no other end of it has been reported since.
     pub(crate) fn is_given_up(&self, number: u32) -> bool {
         self.past.as_ref().is_some_and(|past| past.given_up.contains(&number))
     }
@@ -436,8 +436,8 @@ impl TaskEntry {
         }
     }
 
-    /// Whether the attempt of that number won and its output was lost: a tracker that reports its success again has not
-    /// heard of the loss.
+    /// Whether the attempt of that number won and its output was lost: a tracker that reports its success again does
+    /// not know of the loss yet.
     pub(crate) fn lost(&self, number: u32) -> bool {
         self.past.as_ref().is_some_and(|past| past.lost.contains(&number))
     }

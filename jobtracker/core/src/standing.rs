@@ -275,7 +275,7 @@ mod tests {
                 9,
                 &[1, 3],
             ),
-            // What befalls all of them is no host's fault.
+            // What happens on all of them is not a host's fault.
             (
                 4,
                 &[

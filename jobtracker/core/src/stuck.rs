@@ -9,7 +9,7 @@ use crate::speculate::Late;
 
 impl LiveJob {
     /// Whether a map that reduces may wait for must run again while few maps run. Such a map takes
-    /// any slot, lest the slot that a reduce gave up goes to a reduce again.
+    /// any slot, so that the slot which a reduce gave up does not go to a reduce again.
     pub(crate) fn is_pressed(&self) -> bool {
         let must_run_again = self.waiting_maps().first().is_some_and(|first| !first.first_run);
         must_run_again && self.few_maps_run()
@@ -35,8 +35,8 @@ impl LiveJob {
         useful.map(|(task, it)| (it.since, task.attempt(it.number))).max()
     }
 
-    /// Whether reduces hold slots while the job stands still: maps wait but none runs (or few, if
-    /// they must run again), or every running map is late.
+    /// Whether reduces hold slots while the job makes no progress: maps wait but none runs (or few,
+    /// if they must run again), or every running map is late.
     pub(crate) fn is_stuck(&self) -> bool {
         let running = self.tasks(TaskKind::Map).running as usize;
         let is_late_map = |late: &&Late| {

@@ -83,7 +83,7 @@ pub struct Launches {
     pub node_local: u64,
     /// Maps in the rack of such a host.
     pub rack_local: u64,
-    /// Maps elsewhere.
+    /// Maps on any other host.
     pub off_rack: u64,
     /// Reduces.
     pub reduce: u64,

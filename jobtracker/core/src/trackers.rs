@@ -329,7 +329,7 @@ impl Trackers {
         self.idle.by_free.iter().copied().collect()
     }
 
-    /// The same, of `hosts` alone.
+    /// Those of `hosts` that can take an attempt now, those with most free slots first.
     pub(crate) fn idle_among(
         &self,
         hosts: &BTreeSet<HostNumber>,

@@ -39,7 +39,7 @@ impl LogFetcher {
         self.silent.contains(address)
     }
 
-    /// The same, if `n_fetched` logs of the job have been fetched before.
+    /// Like `new`, for a job of which `n_fetched` logs have been fetched before.
     pub(super) fn going_on(client: Client, n_fetched: usize) -> Self {
         let n_fetched = u32::try_from(n_fetched).unwrap_or(LOGS_MAX).min(LOGS_MAX);
         Self { n_fetched, ..Self::new(client) }

@@ -84,7 +84,7 @@ pub struct Places {
     pub node_local: u64,
     /// On the rack of such a host.
     pub rack_local: u64,
-    /// Elsewhere.
+    /// On any other host.
     pub off_rack: u64,
 }
 

@@ -39,7 +39,7 @@ pub fn run(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
     live(&mut world::World::new(seed, sabotage, false))
 }
 
-/// The same, with a trace: one line per event.
+/// Runs it too, and returns the trace as well: one line per event.
 #[must_use]
 pub fn run_traced(seed: u64, sabotage: Option<Sabotage>) -> (Outcome, Vec<String>) {
     let mut world = world::World::new(seed, sabotage, true);

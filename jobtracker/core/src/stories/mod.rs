@@ -245,7 +245,7 @@ impl Story {
         self.give(Input::Start);
     }
 
-    /// The same, and the live trackers register again.
+    /// Restarts the JobTracker, and the live trackers register again.
     fn restart_with_trackers(&mut self) {
         self.restart();
         let hosts: Vec<_> = self.toys.keys().cloned().collect();
