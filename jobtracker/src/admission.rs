@@ -1,5 +1,5 @@
-//! What the chunk store must say before a job is submitted to the core: its inputs exist and hold files,
-//! its output does not. (Two jobs with the same output are told apart by the core.)
+//! Checks of a job against the chunk store before it is submitted to the core: its inputs exist and
+//! hold files, its output does not exist. (The core refuses a second job with the same output.)
 
 use chunkstore_client::stores::{OtherStoreError, StoreUrl, Stores, UrlError};
 use chunkstore_client::{ChunkStore, StoreError};
@@ -12,39 +12,39 @@ use net::Caller;
 use crate::splits::{is_log, is_read, is_read_object, no_files, no_logs};
 use crate::store::Store;
 
-/// Calls to the chunk master of one job at once.
+/// Limit on the parallel calls to the chunk master for one job.
 const PARALLEL_CALLS: usize = 16;
-/// Entries of an input folder that are asked for at once: mostly one of the first is a file.
+/// Page size for listing an input folder: mostly one of the first entries is a file.
 const PAGE_ENTRIES: u32 = 1000;
 
 /// Why a job is not submitted to the core.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdmissionError {
-    /// It can't be run as it is written.
+    /// The job cannot be run as it is specified.
     #[error(transparent)]
     Invalid(#[from] InvalidJob),
-    /// A path that the chunk store does not take.
+    /// A path that the chunk store does not accept.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// An input is not there.
+    /// An input does not exist.
     #[error("input {path} does not exist: put it there with `howdah fs put`, or name another")]
     InputNotFound {
         /// The input.
         path: StorePath,
     },
-    /// An input folder without any file that would be read.
+    /// An input folder has no files that would be read.
     #[error("{}", no_files(path))]
     InputWithoutFiles {
         /// The folder, or its URL.
         path: String,
     },
-    /// An input, or a file of an input folder, is a log.
+    /// An input, or a file in an input folder, is a log.
     #[error("{}", no_logs(path))]
     InputIsLog {
         /// The log.
         path: StorePath,
     },
-    /// The output is there.
+    /// The output exists.
     #[error(
         "output {path} exists: choose another, remove it with `howdah fs rm -r`, or let `howdah job submit --overwrite` put it in the trash"
     )]
@@ -52,7 +52,7 @@ pub(crate) enum AdmissionError {
         /// The output.
         path: StorePath,
     },
-    /// The output, in another store, holds objects.
+    /// The output is in another store and holds objects.
     #[error(
         "output {url} holds objects already: choose another, or remove them with `howdah fs rm -r`"
     )]
@@ -63,10 +63,11 @@ pub(crate) enum AdmissionError {
     /// A URL that names no store.
     #[error(transparent)]
     Url(#[from] UrlError),
-    /// Another store does not answer, or says no.
+    /// Another store does not answer, or refuses.
     #[error("the job can't be checked against another store: {0}")]
     Elsewhere(#[from] OtherStoreError),
-    /// The executable of a native program, or a file of a streaming program, is not there, or is a folder.
+    /// The executable of a native program, or a file of a streaming program, does not exist or is a
+    /// folder.
     #[error(
         "the program's file {path} is no file of the chunk store: put it there, or let `howdah job submit` do so"
     )]
@@ -74,7 +75,7 @@ pub(crate) enum AdmissionError {
         /// Where it should be.
         path: StorePath,
     },
-    /// It is larger than any host is to copy.
+    /// A program's file is too large to be copied to hosts.
     #[error("the program's file {path} can't be brought along: {source}")]
     ProgramFileTooLong {
         /// Where it is.
@@ -82,13 +83,13 @@ pub(crate) enum AdmissionError {
         /// How long it is.
         source: ProgramFileTooLong,
     },
-    /// The output would be in a folder of somebody else.
+    /// The output would be in a folder that the user may not write to.
     #[error("the job's output can't be made: {said}")]
     NotYours {
         /// What the chunk master says.
         said: String,
     },
-    /// The chunk store does not answer, or says no.
+    /// The chunk store does not answer, or refuses.
     #[error("the job can't be checked against the chunk store: {0}")]
     Store(Box<StoreError>),
 }
@@ -123,13 +124,14 @@ impl Place {
     }
 }
 
-/// What a caller's token must be about: only one that is about everything reaches other stores.
+/// The resource that a caller's token must cover for a place: only a token for everything reaches
+/// other stores.
 pub(crate) fn resource(place: &str) -> &str {
     if is_url(place) { "/" } else { place }
 }
 
-/// Writes each place the one way that places are written: paths without `howdah://`, URLs without a slash at the
-/// end. What is none stays, to be refused. Writes down what is meant where nothing is said of compression.
+/// Normalises each place: paths without `howdah://`, URLs without a trailing slash. What is neither
+/// stays, and will be refused. Also writes down the default compression where none is given.
 pub(crate) fn normalise(spec: &mut JobSpec) {
     for place in spec.input.iter_mut().chain([&mut spec.output]) {
         *place = match place.parse::<StoreUrl>() {
@@ -140,11 +142,11 @@ pub(crate) fn normalise(spec: &mut JobSpec) {
     spec.write_compression_down();
 }
 
-/// The paths of a job, parsed.
+/// The parsed paths of a job.
 pub(crate) struct JobPaths {
     pub(crate) inputs: Vec<Place>,
     pub(crate) output: Place,
-    /// The program's: its executable, and what it brings along.
+    /// The program's executable and other files.
     pub(crate) files: Vec<StorePath>,
 }
 
@@ -167,7 +169,7 @@ pub(crate) fn check_spec(spec: &JobSpec) -> Result<JobPaths, AdmissionError> {
     })
 }
 
-/// Asks the chunk store.
+/// Checks the job against the chunk store.
 ///
 /// # Errors
 /// When an input or a file of the program is missing, the output is there, or there is no answer.
@@ -196,7 +198,7 @@ pub(crate) async fn check_store(store: &Store, paths: &JobPaths) -> Result<(), A
     Ok(())
 }
 
-/// Asks the chunk master in the user's place whether they may make the output.
+/// Asks the chunk master on behalf of the user whether they may make the output.
 ///
 /// # Errors
 /// When they may not, or there is no answer.
@@ -249,7 +251,7 @@ async fn check_input(store: &ChunkStore, input: StorePath) -> Result<(), Admissi
     }
 }
 
-/// Looks no further than to the first page that has a file: a log behind it fails the job's plan.
+/// Stops at the first page with a file to read: a log after that fails the job's plan.
 async fn has_files(store: &ChunkStore, folder: &StorePath) -> Result<bool, AdmissionError> {
     let mut after = None;
     loop {

@@ -1,5 +1,5 @@
-//! The two ends of a job in the chunk store: its output appears in one transaction, or nothing of it
-//! stays. The chunk master carries both out; which winners are published is the core's choice.
+//! The end of a job in the chunk store: its output is published in one transaction, or nothing of
+//! it stays. The chunk master does either; the core chooses which winners are published.
 
 use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{Done, PathError, Publish, StorePath, Winner};
@@ -9,7 +9,8 @@ use mapreduce_protocol::{JobId, SUCCESS_MARKER};
 
 use crate::store::{Store, outcome_of};
 
-/// Publishes a job's output, which is `owner`'s. A second request with the same stamp, even of the next process, is the first.
+/// Publishes a job's output, owned by `owner`. Repeating the request with the same stamp is
+/// harmless, even from the next process.
 pub(crate) async fn publish(
     store: &Store,
     stamp: RequestStamp,
@@ -35,7 +36,7 @@ pub(crate) async fn publish(
     match client.post_retrying::<_, Done>(store.master(), route, &request, retry_for).await {
         Ok(Done {}) => StoreOutcome::Done(()),
         Err(error) => match StoreError::from_call(&request.target, error) {
-            // Space is made by people, and the job's work is worth waiting for them.
+            // People can free space, and the job's work is worth waiting for that.
             full @ StoreError::OutOfSpace { .. } => {
                 StoreOutcome::Unavailable { reason: full.to_string() }
             }
@@ -44,8 +45,8 @@ pub(crate) async fn publish(
     }
 }
 
-/// The one stamp of the job's publication. The id alone would not do: a JobTracker with a new journal
-/// begins to count again, and would be given the answer to another job of that day.
+/// The stamp of the job's publication. The id alone is not enough: a JobTracker with a new journal
+/// restarts the numbering, and would get the answer meant for another job of that day.
 pub(crate) fn stamp(job: JobId, submitted_at: UnixMillis) -> RequestStamp {
     let client = format!("publish-{job}-{}", submitted_at.0);
     let client = client.parse().expect("ids and numbers have no other characters");
@@ -56,7 +57,7 @@ fn refused(error: &PathError) -> StoreOutcome<()> {
     StoreOutcome::Refused { reason: error.to_string() }
 }
 
-/// Removes a job's staging folder with all that is in it. That there is none is fine.
+/// Removes a job's staging folder with its contents. A missing folder is no error.
 pub(crate) async fn remove_staging(store: &ChunkStore, staging: &str) -> StoreOutcome<()> {
     let staging: StorePath = match staging.parse() {
         Ok(staging) => staging,

@@ -1,5 +1,6 @@
-//! The two ends of a job whose output is in another store. There is no transaction: winners appear one by one, and
-//! `_SUCCESS` last, so a reader waits for that. What is done twice, as by the next process, has been done once.
+//! The end of a job with its output in another store. There is no transaction: the winners' files
+//! appear one by one, and `_SUCCESS` last, so readers wait for that. Each step is idempotent, also
+//! across processes.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +15,10 @@ use mapreduce_protocol::{
 
 use crate::store::outcome_of_other;
 
-/// Parts of one job that are published at once.
+/// Limit on the parts of one job that are published in parallel.
 const PARTS_AT_ONCE: usize = 16;
 
-/// Why an output can't appear, beyond what the store says.
+/// Why an output cannot be published, besides errors of the store.
 #[derive(Debug, thiserror::Error)]
 enum PublishError {
     #[error(transparent)]
@@ -30,7 +31,7 @@ enum PublishError {
     Stranger { target: StoreUrl, stranger: String },
 }
 
-/// The folder of an output, opened.
+/// The folder of an output, with its store.
 struct Output {
     store: OtherStore,
     url: StoreUrl,
@@ -73,7 +74,7 @@ fn staged_object(StagedOutput { upload, parts, bytes }: StagedOutput) -> StagedO
     StagedObject { upload, parts, bytes }
 }
 
-/// Makes the winners' parts appear, then `_SUCCESS`.
+/// Publishes the winners' files, then `_SUCCESS`.
 pub(crate) async fn publish(
     stores: &Stores,
     target: &str,
@@ -90,7 +91,7 @@ pub(crate) async fn publish(
     }
 }
 
-/// Removes what the job's attempts have staged for `target` and nobody published.
+/// Removes what the job's attempts staged for `target` and was not published.
 pub(crate) async fn sweep(stores: &Stores, target: &str, job: JobId) -> StoreOutcome<()> {
     let output = match Output::open(stores, target) {
         Ok(output) => output,

@@ -1,5 +1,5 @@
-//! The core in its loop: adapts it to `event_loop::Machine`, brings replies back to those who wait for
-//! them, starts calls to the chunk store, and says in the log what happens. No decisions.
+//! Runs the core in its loop: adapts it to `event_loop::Machine`, delivers replies to the waiting
+//! requests, starts calls to the chunk store, and logs what happens. It makes no decisions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::splits::Planned;
 use crate::store::Store;
 use crate::{JobFold, commit, elsewhere, history, splits};
 
-/// Why the daemon is not ready meanwhile.
+/// Why the daemon is not ready while the journal's disk hangs.
 const HANGS: &str =
     "the disk of the JobTracker's journal hangs: nobody is answered before it has written";
-/// Jobs whose calls to the chunk store are under way at once.
+/// Limit on the jobs with a chunk store call in progress.
 const STORE_CALLS: usize = 64;
 
 pub(crate) struct JobMachine {
@@ -81,17 +81,17 @@ fn step(Output { records, effects }: Output) -> Step<Record, Effect> {
     Step { records, effects }
 }
 
-/// Asks the core. Cheap to clone.
+/// Sends requests to the core. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct CoreHandle {
     inputs: Handle<Input>,
     replies: ReplyDesk<Reply>,
 }
 
-/// Why there is no answer, or not the one asked for.
+/// Why a request gets no reply, or a refusal.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
-    /// The core's no.
+    /// The core refuses.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The loop has ended.
@@ -99,7 +99,7 @@ pub(crate) enum AskError {
     Stopped,
 }
 
-/// Starts the loop over a recovered state. The first input is on its way when this returns.
+/// Starts the loop over a recovered state; on return the first input has been sent.
 pub(crate) async fn start(
     core: Core,
     (log, settings): (Log, Settings),
@@ -109,7 +109,7 @@ pub(crate) async fn start(
 ) -> (CoreHandle, Running<JobMachine>) {
     let replies = ReplyDesk::default();
     let waiting = replies.clone();
-    // As many calls as there are unfinished jobs, which the core bounds; as many histories as it has not written.
+    // The core bounds both queues: it limits unfinished jobs and unwritten histories.
     let (calls, asked) = mpsc::unbounded_channel();
     let (histories, to_be_written) = mpsc::unbounded_channel();
     let (logs, to_be_kept) = mpsc::channel(history::early::QUEUE);
@@ -124,7 +124,8 @@ pub(crate) async fn start(
             let _ended = histories.send(job);
         }
         Effect::KeepLog { attempt, address } => {
-            // Whoever fails too often for that keeps his logs until the end of his job.
+            // An attempt whose log does not fit in the queue keeps it on its host until the job's
+            // end.
             let _full = logs.try_send((attempt, address));
         }
         Effect::Store(call) => {
@@ -139,13 +140,13 @@ pub(crate) async fn start(
     tokio::spawn(carry_out_all(asked, running.handle.clone(), store.clone(), split_bytes));
     tokio::spawn(history::early::keep_all(to_be_kept, store.clone()));
     tokio::spawn(history::write::write_all(to_be_written, core.clone(), store, split_bytes));
-    // A loop that has ended says so to the next who asks.
+    // If the loop has ended, the next request finds out.
     let _ended = core.inputs.send(Input::Start).await;
     (core, running)
 }
 
-/// Carries out the calls to the chunk store that the core asks for, each as a task that ends with an
-/// input. Ends when the loop has.
+/// Makes the chunk store calls that the core asks for, each in a task that ends with an input. Ends
+/// with the loop.
 async fn carry_out_all(
     mut asked: mpsc::UnboundedReceiver<StoreEffect>,
     inputs: Handle<Input>,
@@ -158,7 +159,7 @@ async fn carry_out_all(
         let (inputs, store) = (inputs.clone(), store.clone());
         tokio::spawn(async move {
             let input = carry_out(&store, call, split_bytes, &inputs).await;
-            // A loop that has ended asks again when it is back.
+            // If the loop has ended, the call is repeated after the restart.
             let _ended = inputs.send(input).await;
             drop(permit);
         });
@@ -211,11 +212,11 @@ async fn carry_out(
 impl CoreHandle {
     /// Sends an input that has no reply.
     pub(crate) async fn tell(&self, input: Input) {
-        // A loop that has ended asks again when it is back.
+        // If the loop has ended, the call is repeated after the restart.
         let _ended = self.inputs.send(input).await;
     }
 
-    /// Sends one input and waits for its reply. Whoever stops waiting is reported to the core.
+    /// Sends one input and waits for its reply. If the caller stops waiting, the core is told.
     pub(crate) async fn ask(
         &self,
         input: impl FnOnce(ReplyTo) -> Input + Send,
@@ -230,19 +231,19 @@ impl CoreHandle {
     }
 }
 
-/// One who waits for a reply.
+/// A request that waits for a reply.
 struct Asker<'a> {
     inputs: &'a Handle<Input>,
     waiter: Waiter<Reply>,
 }
 
 impl Drop for Asker<'_> {
-    /// A request that is given up, because its connection broke, waits no more: its tracker must not be
-    /// given work that nobody hears of.
+    /// A request that is dropped because its connection broke waits no more: its tracker must not
+    /// be given work that it never hears of.
     fn drop(&mut self) {
         if self.waiter.withdraw() {
             let reply_to = ReplyTo(self.waiter.number());
-            // With a full queue the core finds out when the reply gets lost.
+            // If the queue is full, the core finds out when the reply gets lost.
             let _full = self.inputs.try_send(Input::Gone { reply_to });
         }
     }
@@ -272,7 +273,7 @@ fn say(notice: &Notice) {
         Notice::BackupLaunched { late, on, left, host, expected } => {
             tracing::info!(%late, %on, ?left, %host, ?expected, "a late attempt gets a backup");
         }
-        // The record says it.
+        // The record is logged instead.
         Notice::JobEnded { .. } => {}
         Notice::StoreUnavailable { job, reason } => {
             tracing::warn!(%job, reason, "the chunk store does not answer; the job waits for it");
@@ -284,7 +285,7 @@ fn say(notice: &Notice) {
     }
 }
 
-/// What an operator would say aloud of a record.
+/// Logs the records that an operator should see.
 fn say_record(record: &Record) {
     match record {
         Record::Started { epoch } => tracing::info!(%epoch, "JobTracker serves"),

@@ -1,9 +1,10 @@
-//! What happens, for those who listen: `GET /v1/events`. While anybody does, the core is asked a few times a second for the
-//! numbers of the cluster and the newest jobs, as any client might, and what has changed is told to all. So the work is the
-//! same for one listener as for hundreds, there is none without, and the event loop knows nothing of them.
+//! Events for listeners: `GET /v1/events`. While there is a listener, the core is asked twice a
+//! second for the state of the cluster and the newest jobs, as by any client, and changes are sent
+//! to all listeners. So the cost is the same for one listener as for hundreds, there is none
+//! without listeners, and the event loop knows nothing of them.
 //!
-//! Who begins to listen is told what is known first. Everybody has a queue of his own; who does not read it in time is cut
-//! off, and begins anew when he comes back.
+//! A new listener first gets the present state. Each listener has its own queue; one that does not
+//! read it in time is cut off, and starts again when it reconnects.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,22 +20,23 @@ use tokio::sync::{broadcast, mpsc};
 use crate::event_loop::CoreHandle;
 use crate::metrics::count_dropped_listener;
 
-/// Who may listen at once; others are told to come back.
+/// Limit on the listeners; further ones are told to come back.
 pub(crate) const LISTENERS_MAX: usize = 500;
-/// Time between two looks at the core.
+/// Time between two queries of the core.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// The newest jobs, which everybody is told of.
+/// Number of the newest jobs whose events go to all listeners.
 const JOBS: usize = 100;
-/// Events that a listener may be behind all others.
+/// Number of events by which a listener may lag behind.
 const BEHIND_MAX: usize = 1024;
-/// Events on their way to one listener's connection.
+/// Number of events queued for one listener's connection.
 const QUEUE: usize = 64;
-/// Time that a connection may take none.
+/// How long a connection may accept no event.
 const STALL_MAX: Duration = Duration::from_secs(15);
-/// Silence after which a comment is sent: who has gone away is noticed by it, and proxies keep the connection.
+/// Silence after which a comment is sent: it detects listeners that have gone, and keeps proxies
+/// from closing the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Tells listeners. Cheap to clone; all clones are one.
+/// Sends events to listeners. Cheap to clone; all clones share one state.
 #[derive(Clone)]
 pub(crate) struct Events(Arc<Shared>);
 
@@ -45,18 +47,19 @@ struct Shared {
     news: broadcast::Sender<Event>,
 }
 
-/// What listeners were told last.
+/// What listeners were last told.
 #[derive(Default)]
 struct Board {
     pulse: Option<ClusterPulse>,
     jobs: BTreeMap<JobId, JobStatus>,
     n_listeners: usize,
-    /// Jobs that somebody listens to alone, with how many do: they may be none of the newest.
+    /// Jobs that are the only interest of some listener, with the number of those; they may not be
+    /// among the newest.
     watched: BTreeMap<JobId, usize>,
     is_looking: bool,
 }
 
-/// One event as it is sent.
+/// One event, as sent.
 #[derive(Clone, Debug)]
 struct Event {
     /// The job that it is about.
@@ -65,7 +68,7 @@ struct Event {
 }
 
 impl Event {
-    /// JSON holds no line ends: one line of data is all of it.
+    /// JSON contains no line ends, so it fits on one line of data.
     fn new(kind: &str, job: Option<JobId>, data: &impl Serialize) -> Self {
         let data = serde_json::to_string(data).expect("events are plain data");
         Self { job, text: format!("event: {kind}\ndata: {data}\n\n").into() }
@@ -80,7 +83,7 @@ impl Event {
     }
 }
 
-/// As many listen as may.
+/// The limit on listeners is reached.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{LISTENERS_MAX} listen to events already: try again in a while, or ask for states instead"
@@ -94,8 +97,8 @@ impl Events {
         Self(Arc::new(Shared { core, shutdown, board, news }))
     }
 
-    /// From now on, for `long` at most: what comes out is a stream of server-sent events. Of one job alone, and the cluster,
-    /// if one is named.
+    /// A stream of server-sent events from now on, for `long` at most. If a job is named, it has
+    /// only events of that job and of the cluster.
     pub(crate) fn listen(
         &self,
         only: Option<JobId>,
@@ -109,7 +112,7 @@ impl Events {
         if let Some(job) = only {
             *board.watched.entry(job).or_default() += 1;
         }
-        // Under the lock: nothing is missed between what is known and what comes.
+        // Under the lock, so that nothing is missed between the known state and the news.
         let news = self.0.news.subscribe();
         let cluster = board.pulse.iter().map(Event::of_cluster);
         let jobs = board.jobs.values().filter(|job| only.is_none_or(|only| only == job.id));
@@ -124,7 +127,7 @@ impl Events {
         Ok(sent)
     }
 
-    /// How many listen.
+    /// Number of listeners.
     pub(crate) fn n_listeners(&self) -> usize {
         self.board().n_listeners
     }
@@ -139,7 +142,7 @@ impl Events {
             let watched: Vec<JobId> = {
                 let mut board = self.board();
                 if board.n_listeners == 0 || self.0.shutdown.is_triggered() {
-                    // Who listens next is not told what is old by then.
+                    // The next listener must not get a state that is out of date.
                     (board.is_looking, board.pulse) = (false, None);
                     board.jobs.clear();
                     return;
@@ -147,7 +150,7 @@ impl Events {
                 board.watched.keys().copied().collect()
             };
             self.look(watched).await;
-            // One that goes down does not wait.
+            // On shutdown it does not wait.
             let _time_is_over = tokio::time::timeout(INTERVAL, self.0.shutdown.wait()).await;
         }
     }
@@ -179,10 +182,10 @@ impl Events {
         self.0.core.ask(|reply_to| Input::Query { query, reply_to }).await.ok()
     }
 
-    /// Tells all what differs from what they were told before.
+    /// Sends whatever has changed to all listeners.
     fn tell(&self, pulse: ClusterPulse, jobs: Vec<JobStatus>) {
         let mut board = self.board();
-        // Nobody listening is no error.
+        // It is no error if nobody listens.
         let tell = |event| drop(self.0.news.send(event));
         if board.pulse.as_ref() != Some(&pulse) {
             tell(Event::of_cluster(&pulse));
@@ -216,14 +219,15 @@ fn pulse(info: &JobtrackerInfo, summary: &Summary) -> ClusterPulse {
     }
 }
 
-/// One who listens; his place is free when this is dropped.
+/// A listener; its place becomes free when this is dropped.
 struct Listener {
     events: Events,
     only: Option<JobId>,
 }
 
 impl Listener {
-    /// Until the listener goes away, is too slow, or has no right to listen any more; or the JobTracker stops.
+    /// Serves until the listener goes away, is too slow, or may listen no longer, or the JobTracker
+    /// stops.
     async fn serve(
         self,
         known: Vec<Event>,
@@ -243,16 +247,17 @@ impl Listener {
     }
 }
 
-/// Why a listener hears no more.
+/// Why a listener gets no more events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// He does not read what he is sent.
+    /// It does not read what it is sent.
     Behind,
-    /// He has gone away.
+    /// It has gone away.
     Gone,
 }
 
-/// Sends what is known, then what is new; of one job alone, and the cluster, if one is named.
+/// Sends the known state, then the news. If a job is named, only events of that job and of the
+/// cluster.
 async fn pass_on(
     only: Option<JobId>,
     known: Vec<Event>,

@@ -1,4 +1,4 @@
-//! The JobTracker's state as its journal keeps it; how, `event_loop` knows.
+//! The JobTracker's durable state as a journal fold; `event_loop` knows how it is kept.
 
 use event_loop::{State, StateFold};
 use jobtracker_core::{Durable, Record};
@@ -7,7 +7,7 @@ use jobtracker_core::{Durable, Record};
 #[derive(Debug)]
 pub enum JobtrackerState {}
 
-/// The durable state, restored from a snapshot and moved by records.
+/// The durable state, restored from a snapshot and changed by records.
 pub type JobFold = StateFold<JobtrackerState>;
 
 impl State for JobtrackerState {
@@ -62,7 +62,7 @@ mod tests {
         }
     }
 
-    /// The same since jobs have owners.
+    /// The same record of a job with an owner.
     fn accepted_of_a_user() -> Record {
         let mut record = accepted(JobId { date: 20_261_122, ordinal: 7 });
         if let Record::JobAccepted { owner, .. } = &mut record {
@@ -100,7 +100,7 @@ mod tests {
         Record::AttemptFailed { attempt, host, failure, place, split, span, status, record }
     }
 
-    /// A job that may leave records out.
+    /// A job that may skip records.
     fn accepted_that_skips(job: JobId) -> Record {
         let mut record = accepted(job);
         if let Record::JobAccepted { spec, .. } = &mut record {
@@ -140,7 +140,7 @@ mod tests {
         record
     }
 
-    /// The same success, of a task that wrote a named output, too.
+    /// The same success, of a task that also wrote a named output.
     fn with_named(mut record: Record) -> Record {
         let Record::TaskSucceeded { staged, named, .. } = &mut record else {
             panic!("{record:?} is no success")
@@ -150,7 +150,7 @@ mod tests {
         record
     }
 
-    /// The same failure, of an attempt that had said what it did.
+    /// The same failure, of an attempt with a status message.
     fn with_status(mut record: Record) -> Record {
         if let Record::AttemptFailed { status, .. } = &mut record {
             *status = Some("half way".to_owned());
@@ -175,7 +175,7 @@ mod tests {
         record
     }
 
-    /// The same record, with what journals tell of maps by now.
+    /// The same record, with the fields about maps that newer journals have.
     fn placed(mut record: Record, near: Locality) -> Record {
         match &mut record {
             Record::TaskSucceeded { place, .. } => *place = Some(near),
@@ -303,8 +303,8 @@ mod tests {
         ]
     }
 
-    /// What this release's journals hold: it must be read for ever. A record that changes its bytes
-    /// needs a serde default for what was added, and both forms here.
+    /// What journals hold, which must remain readable for ever. A record whose bytes change needs a
+    /// serde default for the addition, and both forms in here.
     const GOLDEN: &str = include_str!("golden_records.txt");
 
     fn hexadecimal(bytes: &[u8]) -> String {
@@ -330,7 +330,7 @@ mod tests {
     fn a_field_that_a_record_has_no_more_is_passed_over() {
         let ended = ended(JobId { date: 20_261_122, ordinal: 3 }, JobState::Killed, None);
         let mut bytes = encode_record(&ended);
-        // The number of its fields stands behind its name.
+        // The number of fields follows the name.
         let n_fields = 2 + "job_ended".len();
         assert_eq!(bytes[n_fields], 0x86);
         bytes[n_fields] += 1;

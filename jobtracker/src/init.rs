@@ -1,5 +1,5 @@
 //! `jobtracker --init`: asks the chunk master which cluster this is, and writes the answer as the
-//! journal's first record. An empty folder is never taken for an empty cluster otherwise.
+//! journal's first record. Without it, an empty folder is never taken for an empty cluster.
 
 use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{ClusterInfo, StorePath};
@@ -12,21 +12,22 @@ use net::CallError;
 use crate::store::Store;
 use crate::{JobFold, JobtrackerSettings};
 
-/// The folder of the chunk store in which each journal of the cluster's JobTrackers has a folder.
+/// The chunk store folder that has one folder for each journal of the cluster's JobTrackers.
 pub(crate) const JOURNALS: &str = "/.howdah/jobtracker-journals";
-/// Journals that one cluster may have: each begins to count jobs where the last can't have come.
+/// Limit on the journals of one cluster: each numbers jobs from a base that its predecessor cannot
+/// have reached.
 const JOURNALS_MAX: usize = 4000;
 
-/// Why the folder holds no journal now.
+/// Why no journal was initialised.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// The chunk master does not say which cluster it is.
     #[error("the chunk master does not say which cluster this is: {0}")]
     Cluster(#[from] CallError),
-    /// The chunk store does not take the note that the cluster has one more journal.
+    /// The chunk store does not record that the cluster has one more journal.
     #[error("the chunk store does not number the JobTracker's journal: {0}")]
     Number(Box<StoreError>),
-    /// Whoever started it wants it to end before the chunk master has answered.
+    /// Shut down before the chunk master answered.
     #[error(
         "stopped while waiting for the chunk master at {chunkmaster}; nothing was written: start it, then this again"
     )]
@@ -34,13 +35,13 @@ pub enum InitError {
         /// `host:port` of the chunk master.
         chunkmaster: String,
     },
-    /// The journal can't be made or opened; mostly, because there is one.
+    /// The journal cannot be created or opened, mostly because there is one.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The journal can't be read or written.
+    /// The journal cannot be read or written.
     #[error(transparent)]
     Journal(event_loop::InitError),
-    /// The thread that writes it is gone without a word.
+    /// The writing thread ended without an error.
     #[error("the journal's writer ended before the first record was synced; see the log")]
     Ended,
 }
@@ -54,19 +55,20 @@ impl From<event_loop::InitError> for InitError {
     }
 }
 
-/// Makes an empty data folder a member of the chunk store's cluster, whose id is returned once it is on
-/// disk. Waits for the chunk master as long as other calls are retried, and says so, or until `shutdown`.
+/// Makes an empty data folder a member of the chunk store's cluster, and returns that cluster's id
+/// once it is on disk. Waits for the chunk master for as long as other calls are retried, and says
+/// so, or until `shutdown`.
 ///
-/// An earlier call that was cut off before it had written the id is completed.
+/// Completes an earlier call that was cut off before it had written the id.
 ///
 /// # Errors
-/// When a folder holds a journal already or can't be written, or the chunk master does not answer.
+/// When a folder already holds a journal or cannot be written, or the chunk master does not answer.
 pub async fn init(
     settings: &JobtrackerSettings,
     shutdown: &Shutdown,
 ) -> Result<ClusterId, InitError> {
     let (folders, options) = (settings.folders(), settings.journal());
-    // Before the cluster is asked: it numbers each new journal, and this is none.
+    // Checked before the cluster is asked, as that uses up a journal number.
     for dir in folders.iter() {
         if journal::verify(dir).is_ok_and(|report| report.last > Sequence(0)) {
             return Err(OpenError::Exists { dir: dir.to_owned() }.into());
@@ -84,7 +86,7 @@ pub async fn init(
     Ok(cluster)
 }
 
-/// The chunk store's cluster, and how many journals it has seen before.
+/// The chunk store's cluster, and the number of its earlier journals.
 async fn join(settings: &JobtrackerSettings) -> Result<(ClusterId, u32), InitError> {
     let store = Store::new(settings);
     let cluster = ask_patiently(settings, &store).await?;
@@ -93,8 +95,8 @@ async fn join(settings: &JobtrackerSettings) -> Result<(ClusterId, u32), InitErr
     Ok((cluster, former_journals))
 }
 
-/// Numbers the journal to come, from 0, by a folder that only one can make. (A number whose journal was
-/// never written is lost, and does no harm.)
+/// Numbers the new journal, from 0, by making a folder that only one caller can make. (A number
+/// whose journal was never written stays unused, which is harmless.)
 async fn number_journal(store: &ChunkStore) -> Result<u32, StoreError> {
     let all: StorePath = JOURNALS.parse().expect("a constant path");
     store.mkdir(&all, true).await?;

@@ -1,8 +1,8 @@
-//! The JobTracker's daemon: the shell around `jobtracker_core`. [`run()`] wires journal, event loop and
-//! HTTP; [`init()`] makes it a member of the chunk store's cluster. What is decided stands in the core;
-//! here are the calls to the chunk store (`admission`, `splits`, `commit`; `elsewhere` for other stores;
-//! `history`: what is kept of ended jobs), what listeners are told (`events`), statuses in `http/error.rs`,
-//! metric names in `metrics.rs`. Called by `howdah jobtracker`.
+//! The JobTracker's daemon: the shell around `jobtracker_core`, which makes the decisions.
+//! [`run()`] wires journal, event loop and HTTP; [`init()`] makes it a member of the chunk store's
+//! cluster. Here are the calls to the chunk store (`admission`, `splits`, `commit`; `elsewhere` for
+//! other stores; `history` for ended jobs), the event stream (`events`), HTTP statuses in
+//! `http/error.rs`, and metric names in `metrics.rs`. Called by `howdah jobtracker`.
 
 mod admission;
 mod commit;

@@ -1,5 +1,5 @@
-//! The JobTracker's metrics, and the only place that names them: counters are a fold over the records,
-//! gauges the core's summary as it is at the scrape.
+//! The JobTracker's metrics, and the only place that names them. Counters are a fold over the
+//! records, gauges are read from the core's summary at each scrape.
 
 mod list;
 
@@ -12,7 +12,7 @@ use metrics::{Histogram, counter, gauge, histogram};
 
 pub use list::METRICS;
 
-/// What the winners' own counters are summed up as, over all jobs.
+/// Counters of winners, and the metrics that sum them up over all jobs.
 const OF_WINNERS: [(&str, &str); 8] = [
     ("task.SPLIT_BYTES", "howdah_jobtracker_map_input_bytes_total"),
     ("task.MAP_INPUT_RECORDS", "howdah_jobtracker_map_input_records_total"),
@@ -24,10 +24,10 @@ const OF_WINNERS: [(&str, &str); 8] = [
     ("task.OUTPUT_BYTES", "howdah_jobtracker_output_bytes_total"),
 ];
 
-/// The times of HTTP requests.
+/// Durations of HTTP requests.
 pub(crate) const REQUESTS: &str = "howdah_jobtracker_request_seconds";
 
-/// Counts what is journaled.
+/// Counts journaled records.
 pub(crate) fn observe_records(records: &[Record]) {
     for record in records {
         match record {
@@ -74,7 +74,7 @@ pub(crate) fn observe_records(records: &[Record]) {
     }
 }
 
-/// What a winner says of its work.
+/// Sums up a winner's own counters.
 fn observe_winner(kind: &'static str, counters: &BTreeMap<String, u64>) {
     for (own, name) in OF_WINNERS {
         if let Some(n) = counters.get(own) {
@@ -89,7 +89,7 @@ fn observe_winner(kind: &'static str, counters: &BTreeMap<String, u64>) {
     }
 }
 
-/// Of a task that succeeded: from its launch on, and how long it worked.
+/// Times of a task that succeeded: since its launch, and how long it worked.
 fn observe_times(kind: &'static str, span: Span, ran_ms: Option<u64>) {
     if span != Span::default() {
         let took = span.ended_at.0.saturating_sub(span.began_at.0);
@@ -102,7 +102,7 @@ fn observe_times(kind: &'static str, span: Span, ran_ms: Option<u64>) {
     }
 }
 
-/// Measures what the core tells.
+/// Updates metrics from the core's notices.
 pub(crate) fn observe_notice(notice: &Notice) {
     match notice {
         Notice::JobEnded { state, took, phases, .. } => {
@@ -134,52 +134,53 @@ pub(crate) fn observe_notice(notice: &Notice) {
     }
 }
 
-/// How many listen to events.
+/// Number of listeners to events.
 pub(crate) fn observe_listeners(n: usize) {
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
     gauge!("howdah_jobtracker_event_listeners").set(n as f64);
 }
 
-/// One was cut off because it did not read what it was sent.
+/// A listener was cut off because it did not read its events.
 pub(crate) fn count_dropped_listener() {
     counter!("howdah_jobtracker_event_listeners_dropped_total").increment(1);
 }
 
-/// How many folders the journal is written to; one less than configured while a disk is lost.
+/// Number of folders that the journal is written to; less than configured while a disk is lost.
 pub(crate) fn observe_folders(live: usize) {
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
     gauge!("howdah_jobtracker_journal_mirrors_live").set(live as f64);
 }
 
-/// Whether the journal's disk hangs, and with it whoever asks.
+/// Whether the journal's disk hangs, and with it all requests.
 pub(crate) fn observe_hang(hangs: bool) {
     gauge!("howdah_jobtracker_journal_hangs").set(f64::from(u8::from(hangs)));
 }
 
-/// Whether the topology file can't be used, and hosts register by an older one.
+/// Whether the topology file is unusable, so that hosts register by an older version of it.
 pub(crate) fn observe_topology(is_wrong: bool) {
     gauge!("howdah_jobtracker_topology_file_wrong").set(f64::from(u8::from(is_wrong)));
 }
 
-/// How many TaskTrackers are not reached at their addresses.
+/// Number of TaskTrackers that cannot be reached at their addresses.
 pub(crate) fn observe_unreached(trackers: usize) {
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
     gauge!("howdah_jobtracker_trackers_unreached").set(trackers as f64);
 }
 
-/// A sync of the journal, and how long its first record waited for it.
+/// A sync of the journal: how long its first record waited for it.
 pub(crate) fn observe_sync(waited: Duration) {
     histogram!("howdah_jobtracker_journal_sync_seconds").record(waited);
 }
 
-/// How long the core takes for its inputs, looked up once: it is recorded more often than anything else.
+/// Histograms of the core's input handling, looked up once: they are used more often than any other
+/// metric.
 pub(crate) struct Turns {
     all: Histogram,
     heartbeats: Histogram,
 }
 
 impl Turns {
-    /// To be called when the process' recorder is there.
+    /// Must be called after the process' recorder is installed.
     pub(crate) fn new() -> Self {
         Self {
             all: histogram!("howdah_jobtracker_turn_seconds"),
@@ -187,12 +188,12 @@ impl Turns {
         }
     }
 
-    /// Inputs were handled for so long while others waited.
+    /// Inputs kept the loop busy for this long while others waited.
     pub(crate) fn observe(&self, took: Duration) {
         self.all.record(took);
     }
 
-    /// Measures what is done for a heartbeat: its news are taken in, and free slots are given to tasks.
+    /// Measures a heartbeat: its report is processed and free slots are given to tasks.
     pub(crate) fn measured<T>(&self, input: Input, handle: impl FnOnce(Input) -> T) -> T {
         if !matches!(input, Input::Heartbeat { .. }) {
             return handle(input);

@@ -1,8 +1,9 @@
-//! Whether this JobTracker's journal is the newest of its cluster. One that starts over an older copy would give out
-//! epochs, job ids and the stamps of their publications a second time: a job could succeed with the output of another.
-//! The chunk store is the witness: it has a folder for the last start of each journal, which no other start can make,
-//! and what jobs leave there has their ids. (A copy that was taken since the last start, where no job was accepted
-//! after that, is not told apart; it has given out nothing a second time.)
+//! Checks that this JobTracker's journal is the newest of its cluster. A JobTracker started on an
+//! older copy would reuse epochs, job ids and publication stamps: a job could succeed with the
+//! output of another one. The evidence is in the chunk store: a folder for the last start of each
+//! journal, which no other start can make, and files of jobs named by their ids. (A copy taken
+//! since the last start, if no job was accepted afterwards, is not detected; it has not reused
+//! anything.)
 
 use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileStatus, StorePath};
@@ -14,22 +15,22 @@ use crate::history::HistoryError;
 use crate::history::read::last_jobs;
 use crate::init::JOURNALS;
 
-/// Entries of a folder that are looked at. A journal's has its last start alone, and that of staging folders one for each
-/// unfinished job: fewer than this.
+/// Limit on the entries of a folder that are read. A journal's folder has only its last start, and
+/// the staging root one entry per unfinished job: both are below this.
 const ENTRIES_MAX: usize = 20_000;
-/// Random bytes that mark a start.
+/// Random bytes that identify a start.
 const MARK_BYTES: usize = 16;
-/// Each journal of a cluster has so many epochs of its own: an epoch divided by this is its journal's number.
+/// Number of epochs per journal: an epoch divided by this is its journal's number.
 const EPOCHS_PER_JOURNAL: u64 = jobtracker_core::EPOCHS_PER_JOURNAL;
 
-/// What this process has begun with.
+/// What this process started with.
 #[derive(Clone, Debug)]
 pub(crate) struct Beginning {
-    /// Its own.
+    /// Its epoch.
     epoch: Epoch,
-    /// Of the first job that it may accept.
+    /// The ordinal of the first job that it may accept.
     next_ordinal: u32,
-    /// Name of the one entry of its start's folder. No other process knows it.
+    /// Name of the single entry in its start's folder. No other process knows it.
     mark: String,
 }
 
@@ -39,18 +40,18 @@ impl Beginning {
     }
 }
 
-/// How it is known that the journal is older than the cluster.
+/// Evidence that the journal is older than the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OlderBy {
     /// There was a later start.
     #[error("the chunk store knows a start of epoch {theirs} of it, and this one is epoch {ours}")]
     Start {
-        /// The last one.
+        /// Epoch of the last start.
         theirs: Epoch,
-        /// This one.
+        /// Epoch of this start.
         ours: Epoch,
     },
-    /// There is a job that it never accepted.
+    /// There is a job that is not in the journal.
     #[error("the chunk store knows {job}, which is not in it")]
     Job {
         /// The job.
@@ -58,12 +59,13 @@ pub enum OlderBy {
     },
 }
 
-/// Looks for what only a newer journal knows, and leaves word of this start for those to come. `newest` is the last
-/// job that this process has accepted, asked when the chunk store has told all. May be called again when it has failed, with
-/// the same beginning: what an earlier call has left there is this start's own.
+/// Looks for traces of a newer journal, and leaves a mark of this start for later ones. `newest`
+/// returns the last job that this process has accepted; it is called after the chunk store was
+/// read. After a failure this may be called again with the same beginning: the mark left by the
+/// earlier call is this start's own.
 ///
 /// # Errors
-/// The chunk store can't be asked. Nothing is decided then.
+/// The chunk store could not be read; nothing is decided then.
 pub(crate) async fn find_newer(
     store: &ChunkStore,
     beginning: &Beginning,
@@ -102,7 +104,8 @@ pub(crate) async fn find_newer(
     Ok(None)
 }
 
-/// Makes the folder of a start, if there is none of that epoch: with its mark in it, or not at all.
+/// Makes the folder of a start, unless there is one of that epoch; it appears with its mark in it,
+/// or not at all.
 async fn begin(
     store: &ChunkStore,
     journal: &StorePath,

@@ -1,4 +1,5 @@
-//! What the state machine goes by, as the configuration has it: the daemon's, and that of whoever asks the core what would be.
+//! The core's settings, derived from the configuration: for the daemon, and for tools that ask the
+//! core what would happen.
 
 use std::time::Duration;
 
@@ -6,7 +7,8 @@ use config::{Config, JobSharing};
 use ids::ClusterId;
 use jobtracker_core::{DEFAULT_POOL, PoolRule, Settings, Sharing, recovery_grace};
 
-/// The rules of a configuration's sections `jobtracker` and `pools`, for the JobTracker of `cluster`.
+/// The settings from the configuration's sections `jobtracker` and `pools`, for the JobTracker of
+/// `cluster`.
 #[must_use]
 pub fn rules(
     jobtracker: &config::Jobtracker,
@@ -36,7 +38,7 @@ pub fn rules(
     }
 }
 
-/// The same for a cluster that is only pretended: nothing has run there before, and nothing is kept.
+/// The same for a simulated cluster: nothing has run there before, and nothing is kept.
 #[must_use]
 pub fn pretended_rules(config: &Config) -> Settings {
     let cluster = "pretended".parse().expect("a cluster's name");
@@ -44,7 +46,7 @@ pub fn pretended_rules(config: &Config) -> Settings {
     Settings { keeps_history: false, recovery_grace: Duration::ZERO, ..rules }
 }
 
-/// Those of the configuration, and the default one where it has no entry.
+/// The configured pools, and the default pool if it is not among them.
 fn pool_rules(jobtracker: &config::Jobtracker, pools: &[config::Pool]) -> Vec<PoolRule> {
     let sharing = |sharing| match sharing {
         JobSharing::Fair => Sharing::Fair,

@@ -1,4 +1,4 @@
-//! The JobTracker's one wiring function: journal, core, loop, HTTP; and down again in reverse.
+//! Wires the JobTracker: journal, core, loop, HTTP; and shuts it down in reverse order.
 
 use std::fmt::Display;
 use std::io;
@@ -25,10 +25,10 @@ use crate::{JobFold, JobtrackerSettings};
 /// Why the JobTracker does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Its journal can't be read.
+    /// Its journal cannot be read.
     #[error(transparent)]
     Recover(#[from] RecoverError),
-    /// Its journal was never finished.
+    /// Its journal was never initialised.
     #[error(
         "the journal in {} belongs to no cluster: for a new one, start once with --init; if there was one, mount its disk \
          or bring its journal back: with --init its unfinished jobs are lost",
@@ -38,7 +38,7 @@ pub enum RunError {
         /// The journal's folder.
         data_dir: PathBuf,
     },
-    /// The chunk master is another cluster's.
+    /// The chunk master belongs to another cluster.
     #[error(
         "the journal in {} belongs to {ours}, the chunk master at {chunkmaster} to {theirs}: name another chunk master, or another data folder", data_dir.display()
     )]
@@ -62,28 +62,29 @@ pub enum RunError {
     JournalOutdated {
         /// The journal's folder.
         data_dir: PathBuf,
-        /// How that is known.
+        /// The evidence.
         by: OlderBy,
     },
-    /// Its listener can't be used.
+    /// Its listener cannot be used.
     #[error("the JobTracker can't serve on its listener: {0}")]
     Listen(#[from] io::Error),
-    /// The loop ended before it served.
+    /// The loop ended before it could serve.
     #[error("the JobTracker stopped before it served; see the log")]
     Stopped,
-    /// It was stopped, and its journal's disk did not do its part.
+    /// It was stopped while its journal's disk hung or was full.
     #[error("the JobTracker was stopped, but {0}")]
     Unsettled(#[from] Unsettled),
 }
 
-/// Runs the JobTracker until `shutdown`. It serves once its new term is on disk, and is ready, for
-/// submissions, once the chunk master has said that it belongs to the same cluster. That stays so whoever
-/// goes away later: TaskTrackers could not report what they run to a JobTracker that is taken out of
-/// service.
+/// Runs the JobTracker until `shutdown`. It serves once its new term is on disk. It is ready for
+/// submissions once the chunk master has confirmed that it belongs to the same cluster, and stays
+/// so even if that goes away later: TaskTrackers could not report to a JobTracker that is taken out
+/// of service.
 ///
 /// # Errors
-/// When it can't start: no journal, one that can't be read, or a listener that can't be used; when the
-/// chunk master belongs to another cluster; or when it was stopped while its journal's disk hung or was full.
+/// When it cannot start: there is no journal, it cannot be read, or the listener cannot be used;
+/// when the chunk master belongs to another cluster; or when it was stopped while its journal's
+/// disk hung or was full.
 pub async fn run(
     settings: JobtrackerSettings,
     listener: impl Into<net::Listener>,
@@ -92,7 +93,7 @@ pub async fn run(
     let metrics = Metrics::install(METRICS);
     let recovered = tokio::select! {
         recovered = recover_async::<JobFold>(settings.folders(), settings.journal()) => recovered?,
-        // Nobody was told of anything.
+        // No request has been answered yet.
         () = shutdown.wait() => return Ok(()),
     };
     let Recovered { durable, log } = recovered;
@@ -107,7 +108,7 @@ pub async fn run(
     let health = Health::default();
     let (split_bytes, log) = (settings.jobtracker.split_bytes.0, (log, settings.event_loop()));
     let (core, running) = start(core, log, health.clone(), store.clone(), split_bytes).await;
-    // The first answer leaves when the new term is on disk.
+    // The first reply is sent when the new term is on disk.
     tokio::select! {
         answered = core.ask(|reply_to| Input::Query { query: Query::Cluster, reply_to }) => {
             answered.map_err(|_: AskError| RunError::Stopped)?;
@@ -156,8 +157,8 @@ pub async fn run(
     }
 }
 
-/// Asks the chunk master which cluster it belongs to, and whether it knows of a newer journal, for as long as it
-/// takes. Ends only if it is another cluster's, or there is a newer one.
+/// Asks the chunk master which cluster it belongs to, and whether there is a newer journal, for as
+/// long as it takes. Returns only if it belongs to another cluster, or there is a newer journal.
 async fn compare(
     settings: &JobtrackerSettings,
     store: &Store,
@@ -195,7 +196,7 @@ async fn compare(
     }
 }
 
-/// The last job that this process knows.
+/// The newest job that this process knows.
 async fn newest_job(core: &CoreHandle) -> Result<Option<JobId>, HistoryError> {
     let newest = Query::List { limit: 1, only: JobFilter::default() };
     let list = |reply_to| Input::Query { query: newest, reply_to };

@@ -1,4 +1,4 @@
-//! What the JobTracker is told at its start.
+//! Settings that the JobTracker gets at its start.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use event_loop::Folders;
 use ids::ClusterId;
 use net::{ClientSettings, Keyring};
 
-/// Inputs that wait for the loop; beyond that, requests wait before it.
+/// Limit on the inputs queued for the loop; beyond that, requests wait before it.
 const QUEUE: usize = 1024;
 
 /// Settings of one JobTracker.
@@ -19,26 +19,27 @@ pub struct JobtrackerSettings {
     pub jobtracker: config::Jobtracker,
     /// The pools that it names.
     pub pools: Vec<config::Pool>,
-    /// Start with one of the journal's two folders, which may lack what the other one has.
+    /// Whether to start with only one of the journal's two folders, which may lack what the other
+    /// one has.
     pub accepts_one_folder: bool,
     /// `host:port` of the chunk master.
     pub chunkmaster: String,
-    /// Who stands where.
+    /// The racks of hosts.
     pub topology: Topology,
     /// Time limits of calls to the chunk store.
     pub client: ClientSettings,
     /// How long calls to the chunk store are retried while it restarts.
     pub retry_for: Duration,
-    /// How it reads files.
+    /// How files are read.
     pub reads: ReadSettings,
-    /// Other stores that jobs may name.
+    /// Other stores that jobs may use.
     pub stores: Vec<StoreAccess>,
     /// Verifies callers' tokens, and mints this daemon's own.
     pub keyring: Keyring,
 }
 
 impl JobtrackerSettings {
-    /// What the state machine is told.
+    /// The settings of the core.
     pub(crate) fn core(&self, cluster: ClusterId) -> jobtracker_core::Settings {
         crate::rules(&self.jobtracker, &self.pools, cluster)
     }
@@ -50,7 +51,7 @@ impl JobtrackerSettings {
         Folders { main, mirror, accepts_one: self.accepts_one_folder }
     }
 
-    /// How the state machine's loop is run.
+    /// The settings of the core's event loop.
     pub(crate) fn event_loop(&self) -> event_loop::Settings {
         event_loop::Settings {
             queue: QUEUE,
@@ -59,7 +60,7 @@ impl JobtrackerSettings {
         }
     }
 
-    /// How the journal is kept.
+    /// The settings of the journal.
     pub(crate) fn journal(&self) -> journal::Options {
         let config::Jobtracker { journal_segment, journal_timeout, .. } = &self.jobtracker;
         journal::Options { segment_bytes: journal_segment.0, timeout: journal_timeout.0 }

@@ -1,5 +1,5 @@
-//! The chunk store as the JobTracker calls it: as a master, with a token that is renewed long before it
-//! expires.
+//! The JobTracker's access to the chunk store: as a master, with a token that is renewed long
+//! before it expires.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,16 +12,17 @@ use net::{Caller, Capability, Client, Keyring, Role};
 
 use crate::JobtrackerSettings;
 
-/// How long a token counts; hosts' clocks differ.
+/// How long a token is valid; hosts' clocks differ.
 const TOKEN_LIFE: Duration = Duration::from_hours(24);
-/// A token is used for so long before a new one is minted.
+/// How long a token is used before a new one is minted.
 const TOKEN_USE: Duration = Duration::from_hours(12);
-/// The same of one with a caller's rights: the longest transfer of a file.
+/// How long a token with a caller's rights is valid: the longest transfer of a file.
 const CALLER_TOKEN_LIFE: Duration = Duration::from_hours(24);
-/// A client that submits a job is not kept waiting for longer, whatever the configuration allows.
+/// The longest time that a client which submits a job is kept waiting, whatever the configuration
+/// allows.
 const ADMISSION_RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// Makes clients of the chunk store. Cheap to clone.
+/// Provides clients of the chunk store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     inner: Arc<Inner>,
@@ -41,9 +42,9 @@ struct Inner {
 #[derive(Clone, Debug)]
 struct Minted {
     client: Client,
-    /// For what may take its time.
+    /// For calls that may take long.
     patient: ChunkStore,
-    /// For what a client waits for.
+    /// For calls that a client waits for.
     prompt: ChunkStore,
     renew_at: UnixMillis,
 }
@@ -69,7 +70,7 @@ impl Store {
         &self.inner.master
     }
 
-    /// The stores beside it that jobs may name.
+    /// Other stores that jobs may use.
     pub(crate) fn others(&self) -> &Stores {
         &self.inner.others
     }
@@ -79,23 +80,23 @@ impl Store {
         self.inner.retry_for
     }
 
-    /// For calls that `ChunkStore` does not make.
+    /// A client for calls that `ChunkStore` does not offer.
     pub(crate) fn client(&self) -> Client {
         self.minted().client
     }
 
-    /// A client that waits for a chunk master that restarts.
+    /// A client that waits for a restarting chunk master.
     pub(crate) fn patient(&self) -> ChunkStore {
         self.minted().patient
     }
 
-    /// A client that soon says that the chunk master is away.
+    /// A client that soon reports that the chunk master is away.
     pub(crate) fn prompt(&self) -> ChunkStore {
         self.minted().prompt
     }
 
-    /// A client that may do what this caller may, and no more: the chunk master decides, and takes it back with the caller's
-    /// own token. It soon says that the master is away.
+    /// A client with the rights of this caller and no more. The chunk master checks them; the
+    /// client's token is revoked with the caller's own. It soon reports that the master is away.
     pub(crate) fn of_caller(&self, caller: &Caller) -> ChunkStore {
         let Inner { client, keyring, .. } = &*self.inner;
         let client = client.with_token(token_of(keyring, caller, clock::wall()));
@@ -106,7 +107,7 @@ impl Store {
         self.client_of(client, self.inner.retry_for.min(ADMISSION_RETRY_MAX))
     }
 
-    /// Whether a caller's token counts still: it may be taken back while they listen.
+    /// Whether a caller's token is still valid: it may be revoked while they listen.
     pub(crate) fn still_admits(&self, caller: &Caller) -> bool {
         let users = self.inner.keyring.users();
         caller.issued.is_none_or(|issued| users.standing(&caller.capability, issued).is_ok())
@@ -145,14 +146,15 @@ impl Store {
     }
 }
 
-/// A token with a caller's rights, as old as their own: it is taken back with that.
+/// A token with a caller's rights and the issue time of their own token, so that both are revoked
+/// together.
 fn token_of(keyring: &Keyring, caller: &Caller, now: UnixMillis) -> String {
     let expires = caller.capability.expires.min(now + CALLER_TOKEN_LIFE);
     let capability = Capability { expires, ..(*caller.capability).clone() };
     keyring.mint_for_user(&capability, caller.issued.unwrap_or(now))
 }
 
-/// What the core is told of a failed call.
+/// The outcome of a failed call, for the core.
 pub(crate) fn outcome_of<T>(error: &StoreError) -> StoreOutcome<T> {
     let reason = error.to_string();
     match error.is_transient() {
@@ -161,7 +163,7 @@ pub(crate) fn outcome_of<T>(error: &StoreError) -> StoreOutcome<T> {
     }
 }
 
-/// The same of a call to another store.
+/// The same for a call to another store.
 pub(crate) fn outcome_of_other<T>(error: &OtherStoreError) -> StoreOutcome<T> {
     let reason = error.to_string();
     match error.is_transient() {

@@ -1,10 +1,10 @@
-//! The only source of chance: a seed, drawn out by SplitMix64. The same seed gives the same numbers on
-//! every machine.
+//! The only source of chance: a seed expanded by SplitMix64. The same seed gives the same numbers
+//! on every machine.
 
 use std::ops::Range;
 use std::time::Duration;
 
-/// Numbers out of one seed.
+/// Random numbers from one seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
@@ -30,7 +30,7 @@ impl Random {
         range.start + self.below(range.len())
     }
 
-    /// True so many times in 1000.
+    /// True with a probability of `per_mille` in 1000.
     pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
         self.next() % 1000 < per_mille
     }
@@ -40,12 +40,12 @@ impl Random {
         Duration::from_micros(start + self.next() % (end - start))
     }
 
-    /// A number from 0 to 1, 1 not included.
+    /// A number from 0 (inclusive) to 1 (exclusive).
     pub(crate) fn share(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// One of several; `all` is not empty.
+    /// A random element; `all` must not be empty.
     pub(crate) fn pick<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len())]
     }

@@ -1,5 +1,5 @@
-//! What happens next, and what has happened: events in the order of their times, of those at one time in an order that
-//! chance says, and the trace. Both worlds stand on it.
+//! The event queue and the trace: events in the order of their times, and in random order at equal
+//! times.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,12 +9,12 @@ use ids::{Monotonic, Now, UnixMillis};
 
 use crate::random::Random;
 
-/// The wall clock at the beginning.
+/// The wall clock at the start.
 const WALL_START: UnixMillis = UnixMillis(1_800_000_000_000);
-/// Lines of a trace that are kept.
+/// Limit on the lines of a trace.
 const TRACE_LINES_MAX: usize = 200_000;
 
-/// See the module.
+/// The event queue of a world, with its clock and trace.
 pub(crate) struct Timeline<E> {
     now: Monotonic,
     queue: BTreeMap<(Monotonic, u64, u64), E>,
@@ -37,7 +37,7 @@ impl<E> Timeline<E> {
         Now { monotonic: self.now, wall: WALL_START + time }
     }
 
-    /// A line of the trace.
+    /// Adds a line to the trace.
     pub(crate) fn say(&mut self, line: fmt::Arguments<'_>) {
         let now = self.now.0;
         if let Some(trace) = self.trace.as_mut().filter(|trace| trace.len() < TRACE_LINES_MAX) {
@@ -55,14 +55,14 @@ impl<E> Timeline<E> {
         self.queue.insert((at.max(self.now), tie, self.n_events), event);
     }
 
-    /// The next event; time has come to it.
+    /// Takes the next event and advances the clock to it.
     pub(crate) fn next(&mut self) -> Option<E> {
         let ((at, ..), event) = self.queue.pop_first()?;
         self.now = at;
         Some(event)
     }
 
-    /// Puts an event off; those that are put off to one time keep their order.
+    /// Postpones an event; those postponed to the same time keep their order.
     pub(crate) fn put_off(&mut self, until: Monotonic, event: E) {
         self.n_events += 1;
         self.queue.insert((until, 0, self.n_events), event);
@@ -73,7 +73,7 @@ impl<E> Timeline<E> {
         self.queue.first_key_value().map(|((at, ..), _)| *at)
     }
 
-    /// Time passes; no event is skipped.
+    /// Advances the clock; no event may be skipped.
     pub(crate) fn pass(&mut self, to: Monotonic) {
         assert!(self.soonest().is_none_or(|next| to <= next), "no event is skipped");
         self.now = self.now.max(to);

@@ -1,11 +1,11 @@
-//! How bad a world is: the network's weather, and a temper in which some faults are frequent and others do not occur. Both
-//! are the seed's choice.
+//! How bad a world is: the network's weather, and a temper that makes some faults frequent and
+//! others absent. The seed determines both.
 
 use std::time::Duration;
 
 use crate::random::Random;
 
-/// How bad the network is, each in 1000.
+/// How bad the network is; each is a probability in 1000.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weather {
     pub(crate) lost: u64,
@@ -15,8 +15,8 @@ pub(crate) struct Weather {
 }
 
 impl Weather {
-    /// In half of all worlds each of these does not happen; in the others connections break less often than
-    /// `broken_max`.
+    /// In half of all worlds each of these is absent; in the others connections break with less
+    /// than `broken_max` in 1000.
     pub(crate) fn draw(random: &mut Random, broken_max: usize) -> Self {
         let mut often = |max: usize| match random.chance(500) {
             true => random.below(max) as u64,
@@ -26,17 +26,17 @@ impl Weather {
     }
 }
 
-/// What a world of `N` kinds of faults is like.
+/// The temper of a world with `N` kinds of faults.
 #[derive(Debug)]
 pub(crate) struct Temper<const N: usize> {
-    /// Between two faults, milliseconds at most.
+    /// Longest pause between two faults, milliseconds.
     pause_millis: u64,
-    /// How often each fault occurs, compared with the others.
+    /// Relative frequency of each fault.
     weights: [usize; N],
 }
 
 impl<const N: usize> Temper<N> {
-    /// Each kind of fault occurs in so many of 1000 worlds.
+    /// Each kind of fault occurs in `per_mille` of 1000 worlds.
     pub(crate) fn draw(random: &mut Random, per_mille: u64) -> Self {
         let weights = std::array::from_fn(|_| match random.chance(per_mille) {
             true => random.within(1..6),
@@ -45,7 +45,7 @@ impl<const N: usize> Temper<N> {
         Self { pause_millis: *random.pick(&[300, 1000, 4000]), weights }
     }
 
-    /// What happens next; nothing where no fault occurs.
+    /// The next fault; `None` in a world without faults.
     pub(crate) fn pick<K: Copy>(&self, random: &mut Random, kinds: &[K; N]) -> Option<K> {
         let sum: usize = self.weights.iter().sum();
         let mut left = random.below(sum.max(1));
@@ -58,7 +58,7 @@ impl<const N: usize> Temper<N> {
         })
     }
 
-    /// Until the next fault.
+    /// Time until the next fault.
     pub(crate) fn pause(&self, random: &mut Random) -> Duration {
         random.millis(1..self.pause_millis)
     }

@@ -1,6 +1,6 @@
-//! What one job wants of a free slot when it is asked, which `schedule` does in turn: a map, the backup of a late attempt, a
-//! reduce, or nothing. Of hundreds of jobs nearly all want nothing but slots near their maps: those are not asked again for
-//! each slot.
+//! What one job wants of a free slot when `schedule` asks it: a map, the backup of a late attempt,
+//! a reduce, or nothing. Of hundreds of jobs nearly all want only slots near their maps' input:
+//! those are not asked again for each slot.
 
 use ids::Monotonic;
 use mapreduce_protocol::{JobId, TaskKind};
@@ -22,21 +22,21 @@ pub(crate) enum Choice {
     Backup(Backup),
 }
 
-/// A free slot.
+/// A free slot on offer.
 pub(crate) struct Asking<'a> {
     pub(crate) now: Monotonic,
     pub(crate) tracker: &'a Tracker,
     pub(crate) trackers: &'a Trackers,
     pub(crate) durable: &'a Durable,
     pub(crate) settings: &'a Settings,
-    /// Whether backups hold less than they may.
+    /// Whether backups hold less than their limit.
     pub(crate) may_back_up: bool,
     /// Whether reduces may take one more slot.
     pub(crate) reduces_may_go: bool,
 }
 
-/// All that a job was found to want: slots so near to the bytes of one of its waiting maps. So it is until something about it
-/// changes (`jobs` sees to that) or its patience ends.
+/// The job was found to want only slots within `limit` of the input of a waiting map. This holds
+/// until the job changes (`jobs` sees to that) or its patience ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OnlyWithin {
     limit: Locality,
@@ -44,7 +44,8 @@ pub(crate) struct OnlyWithin {
 }
 
 impl Asking<'_> {
-    /// What the job would run there. `has_room` says whether its pool has room for one more reduce of it.
+    /// What the job would run there. `has_room` tells whether its pool has room for one more of its
+    /// reduces.
     pub(crate) fn ask(
         &self,
         live: &mut LiveJob,
@@ -104,7 +105,8 @@ impl Asking<'_> {
 }
 
 impl LiveJob {
-    /// It has just declined a slot for its maps alone: whether anything else may make it want one is looked at here.
+    /// The job has just declined a slot. Notes if nothing but a slot near its maps' input can
+    /// change that.
     fn note_declined(&mut self, now: Monotonic, settings: &Settings) {
         let is_plain = self.exclusions.is_empty()
             && self.late.is_empty()
@@ -113,7 +115,7 @@ impl LiveJob {
         self.only_within = is_plain.then_some(OnlyWithin { limit, until });
     }
 
-    /// Whether it is known to decline a slot of this tracker's.
+    /// Whether it is known to decline a slot of this tracker.
     pub(crate) fn declines_unasked(&self, now: Monotonic, tracker: &Tracker) -> bool {
         let Some(OnlyWithin { limit, until }) = self.only_within else { return false };
         until.is_none_or(|until| now < until)

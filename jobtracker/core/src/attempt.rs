@@ -1,5 +1,5 @@
-//! What attempts come to: they win, fail, are lost, or their outputs are. Trackers' words arrive here
-//! through `heartbeat` and `registration`.
+//! Outcomes of attempts: they win, fail or are lost, and their outputs may be lost. Trackers'
+//! reports arrive here through `heartbeat` and `registration`.
 
 use ids::{HostName, Now};
 use mapreduce_protocol::{
@@ -18,7 +18,7 @@ use crate::task::LiveAttempt;
 use crate::trackers::Tracker;
 
 impl Core {
-    /// The tracker on `host` tells something for the first time.
+    /// Handles an event that the tracker on `host` reports for the first time.
     pub(crate) fn handle_event(
         &mut self,
         now: Now,
@@ -39,7 +39,8 @@ impl Core {
                 self.on_failed(now, attempt, (failure, record));
             }
             TrackerEvent::FetchFailed { reduce, map, message: _ } => {
-                // What a task says is not to be believed: its program may be native, and say it of anybody's map.
+                // A task's program may be native and report any map of any job: believe only a
+                // running reduce of the same job on this host.
                 let of_job =
                     reduce.task.job == map.task.job && reduce.task.kind == TaskKind::Reduce;
                 if of_job && self.is_current(host, reduce) {
@@ -61,7 +62,7 @@ impl Core {
         }
     }
 
-    /// The first attempt to succeed wins, also one that had been given up: its output is as good.
+    /// The first attempt to succeed wins, even one that had been given up: its output is as good.
     fn on_succeeded(
         &mut self,
         now: Now,
@@ -77,7 +78,7 @@ impl Core {
         if winner == Some(attempt.number) || self.is_undone(attempt) {
             return;
         }
-        // A client may have failed it while the word of its success was under way.
+        // A client may have failed it while the report of its success was in flight.
         let void = entry.lost(attempt.number) || entry.failed(attempt.number);
         if winner.is_some() || void || live.committing {
             return self.drop_output(host, attempt);
@@ -106,7 +107,8 @@ impl Core {
         }
         let other_bytes = task.kind == TaskKind::Map
             && self.durable.task(task).is_some_and(|e| e.lost_other_than(&result.digest));
-        // First: if the power goes between the two records, the map is told of again, and nothing else is wrong.
+        // In this order: if the power fails between the two records, the map's success is reported
+        // again, and nothing else is wrong.
         if other_bytes {
             self.undo_reduces(attempt);
         }
@@ -132,7 +134,7 @@ impl Core {
         self.commit_if_done(now.monotonic, job);
     }
 
-    /// An attempt has succeeded with what the journal has no room for: it would be so each time.
+    /// An attempt succeeded with a result too long for the journal, as it would be every time.
     fn on_refused(&mut self, now: Now, attempt: AttemptId, why: &str) {
         let Some(ended) = self.take_attempt(attempt) else { return };
         let message = format!("its success can't be written down: {why}");
@@ -140,7 +142,8 @@ impl Core {
         self.count_failure(now, attempt, &ended, (failure, None));
     }
 
-    /// Reduces may begin once enough maps are done, and have all that they wait for once the last one is.
+    /// Called when a map is done: reduces may start once enough are, and have all their inputs once
+    /// the last is.
     fn note_map_done(&mut self, now: Now, job: JobId) {
         let Some(entry) = self.durable.running(job) else { return };
         let Some(slowstart) = self.live(job).map(|live| live.slowstart) else { return };
@@ -162,7 +165,8 @@ impl Core {
         }
     }
 
-    /// A map made other bytes than before: no reduce that may have read the old ones may stand.
+    /// A map's output differs from what it made before: void every reduce that may have read the
+    /// old one.
     fn undo_reduces(&mut self, map: AttemptId) {
         let job = map.task.job;
         let Some(entry) = self.durable.running(job) else { return };
@@ -179,15 +183,15 @@ impl Core {
         }
     }
 
-    /// Whether `attempt` is a reduce that may have read what a map made before it made other bytes: it
-    /// may be told of late, or go on after a restart, but never win.
+    /// Whether `attempt` is a reduce that may have read a map's old output before the map made a
+    /// different one. It may be reported late or survive a restart, but must never win.
     pub(crate) fn is_undone(&self, attempt: AttemptId) -> bool {
         let from = self.durable.running(attempt.task.job).map_or(0, |entry| entry.reduces_from);
         attempt.task.kind == TaskKind::Reduce && attempt.number < from
     }
 
-    /// Tells the reduces where a map's winning output is. Nothing if its tracker is not there, or if
-    /// there are no reduces.
+    /// Tells the reduces where a map's winning output is; does nothing if its tracker is not
+    /// registered or no reduce needs it.
     pub(crate) fn announce(&mut self, attempt: AttemptId) {
         let Some(entry) = self.durable.running(attempt.task.job) else { return };
         let winner = entry.maps.get(attempt.task.index as usize).and_then(|e| e.winner.as_ref());
@@ -220,7 +224,7 @@ impl Core {
         self.count_failure(now, attempt, &ended, (failure, record));
     }
 
-    /// An attempt that does not run any more failed, by somebody's fault, at `record` if that is known.
+    /// Counts the failure of an attempt that no longer runs, at `record` if that is known.
     pub(crate) fn count_failure(
         &mut self,
         now: Now,
@@ -241,7 +245,7 @@ impl Core {
             status: ended.status.clone(),
             record: record.clone(),
         });
-        // A record at which the program fails each time speaks against no host.
+        // A record that fails every time does not count against the host.
         if !self.is_skipped(task, record.as_ref()) {
             self.blame_host(now, host, task, blame);
         }
@@ -265,7 +269,7 @@ impl Core {
         }
     }
 
-    /// Remembers where `task` failed, and whose fault that may be.
+    /// Notes where `task` failed, and whether the host may be at fault.
     fn blame_host(&mut self, now: Now, host: &HostName, task: TaskId, blame: Blame) {
         let rule = SuspicionRule {
             failures: self.settings.host_failures_max,
@@ -288,7 +292,7 @@ impl Core {
         }
     }
 
-    /// `task` succeeded on `host`: where it failed before, the host may have been why.
+    /// `task` succeeded on `host`: earlier failures elsewhere may have been those hosts' fault.
     fn absolve(&mut self, now: Now, host: &HostName, task: TaskId) {
         let enough = self.settings.host_failures_max;
         let Some(live) = self.live_mut(task.job) else { return };
@@ -303,7 +307,8 @@ impl Core {
         }
     }
 
-    /// Why a host's fault fails the job, if every live host has failed it as often in a row as a task may.
+    /// Why a host fault fails the job: only if every open host has failed as many times in a row as
+    /// a task may.
     fn why_no_host_is_left(
         &self,
         task: TaskId,
@@ -331,10 +336,10 @@ impl Core {
         ))
     }
 
-    /// A reduce can't fetch a map's output. One reduce may have a bad network, and a tracker that starts
-    /// again is soon back: only when several say so for a while, or one for long, or the tracker is not
-    /// there, the map runs again. (An output that its tracker looked for in vain is lost at once: the
-    /// tracker says so.)
+    /// A reduce cannot fetch a map's output. That reduce may have a bad network, and a restarting
+    /// tracker is soon back: the map runs again only when several reduces report it for a while,
+    /// one reports it for long, or the tracker is gone. (A tracker that finds an output missing
+    /// reports it lost itself, which takes effect at once.)
     fn on_fetch_failed(&mut self, now: Now, reduce: TaskId, map: AttemptId) {
         let Some(winner) = self.durable.task(map.task).and_then(|entry| entry.winner.as_ref())
         else {
@@ -351,7 +356,7 @@ impl Core {
         let reports = live.fetch_reports.entry(map).or_default();
         reports.add(now.monotonic, reduce.index, patience);
         let believed = reports.believed(now.monotonic, reports_needed, patience);
-        // After a restart of the JobTracker a tracker that is not there yet has not lost anything.
+        // After a JobTracker restart, a tracker that has not registered yet has not lost anything.
         let unreported = live.unreported.contains(&map.task.index);
         if believed || (!reachable && !unreported) {
             if reachable {
@@ -361,7 +366,8 @@ impl Core {
         }
     }
 
-    /// The output of a map is gone; if a reduce may still want it, the map runs again. Whether that is so.
+    /// A map's output is gone. If a reduce may still need it, the map runs again, and this returns
+    /// true.
     pub(crate) fn on_output_lost(&mut self, map: AttemptId) -> bool {
         let Some(entry) = self.durable.running(map.task.job) else { return false };
         let winner = entry.maps.get(map.task.index as usize).and_then(|e| e.winner.as_ref());
@@ -388,8 +394,8 @@ impl Core {
         true
     }
 
-    /// The tracker that ran `attempt` is gone, or does not know it: it is run elsewhere, and the loss
-    /// does not count against it.
+    /// The tracker that ran `attempt` is gone or does not know it: the task runs elsewhere, and no
+    /// failure is counted.
     pub(crate) fn on_attempt_lost(&mut self, attempt: AttemptId) {
         let task = attempt.task;
         if let Some(lost) = self.take_attempt(attempt) {
@@ -398,20 +404,21 @@ impl Core {
         }
     }
 
-    /// The running attempt is over, or may not win any more; `None` if it could not. Its pool may have been full, and others
-    /// of it wait for an idle slot, whether its task waits again or runs on elsewhere.
+    /// Removes a running attempt that is over or may no longer win; `None` if it was not running.
+    /// Unsettles the queue in any case: its pool may have been full, with other tasks waiting for
+    /// its share.
     pub(crate) fn take_attempt(&mut self, attempt: AttemptId) -> Option<LiveAttempt> {
         let taken = self.live_mut(attempt.task.job)?.take_live(attempt)?;
         self.unsettled = true;
         Some(taken)
     }
 
-    /// What a map reads; `None` for a reduce, and while a restarted JobTracker has no splits yet.
+    /// The split of a map; `None` for a reduce, and while a restarted JobTracker has no splits yet.
     pub(crate) fn split(&self, task: TaskId) -> Option<&Split> {
         self.live(task.job)?.split(task).map(|planned| &planned.split)
     }
 
-    /// `task` waits for a slot again, unless it runs, has a winner, or its job is past that.
+    /// Lets `task` wait for a slot again, unless it runs, has a winner, or its job is committing.
     pub(crate) fn wait_again(&mut self, task: TaskId) {
         let needed = self.durable.task(task).is_some_and(|entry| entry.winner.is_none());
         let (jobs, trackers) = (&mut self.jobs, &self.trackers);
@@ -422,7 +429,8 @@ impl Core {
         }
     }
 
-    /// Remembers an attempt that was killed or lost; one that came back and goes again is remembered.
+    /// Records an attempt that was killed or lost, unless it had come back: then it is on record
+    /// already.
     pub(crate) fn on_killed(&mut self, attempt: AttemptId, ended: LiveAttempt) {
         self.counted.attempts_killed += 1;
         if !ended.came_back {
@@ -433,7 +441,7 @@ impl Core {
         }
     }
 
-    /// Nobody will ask for this map output any more.
+    /// Tells the tracker to drop a map output that nobody will ask for.
     pub(crate) fn drop_output(&mut self, host: &HostName, attempt: AttemptId) {
         if attempt.task.kind == TaskKind::Map && self.has_reduces(attempt.task.job) {
             self.trackers.tell(host, TrackerCommand::DropMapOutput { attempt });

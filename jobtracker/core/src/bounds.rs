@@ -1,28 +1,31 @@
-//! How much of what outsiders say goes into a record: the journal takes none that is longer than [`RECORD_BYTES_MAX`], and the
-//! loop could not go on without one that was made. So each text is cut, and what can't be cut is refused, before a record is
-//! made of it. (A job's own length is `spec`'s to check, that of counters `counters`', that of plans the edge's.)
+//! Limits on what outsiders can put into a record. The journal refuses records longer than
+//! [`RECORD_BYTES_MAX`], and the event loop could not go on without a record once it was made. So
+//! each text is cut, and what cannot be cut is refused, before the record is made. (`spec` checks
+//! the length of a job, `counters` that of counters, the edge that of plans.)
 
 use mapreduce_protocol::{
     AttemptResult, NAMED_OUTPUTS_MAX, NamedOutput, STAGED_PARTS_MAX, Split, StagedOutput,
 };
 
-/// Length limit of a record, bytes, as the journal has it.
+/// Length limit of a record, bytes; the journal has the same.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
-/// Bytes of a success' record that the result may take; its ids, its host and its times have the rest.
+/// Bytes of a success record left for the result; the rest is for ids, host and times.
 const RESULT_BYTES_MAX: usize = RECORD_BYTES_MAX - (16 << 10);
-/// Bytes of a split that is told of an attempt: most have one name, and packed ones a few thousand bytes of names.
+/// Length limit of an attempt's split in a record, bytes: most splits name one file, packed ones
+/// have a few thousand bytes of names.
 const SPLIT_BYTES_MAX: usize = 64 << 10;
-/// What stands before a text in a record.
+/// Overhead of a text in a record.
 const TEXT_BYTES: usize = 5;
-/// What stands around a text that is counted.
+/// Overhead of a counter in a record.
 const COUNTER_BYTES: usize = TEXT_BYTES + 9;
-/// What stands around an output, or a piece of a split, in a record: the fields' names, and numbers.
+/// Overhead of an output or a piece of a split in a record: field names and numbers.
 const FIELDS_BYTES: usize = 128;
 
-/// Why a record can't hold what an attempt says of its success, and what to do, if that is so. To be asked of a result whose
-/// counters and digest are cut already: nothing of what it staged can be left out, or the output would lack it.
+/// Why an attempt's result is too long for a record, and what to do; `None` if it fits. The
+/// counters and the digest must have been cut already; nothing of what was staged can be left out,
+/// or the output would lack it.
 pub(crate) fn why_too_long(result: &AttemptResult) -> Option<String> {
-    // One more: what was left out.
+    // One more, which stands for those left out.
     let (n_named, n_named_max) = (result.named.len(), NAMED_OUTPUTS_MAX + 1);
     if n_named > n_named_max {
         return Some(format!("it names {n_named} outputs, at most {n_named_max} are taken"));
@@ -44,7 +47,7 @@ pub(crate) fn why_too_long(result: &AttemptResult) -> Option<String> {
     })
 }
 
-/// What a result takes in a record, at most.
+/// Upper bound of the bytes of a result in a record.
 fn result_bytes(result: &AttemptResult) -> usize {
     let counters: usize = result.counters.keys().map(|name| name.len() + COUNTER_BYTES).sum();
     let named = |NamedOutput { name, staged }: &NamedOutput| {
@@ -59,7 +62,8 @@ fn staged_bytes(staged: &StagedOutput) -> usize {
     FIELDS_BYTES + texts.sum::<usize>()
 }
 
-/// What is told of the split that an attempt read; `None` where its names, which another store gave, are too long for that.
+/// The split of an attempt, for a record; `None` if its names, which another store gave, are too
+/// long.
 pub(crate) fn told(split: &Split) -> Option<Split> {
     let piece_bytes = |piece: &mapreduce_protocol::SplitPiece| {
         FIELDS_BYTES + piece.path.len() + piece.e_tag.as_ref().map_or(0, String::len)
@@ -68,7 +72,7 @@ pub(crate) fn told(split: &Split) -> Option<Split> {
     (bytes <= SPLIT_BYTES_MAX).then(|| split.clone())
 }
 
-/// `text` without what is beyond `bytes_max`.
+/// `text`, cut to `bytes_max` bytes.
 pub(crate) fn cut(mut text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max {
         let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
@@ -93,7 +97,7 @@ mod tests {
         StagedOutput { upload: Some("upload".to_owned()), parts, bytes: 1 }
     }
 
-    /// A success with its part, and so many named outputs, each staged alike.
+    /// A success with its part and `n_named` named outputs, each staged alike.
     fn result(n_named: usize, n_parts: usize, part_bytes: usize) -> AttemptResult {
         let staged = Some(staged(n_parts, part_bytes));
         let named = |n| NamedOutput { name: format!("n{n}"), staged: staged.clone() };
@@ -109,7 +113,7 @@ mod tests {
             (33, 1, 36, None),
             (34, 1, 36, Some("34 outputs")),
             (0, 1025, 36, Some("1025 parts")),
-            // What is honest, and too much all the same.
+            // Within each single limit, and too much all the same.
             (32, 1024, 36, Some("room for 1032192")),
             (0, 1024, 1025, Some("fewer named outputs")),
         ] {

@@ -1,6 +1,6 @@
-//! A job's end. Winners are chosen one by one as attempts succeed; when every task has one, the chunk
-//! master publishes them in one transaction (or the edge, one by one, in another store), and only then has the job
-//! succeeded.
+//! The end of a job. Winners are chosen one by one as attempts succeed. When every task has one,
+//! the chunk master publishes their output in one transaction (in another store the edge does, file
+//! by file), and only then has the job succeeded.
 
 use ids::{Monotonic, Now};
 use mapreduce_protocol::{
@@ -34,7 +34,7 @@ impl Core {
         }
     }
 
-    /// Asks for the publication, always alike: a second one is the first.
+    /// Requests the publication, with the same arguments each time: repeating it is harmless.
     pub(crate) fn publish(&mut self, job: JobId) {
         let Some(entry) = self.durable.job(job) else { return };
         let Stage::Running(running) = &entry.stage else { return };
@@ -118,7 +118,7 @@ impl Core {
         }
     }
 
-    /// Brings a job to its final state and everybody to know it.
+    /// Brings a job to its final state and notifies everybody.
     pub(crate) fn end_job(
         &mut self,
         now: Now,
@@ -141,7 +141,8 @@ impl Core {
         self.jobs.remove(job);
         self.held.forget(job);
         self.trackers.tell_all(&TrackerCommand::Purge { job });
-        // While it is planned, the folder may still come: it is removed when the plan is there.
+        // While the job is being planned, the folder may still appear: it is removed when the plan
+        // arrives.
         if !planning {
             self.remove_staging(job);
         }
@@ -151,7 +152,7 @@ impl Core {
         self.unsettled = true;
     }
 
-    /// None of the job's attempts may win any more.
+    /// Ends all attempts of the job; none may win any more.
     fn end_attempts(&mut self, job: JobId, reason: &str) {
         for kind in [TaskKind::Map, TaskKind::Reduce] {
             let Some(live) = self.live(job) else { return };
@@ -174,7 +175,7 @@ impl Core {
         }
     }
 
-    /// Whether an ended job's staging folder, or what it staged in another store, may still be there.
+    /// Whether an ended job's staging folder, or its staged data in another store, may still exist.
     pub(crate) fn leaves_staging(&self, job: JobId) -> bool {
         self.durable.job(job).is_some_and(|entry| match &entry.stage {
             Stage::Ended(ended) => !ended.staging_removed,
@@ -197,8 +198,8 @@ impl Core {
         }
     }
 
-    /// Forgets the jobs that ended first; none whose staging folder is still to be removed, or whose history is to be
-    /// written, since nobody else would.
+    /// Forgets the jobs that ended first, except those whose staging folder is still to be removed
+    /// or whose history is still to be written: nobody else would do that.
     pub(crate) fn forget_oldest(&mut self) {
         while self.durable.ended().len() > self.settings.finished_jobs_max {
             let is_done = |job| !self.leaves_staging(job) && self.unwritten(job).is_none();
@@ -208,7 +209,7 @@ impl Core {
         }
     }
 
-    /// Tells the trackers to end the attempts that run `task`; they can't win any more.
+    /// Tells the trackers to end the running attempts of `task`, which may no longer win.
     pub(crate) fn kill_live(&mut self, task: TaskId, reason: &str) {
         let running = self.live(task.job).map_or(&[][..], |live| live.live(task));
         for number in running.iter().map(|live| live.number).collect::<Vec<_>>() {
@@ -216,14 +217,15 @@ impl Core {
         }
     }
 
-    /// Tells its tracker to end a running attempt; it can't win any more.
+    /// Tells its tracker to end a running attempt, which may no longer win.
     pub(crate) fn kill_attempt(&mut self, attempt: AttemptId, reason: &str) {
         if let Some(live) = self.withdraw(attempt, reason) {
             self.on_killed(attempt, live);
         }
     }
 
-    /// The same, and leaves it to the caller to say what that counts as; `None` if it does not run.
+    /// Ends a running attempt like `kill_attempt`, but the caller records how it counts; `None` if
+    /// the attempt does not run.
     pub(crate) fn withdraw(&mut self, attempt: AttemptId, reason: &str) -> Option<LiveAttempt> {
         let live = self.take_attempt(attempt)?;
         let since = self.last_input.unwrap_or_default();

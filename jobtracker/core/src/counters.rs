@@ -6,19 +6,20 @@ use std::collections::BTreeMap;
 use mapreduce_protocol::{COUNTER_NAME_BYTES_MAX, COUNTERS_MAX};
 use serde::{Deserialize, Serialize};
 
-/// Names that one job may count under; further ones are dropped.
+/// Limit on the counter names of one job; further ones are dropped.
 const NAMES_MAX: usize = 512;
 
 /// One attempt's counters: index of the name in its job's table, value.
 pub(crate) type Share = Box<[(u16, u64)]>;
 
-/// What is taken of an attempt's counters, so that no task can make a record too long for the journal.
+/// The part of an attempt's counters that is kept: no task may make a record too long for the
+/// journal.
 pub(crate) fn bounded(counters: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     let short = |(name, _): &(String, u64)| name.len() <= COUNTER_NAME_BYTES_MAX;
     counters.into_iter().filter(short).take(COUNTERS_MAX).collect()
 }
 
-/// The sums.
+/// The sums of a job's counters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CounterTable {
     indexes: BTreeMap<String, u16>,
@@ -39,7 +40,7 @@ impl CounterTable {
         share.into_boxed_slice()
     }
 
-    /// Takes a winner's counters back.
+    /// Subtracts a winner's counters.
     pub(crate) fn subtract(&mut self, share: &Share) {
         for (index, value) in share {
             let sum = &mut self.sums[usize::from(*index)];
@@ -53,7 +54,7 @@ impl CounterTable {
         self.indexes.iter().map(|(name, index)| (name.clone(), sum(index))).collect()
     }
 
-    /// Where a name stands, if it was counted.
+    /// Index of a name, if it was counted.
     pub(crate) fn index(&self, name: &str) -> Option<u16> {
         self.indexes.get(name).copied()
     }

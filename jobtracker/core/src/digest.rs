@@ -1,11 +1,11 @@
-//! The digest of a task's output as it is kept: of each task that is done there is one.
+//! The digest of a task's output in memory, where there is one per finished task.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A digest, written as the text that the task told. XXH3-128 in 32 hexadecimal digits, which is what tasks tell, takes 16
-/// bytes in memory; another text takes its length.
+/// A digest, serialised as the text that the task reported. The 32 hexadecimal digits of an
+/// XXH3-128, which tasks report, take 16 bytes in memory; any other text takes its length.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub(crate) enum Digest {
@@ -25,7 +25,7 @@ impl From<&str> for Digest {
     }
 }
 
-/// The bytes that 32 lower-case hexadecimal digits stand for.
+/// The bytes of 32 lower-case hexadecimal digits; `None` for any other text.
 fn parsed(text: &str) -> Option<[u8; 16]> {
     let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;
     let mut bytes = [0; 16];

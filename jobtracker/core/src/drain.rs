@@ -1,6 +1,7 @@
-//! Hosts that are drained, so that they can be stopped without any work being lost: no attempt begins there, those that run go
-//! on to their end, and map outputs stay until no unfinished job wants them. Which hosts is durable: it outlives restarts of
-//! the JobTracker and of the host's TaskTracker, until a client takes it back.
+//! Draining hosts, so that they can be stopped without losing work: no attempt starts there,
+//! running ones go on to their end, and map outputs stay until no unfinished job needs them. The
+//! set of drained hosts is durable: it outlives restarts of the JobTracker and of the hosts'
+//! TaskTrackers, until a client cancels the drain.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use crate::records::Record;
 use crate::refusal::Refusal;
 use crate::trackers::{Occupied, Tracker};
 
-/// Jobs that are told of, at most.
+/// Limit on the jobs named in a reply.
 const WAITS_TOLD_MAX: usize = 10;
 
 impl Core {
@@ -44,7 +45,7 @@ impl Core {
             }
         }
         match self.host_status(now.monotonic, &host) {
-            // Nothing is known any more of one that is not there.
+            // A host that is not registered is no longer known without its drain.
             None if was_drained => self.answer_no_hosts(to),
             _ => self.answer_hosts(now, Some(host), to),
         }
@@ -59,7 +60,7 @@ impl Core {
         }
     }
 
-    /// How far the drain of a host is; `tracker` is its one, if it is there.
+    /// How far the drain of a host has got; `tracker` is its tracker, if it is registered.
     pub(crate) fn drain_state(
         &self,
         now: ids::Monotonic,
@@ -74,7 +75,8 @@ impl Core {
         }
     }
 
-    /// The jobs that have something on a host, those that go on by themselves first.
+    /// The jobs that have attempts or outputs on a host, those that will finish by themselves
+    /// first.
     pub(crate) fn drain_waits(&self, host: &HostName, tracker: Option<&Tracker>) -> Vec<DrainWait> {
         let mut by_job: BTreeMap<JobId, (u32, u32)> = BTreeMap::new();
         for attempt in tracker.into_iter().flat_map(|tracker| tracker.occupied().keys()) {
@@ -98,7 +100,7 @@ impl Core {
         waits
     }
 
-    /// Why a job that has tasks to run never runs them, if nobody does anything about it.
+    /// Why the waiting tasks of a job will never run unless somebody intervenes.
     fn why_for_ever(&self, live: &LiveJob) -> Option<String> {
         if !live.has_waiting() {
             return None;

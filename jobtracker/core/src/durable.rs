@@ -12,10 +12,11 @@ use crate::ended::{EndedAttempt, FailedAttempt};
 use crate::records::{Record, SplitList};
 use crate::running::{RunningEntry, TaskEntry};
 
-/// Jobs for which one journal has numbers. TaskTrackers and the chunk store outlive a JobTracker that
-/// loses its journal: what they still hold of a job must not pass for another job's.
+/// Job ordinals per journal. TaskTrackers and the chunk store outlive a JobTracker that loses its
+/// journal: what they still hold of an old job must not pass for a new job's.
 const ORDINALS_PER_JOURNAL: u32 = 1_000_000;
-/// The same of starts: a message of a lost journal's term must not pass for one of this term.
+/// Epochs per journal, for the same reason: a message of a lost journal's term must not pass for
+/// one of this term.
 pub const EPOCHS_PER_JOURNAL: u64 = 1_000_000;
 
 /// Everything that survives a restart.
@@ -25,17 +26,17 @@ pub struct Durable {
     epoch: Epoch,
     last_ordinal: u32,
     jobs: BTreeMap<JobId, JobEntry>,
-    /// By [`key_name`]; in a fold of a release before by the key alone.
+    /// By [`key_name`]; older folds use the bare key.
     keys: BTreeMap<String, KeyUse>,
     /// Ended jobs, in the order of their ends.
     ended: VecDeque<JobId>,
-    /// Hosts that get no new attempts, whether they are there or not.
+    /// Hosts that get no new attempts, whether registered or not.
     #[serde(default)]
     drained: BTreeSet<HostName>,
-    /// Pools of which nothing is launched, whether they are configured or not.
+    /// Pools of which nothing is launched, whether configured or not.
     #[serde(default)]
     paused_pools: BTreeSet<String>,
-    /// Hosts whose trackers may run something; absent in a journal whose records do not tell.
+    /// Hosts whose trackers may run something; `None` if the journal has no records of that.
     #[serde(default)]
     members: Option<BTreeSet<HostName>>,
 }
@@ -51,21 +52,21 @@ pub(crate) struct JobEntry {
     #[serde(default)]
     pub(crate) paused: bool,
     pub(crate) submitted_at: UnixMillis,
-    /// Whose it is; empty: nobody's.
+    /// The user who owns it; empty: nobody.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) owner: String,
-    /// The term in which it was accepted: attempt numbers count from there.
+    /// The term in which it was accepted; its attempt numbers are based on it.
     pub(crate) accepted_in: Epoch,
     key: Option<String>,
     pub(crate) stage: Stage,
 }
 
-/// How far a job is.
+/// How far a job has got.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Stage {
     /// Its splits are not known yet.
     Planning,
-    /// Its tasks run, or wait, or are all done and its output is about to be published.
+    /// Its tasks run or wait, or all are done and its output is about to be published.
     Running(RunningEntry),
     /// It is over.
     Ended(EndedEntry),
@@ -84,7 +85,7 @@ pub(crate) struct EndedEntry {
     pub(crate) attempts: Vec<EndedAttempt>,
     /// Whether its staging folder is known to be gone.
     pub(crate) staging_removed: bool,
-    /// What its history is made of, until that is written.
+    /// What its history is made from, until that is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unwritten: Option<Box<RunningEntry>>,
 }
@@ -96,7 +97,7 @@ struct KeyUse {
 }
 
 impl Durable {
-    /// The cluster in the first record; `None` in an empty fold.
+    /// The cluster named in the first record; `None` in an empty fold.
     #[must_use]
     pub fn cluster(&self) -> Option<&ClusterId> {
         self.cluster.as_ref()
@@ -116,7 +117,7 @@ impl Durable {
         self.jobs.get(&job)
     }
 
-    /// The planned, not ended job; `None` if it is in another stage.
+    /// A job that is planned and not ended; `None` in any other stage.
     pub(crate) fn running(&self, job: JobId) -> Option<&RunningEntry> {
         match &self.jobs.get(&job)?.stage {
             Stage::Running(running) => Some(running),
@@ -128,7 +129,7 @@ impl Durable {
         self.running(task.job)?.tasks(task.kind).get(task.index as usize)
     }
 
-    /// The job that `owner` used `key` for, and the digest of that job.
+    /// The job that `owner` submitted with `key`, and that submission's digest.
     pub(crate) fn key(&self, owner: &str, key: &str) -> Option<(JobId, &str)> {
         let is_theirs = |used: &&KeyUse| {
             let theirs = self.jobs.get(&used.job).map(|entry| entry.owner.as_str());
@@ -184,10 +185,10 @@ impl Durable {
         self.members.as_ref().is_some_and(|members| members.contains(host))
     }
 
-    /// Folds one record in. Records come from this core alone, in the order in which it made them.
+    /// Folds in one record. Records come only from this core, in the order in which it made them.
     ///
     /// # Panics
-    /// If the record does not continue this state: the journal is not ours.
+    /// If the record cannot follow this state: the journal is not ours.
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::Initialised { cluster, former_journals } => {
@@ -296,7 +297,7 @@ impl Durable {
             return;
         };
         let entry = self.known(*job);
-        // Publication takes the staging folder away; in another store there is more to tidy up.
+        // Publication moves the staging folder away; in another store there is more to clean up.
         let tidied = *state == JobState::Succeeded && !is_url(&entry.spec.output);
         let tasks = match std::mem::replace(&mut entry.stage, Stage::Planning) {
             Stage::Running(tasks) => tasks,
@@ -345,7 +346,7 @@ impl Durable {
     }
 }
 
-/// Under what a key is kept: one user's keys are nothing to another. No key has a blank.
+/// The name under which a key is kept: users' keys are separate. No key contains a blank.
 fn key_name(owner: &str, key: &str) -> String {
     format!("{owner} {key}")
 }

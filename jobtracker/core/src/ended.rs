@@ -1,4 +1,5 @@
-//! What the journal's records say of attempts that have ended: of those that failed, and, when a job is over, of all.
+//! Ended attempts as the journal's records describe them: failed ones of any job, and all kinds
+//! once the job is over.
 
 use ids::HostName;
 use mapreduce_protocol::{AttemptId, AttemptState, Blame, FailedRecord, Failure, Split, TaskId};
@@ -19,10 +20,10 @@ pub(crate) struct FailedAttempt {
     pub(crate) place: Option<Locality>,
     #[serde(default)]
     pub(crate) span: Span,
-    /// What it said last of itself.
+    /// Its last status message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) status: Option<String>,
-    /// The record that it failed at, where the job may leave some out.
+    /// The record at which it failed, if its job may skip records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) record: Option<FailedRecord>,
 }
@@ -40,13 +41,13 @@ pub(crate) struct EndedAttempt {
     pub(crate) place: Option<Locality>,
     #[serde(default)]
     pub(crate) span: Span,
-    /// What it said last of itself.
+    /// Its last status message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) status: Option<String>,
 }
 
 impl FailedAttempt {
-    /// Whether it used up one of its task's tries.
+    /// Whether it used up one of its task's attempts.
     pub(crate) fn counts(&self) -> bool {
         self.failure.kind.blame() == Blame::Task
     }

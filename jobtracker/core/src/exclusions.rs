@@ -1,6 +1,7 @@
-//! Hosts that a job leaves alone for a while, each time twice as long as before: where an attempt failed through the
-//! host's fault, as a full disk; and where several of its tasks failed that may be sound, more than elsewhere. Kept by
-//! `job`, asked by `schedule` and `attempt`; what speaks against a host whatever the job is in `standing`.
+//! Hosts that a job avoids for a while, each time for twice as long: those where an attempt failed
+//! through the host's fault, such as a full disk; and those where several of its tasks failed, more
+//! than elsewhere, though the tasks may be sound. Kept by `job`, queried by `schedule` and
+//! `attempt`; `standing` has what counts against a host regardless of the job.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,18 +9,19 @@ use std::time::Duration;
 use ids::{HostName, Monotonic};
 use mapreduce_protocol::{TaskId, TaskKind};
 
-/// How long a host is left alone after its first fault: other jobs' outputs may be purged meanwhile.
+/// How long a host is avoided after its first fault: other jobs' outputs may be purged meanwhile.
 const FAULT_FIRST: Duration = Duration::from_secs(5);
 /// Limit of the doubling.
 const FAULT_LONGEST: Duration = Duration::from_mins(5);
-/// How long a host is left alone where tasks fail: whatever it is, it does not pass by itself at once.
+/// How long a host is avoided where tasks fail: the cause, whatever it is, does not go away at
+/// once.
 const SUSPICION_FIRST: Duration = Duration::from_mins(1);
 /// Limit of the doubling.
 const SUSPICION_LONGEST: Duration = Duration::from_hours(1);
-/// A host is only suspected if so many times more tasks failed there than on the others in the mean: a program that fails
-/// everywhere is no host's fault.
+/// A host is suspected only if this many times the mean number of tasks on the other hosts failed
+/// there: a program that fails everywhere is no host's fault.
 const TIMES_THE_OTHERS: f64 = 2.0;
-/// Tasks that are remembered of one host: the most that `host_failures_max` may be.
+/// Limit on the tasks kept per host: the highest permitted `host_failures_max`.
 const TASKS_MAX: usize = 64;
 
 /// One job's excluded hosts.
@@ -31,39 +33,40 @@ pub(crate) struct Exclusions {
 
 #[derive(Debug)]
 struct Faults {
-    /// What failed last: success of the other kind, which may need less room, proves nothing.
+    /// The kind that last failed: a success of the other kind, which may need less space, proves
+    /// nothing.
     kind: TaskKind,
     /// Faults in a row.
     in_a_row: u32,
     until: Monotonic,
 }
 
-/// A host where tasks failed by what looks like their own fault.
+/// A host where tasks failed, apparently through their own fault.
 #[derive(Debug, Default)]
 struct Suspect {
-    /// Those, since it was left alone last.
+    /// Tasks that failed since the host was last excluded.
     failed: BTreeSet<TaskId>,
-    /// Those that succeeded elsewhere.
+    /// Tasks that failed here and succeeded elsewhere.
     refuted: BTreeSet<TaskId>,
-    /// How often it was left alone.
+    /// How often the host was excluded.
     times: u32,
     until: Monotonic,
 }
 
-/// When a job leaves a host alone because of failed tasks.
+/// When a job excludes a host because of failed tasks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SuspicionRule {
-    /// So many tasks failed there; 0: never.
+    /// Number of tasks that must fail there; 0: never.
     pub(crate) failures: u32,
-    /// Live hosts.
+    /// Number of live hosts.
     pub(crate) n_hosts: usize,
-    /// Share of them that the job may leave alone at once for this.
+    /// Share of them that the job may exclude at once for this reason.
     pub(crate) share: f64,
 }
 
 impl Exclusions {
-    /// An attempt of that kind failed through the host's fault. Attempts that ran beside it and fail
-    /// alike are the same fault: whether it is a new one.
+    /// An attempt of that kind failed through the host's fault. Failures of attempts that ran at
+    /// the same time count as the same fault; returns whether it is a new one.
     pub(crate) fn add(&mut self, now: Monotonic, host: &HostName, kind: TaskKind) -> bool {
         let fresh = Faults { kind, in_a_row: 0, until: now };
         let faults = self.faults.entry(host.clone()).or_insert(fresh);
@@ -83,7 +86,7 @@ impl Exclusions {
         }
     }
 
-    /// `task` failed on the host, as far as anybody can tell by its own fault.
+    /// `task` failed on the host, apparently through its own fault.
     pub(crate) fn suspect(
         &mut self,
         now: Monotonic,
@@ -113,8 +116,8 @@ impl Exclusions {
         }
     }
 
-    /// `task`, which failed on the host, succeeded elsewhere. Whether that was so of `enough` tasks now: the count then
-    /// begins anew.
+    /// `task`, which failed on the host, succeeded elsewhere. Returns whether `enough` tasks have
+    /// done so; the count then starts again.
     pub(crate) fn refute(&mut self, host: &HostName, task: TaskId, enough: u32) -> bool {
         let Some(suspect) = self.suspects.get_mut(host).filter(|_| enough > 0) else {
             return false;
@@ -127,7 +130,7 @@ impl Exclusions {
         is_enough
     }
 
-    /// The host's tracker was started anew: somebody may have mended it.
+    /// The host's tracker was restarted: somebody may have repaired it.
     pub(crate) fn forget(&mut self, host: &HostName) {
         self.faults.remove(host);
         self.suspects.remove(host);
@@ -138,25 +141,25 @@ impl Exclusions {
         self.faults.is_empty() && self.suspects.is_empty()
     }
 
-    /// Until when the host is left alone, if it is.
+    /// Until when the host is excluded, if it is.
     pub(crate) fn until(&self, now: Monotonic, host: &HostName) -> Option<Monotonic> {
         let fault = self.faults.get(host).map(|faults| faults.until);
         let suspicion = self.suspects.get(host).map(|suspect| suspect.until);
         fault.max(suspicion).filter(|until| *until > now)
     }
 
-    /// Hosts with so many faults in a row.
+    /// Number of hosts with at least `faults` faults in a row.
     pub(crate) fn n_failed(&self, faults: u32) -> usize {
         self.faults.values().filter(|it| it.in_a_row >= faults).count()
     }
 
-    /// Faults of the host in a row.
+    /// Number of faults of the host in a row.
     pub(crate) fn faults(&self, host: &HostName) -> u32 {
         self.faults.get(host).map_or(0, |faults| faults.in_a_row)
     }
 }
 
-/// `first`, twice that the second time, and so on up to `longest`.
+/// `first`, doubled `times_before` times, at most `longest`.
 fn doubled(first: Duration, times_before: u32, longest: Duration) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(times_before.min(30))).min(longest)
 }
@@ -173,7 +176,7 @@ mod tests {
         let mut lasted = Vec::new();
         for _ in 0..40 {
             exclusions.add(now, &host, TaskKind::Map);
-            // Attempts that ran beside it.
+            // Attempts that ran at the same time.
             exclusions.add(now, &host, TaskKind::Map);
             let until = exclusions.until(now, &host).unwrap();
             lasted.push(until.since(now).as_secs());
@@ -201,7 +204,7 @@ mod tests {
         job.task(TaskKind::Map, index)
     }
 
-    /// Hosts that are left alone after these failures, each (host, task), of eight hosts.
+    /// Hosts that are excluded after these failures (host, task), of eight hosts.
     fn suspected(failures: &[(&str, u32)]) -> Vec<String> {
         let rule = SuspicionRule { failures: 3, n_hosts: 8, share: 0.25 };
         let mut exclusions = Exclusions::default();

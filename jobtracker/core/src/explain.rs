@@ -1,5 +1,5 @@
-//! Why a job's next tasks wait: the questions of `schedule`, asked in the same order of each host, with the answers kept. Nothing
-//! acts on it.
+//! Why a job's next tasks wait: makes the checks of `schedule` in the same order for each host, and
+//! keeps the results. Nothing acts on it.
 
 use std::collections::BTreeMap;
 
@@ -21,11 +21,11 @@ use crate::trackers::Tracker;
 use crate::waiting::why_asked_again;
 use crate::waiting_reduces::reduce_wait;
 
-/// Hosts that are named of those that are alike.
+/// Limit on the hosts named per reason.
 const HOSTS_NAMED_MAX: usize = 5;
 
 impl Core {
-    /// Explains a job, or one task of it; the path is the edge's to add.
+    /// Explains a job, or one of its tasks; the edge adds the critical path.
     pub(crate) fn explain(
         &self,
         now: Monotonic,
@@ -78,7 +78,7 @@ impl Core {
         if let Some(why) = self.jobs.order().why_not(fifo) {
             obstacles.push(Obstacle::Pool { why });
         }
-        // Who may not be given any has no turn.
+        // A job that may get no slots has no turn.
         let before = self.jobs.order().jobs().position(|other| other == fifo).unwrap_or(0);
         if before > 0 {
             let jobs = u32::try_from(before).unwrap_or(u32::MAX);
@@ -87,7 +87,7 @@ impl Core {
         obstacles
     }
 
-    /// What the job needs of the chunk store first, or of another one.
+    /// What the job first needs of the chunk store or another store.
     fn obstacles_of_store(&self, live: &LiveJob) -> Vec<Obstacle> {
         let mut obstacles = Vec::new();
         match self.durable.running(live.id) {
@@ -147,7 +147,7 @@ impl Core {
         }
         let [host, rack] = live.reduce_inputs.heaviest(task.index);
         let home = live.reduce_inputs.home(task.index);
-        // What is on no host that is there can't be named.
+        // A host that is not registered cannot be named.
         let name = |held: ReduceHome| match held.at {
             HomePlace::Host(place) => {
                 Some(InputPlace::Host(self.trackers.at(place.host)?.host.clone()))
@@ -180,7 +180,8 @@ impl Core {
         obstacles
     }
 
-    /// Why a task that waits runs on none of the hosts that there are, those alike together, the nearest to a yes first.
+    /// Why a waiting task runs on none of the hosts, grouped by reason, the one closest to a match
+    /// first.
     fn why_nowhere(
         &self,
         now: Monotonic,
@@ -256,7 +257,7 @@ fn millis(until: Monotonic, now: Monotonic) -> u64 {
     u64::try_from(until.since(now).as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The files of a job's input that can't be split.
+/// Input files of a job that cannot be split.
 fn unsplit(live: &LiveJob) -> Option<Unsplit> {
     let formats = &live.description.formats;
     let pieces = live.splits().iter().flat_map(|planned| &planned.split.pieces);

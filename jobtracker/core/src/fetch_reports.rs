@@ -1,16 +1,16 @@
-//! What reduces say of one map output that they can't fetch, and when it is believed. That they repeat
-//! themselves counts for nothing: a reduce that tries again at once says the same three times a second.
-//! Kept by `job`, asked by `attempt`.
+//! Reduces' reports that one map output cannot be fetched, and when they are believed. Repeats by
+//! the same reduce do not count: a reduce that retries at once reports the same three times a
+//! second. Kept by `job`, queried by `attempt`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ids::Monotonic;
 
-/// A reduce that still can't fetch says so again within this time: it pauses for three seconds at most, and each try has
-/// its time-outs.
+/// A reduce that still cannot fetch reports again within this time: it pauses for at most three
+/// seconds, and each try has its time-outs.
 const REPEATED_WITHIN: Duration = Duration::from_secs(30);
-/// A single reduce is believed after so many times the patience with several.
+/// A single reduce is believed after this many times the patience for several.
 const LONE_PATIENCE: u32 = 3;
 
 /// Reports about one map output.
@@ -22,7 +22,8 @@ pub(crate) struct FetchReports {
 }
 
 impl FetchReports {
-    /// A reduce says that it can't fetch the output. Reports that were not repeated are forgotten.
+    /// A reduce reports that it cannot fetch the output. Earlier reports are forgotten if they were
+    /// not repeated.
     pub(crate) fn add(&mut self, now: Monotonic, reduce: u32, patience: Duration) {
         if self.reduces.is_empty() || now.since(self.last) > patience + REPEATED_WITHIN {
             (self.reduces, self.first) = (BTreeSet::new(), now);
@@ -31,8 +32,8 @@ impl FetchReports {
         self.reduces.insert(reduce);
     }
 
-    /// Whether the output is to be taken for lost: `needed` reduces can't have it, and not for a moment
-    /// only; or one can't for a long time, since its part alone may be broken.
+    /// Whether the output counts as lost: `needed` reduces have failed to fetch it for a while, or
+    /// a single one for long, as only its partition may be broken.
     pub(crate) fn believed(&self, now: Monotonic, needed: u32, patience: Duration) -> bool {
         let lasted = now.since(self.first);
         let several = self.reduces.len() >= needed as usize && lasted >= patience;
@@ -46,7 +47,8 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    /// Whether the output is lost after these reports, each (second, reduce), where three are needed.
+    /// Whether the output is lost after these reports (second, reduce), where three reduces are
+    /// needed.
     fn lost(said: &[(u64, u32)]) -> bool {
         let mut reports = FetchReports::default();
         let mut believed = false;

@@ -1,5 +1,5 @@
-//! Heartbeats of TaskTrackers: what they tell is taken once; the reply is parked until there is
-//! something to say, or the interval is over. A newer heartbeat has the parked one answered first.
+//! Heartbeats of TaskTrackers. Each report is processed once; the reply is parked until there is
+//! news or the interval is over. A newer heartbeat first has the parked one answered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::refusal::Refusal;
 use crate::timers::Timer;
 use crate::trackers::{Parked, Tracker};
 
-/// Commands that one reply carries at most.
-/// Each may hold a job's whole description: so many stay far below what a body may have.
+/// Limit on the commands in one reply. Each may hold the whole description of a job: this many stay
+/// far below the body limit.
 const COMMANDS_PER_REPLY_MAX: usize = 32;
-/// Map events, of all jobs together, that one reply carries at most; the others are news for the next one.
+/// Limit on the map events in one reply, of all jobs together; the rest goes into the next one.
 const MAP_EVENTS_PER_REPLY_MAX: usize = 5000;
 
 impl Core {
@@ -36,7 +36,8 @@ impl Core {
         let Some(at) = known.filter(|_| epoch == self.epoch()) else {
             return self.refuse_with(reply_to, Refusal::NotRegistered { host });
         };
-        // The name that all have in memory once: what is kept of what it tells, as who won a task, is kept for long.
+        // The copy of the name that is in memory already: some of what is kept with it, such as
+        // winners, is kept for long.
         let host = self.trackers.at(at).map_or(host, |tracker| tracker.host.clone());
         self.counted.heartbeats += 1;
         if self.trackers.at(at).is_some_and(|tracker| tracker.unconfirmed.is_some()) {
@@ -51,7 +52,8 @@ impl Core {
         tracker.last_number = number.max(tracker.last_number);
         let new_events = tracker.inbox.accept(events);
         drop(tracker);
-        // First: what was lost with a disk speaks no further against its host.
+        // Before the events: what was lost with a failed disk must not count against its host once
+        // more.
         if !late {
             self.set_disks_without(now, (at, &host), heartbeat.disks_without);
         }
@@ -70,7 +72,7 @@ impl Core {
         self.park(now, at, reply_to);
     }
 
-    /// What is wrong with a host, as far as it may say.
+    /// Notes the ailments of a host, up to a limit.
     fn set_ailments(&mut self, host: &HostName, at: HostNumber, mut ailments: Vec<Ailment>) {
         ailments.truncate(AILMENTS_MAX);
         if self.trackers.at(at).is_none_or(|tracker| tracker.ailments == ailments) {
@@ -80,7 +82,7 @@ impl Core {
         self.effect(Effect::Tell(Notice::HostHealth { host: host.clone(), ailments }));
     }
 
-    /// What is wrong with disks that a host does without, for people.
+    /// Notes the ailments of disks that a host does without.
     fn set_disks_without(
         &mut self,
         now: Now,
@@ -98,13 +100,13 @@ impl Core {
         }
     }
 
-    /// Whether what it tells may have to be journaled.
+    /// Whether the heartbeat may lead to records.
     pub(crate) fn leads_to_records(&self, heartbeat: &TrackerHeartbeat) -> bool {
         let unheeded = |tracker: &Tracker| tracker.unconfirmed.is_some();
         !heartbeat.events.is_empty() || self.trackers.get(&heartbeat.host).is_some_and(unheeded)
     }
 
-    /// There is no room to journal what it tells; that it lives is no less true.
+    /// The journal has no room for what the heartbeat leads to; still, the tracker is alive.
     pub(crate) fn refuse_heartbeat(&mut self, heartbeat: &TrackerHeartbeat) {
         let current = heartbeat.epoch == self.epoch();
         if let Some(mut tracker) = self.trackers.get_mut(&heartbeat.host) {
@@ -118,7 +120,8 @@ impl Core {
         let Some(mut tracker) = self.trackers.at_mut(host) else { return };
         tracker.interval = interval;
         tracker.parked = Some(Parked { to, until });
-        // One that is set for a heartbeat before this one is set anew when it rings: most are answered sooner.
+        // A timer set for an earlier heartbeat is reset when it goes off: most heartbeats are
+        // answered sooner.
         if tracker.alarm.is_none_or(|at| at > until) {
             tracker.alarm = Some(until);
             self.timers.set(until, Timer::Parked(host));
@@ -128,7 +131,7 @@ impl Core {
         self.unsettled = true;
     }
 
-    /// Answers the parked heartbeat of `host`, if there is one, with what is to be said now.
+    /// Answers the parked heartbeat of `host`, if there is one.
     pub(crate) fn answer_parked(&mut self, now: Now, host: HostNumber) {
         let parked = self.trackers.at_mut(host).and_then(|mut tracker| tracker.parked.take());
         if let Some(Parked { to, .. }) = parked {
@@ -136,7 +139,7 @@ impl Core {
         }
     }
 
-    /// The parked heartbeat of `host`, or one before it, may have waited long enough.
+    /// The timer for the parked heartbeat of `host`, or for an earlier one, has gone off.
     pub(crate) fn handle_parked(&mut self, now: Now, host: HostNumber) {
         let Some(mut tracker) = self.trackers.at_mut(host) else { return };
         let is_due = |at: &Monotonic| *at <= now.monotonic;
@@ -152,7 +155,8 @@ impl Core {
         }
     }
 
-    /// The connection of a parked heartbeat broke: its tracker gets nothing until it comes again.
+    /// The connection of a parked heartbeat broke: its tracker gets nothing until its next
+    /// heartbeat.
     pub(crate) fn unpark(&mut self, to: ReplyTo) {
         let is_it = |tracker: &Tracker| tracker.parked.is_some_and(|parked| parked.to == to);
         let host = self.trackers.iter().find(|(_, it)| is_it(it)).map(|(_, it)| it.number);
@@ -160,7 +164,7 @@ impl Core {
         self.trackers.at_mut(host).into_iter().for_each(|mut it| it.parked = None);
     }
 
-    /// How long a heartbeat may stay parked now.
+    /// How long a heartbeat may stay parked at present.
     pub(crate) fn heartbeat_interval(&self) -> Duration {
         self.settings.interval_of(self.trackers.len())
     }
@@ -169,18 +173,19 @@ impl Core {
         u64::try_from(self.heartbeat_interval().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Silence after which a tracker is lost now.
+    /// Silence after which a tracker is lost at present.
     pub(crate) fn dead_after(&self) -> Duration {
-        // After a start those count that are still awaited: they know the interval of the term before.
+        // After a start, trackers still awaited count: they were told the interval of the previous
+        // term.
         self.settings.dead_after_of(self.trackers.len().max(self.awaited.len()))
     }
 
-    /// Silence that is no chance.
+    /// The least silence that is unlikely to be chance.
     pub(crate) fn long_silence(&self) -> Duration {
         self.dead_after() / 2
     }
 
-    /// Answers the parked heartbeats of all trackers to which there is something to say.
+    /// Answers the parked heartbeats of all trackers for which there is news.
     pub(crate) fn tell_news(&mut self, now: Now) {
         for host in std::mem::take(&mut self.trackers.news) {
             let Some(tracker) = self.trackers.at(host) else { continue };
@@ -194,8 +199,9 @@ impl Core {
         }
     }
 
-    /// When a tracker is to hear of map events, if there are any for it. Each map that is done would have every tracker with
-    /// a reduce heartbeat anew; so they come several at a time, but the last ones, for which reduces wait, at once.
+    /// When to send map events to a tracker, if there are any for it. If each finished map were
+    /// sent at once, it would cause a heartbeat of every tracker with a reduce; so events are
+    /// batched, except for the last ones, for which reduces wait.
     fn map_events_at(&self, now: Now, tracker: &Tracker) -> Option<Monotonic> {
         let unread = |(job, cursor): (&JobId, &u64)| self.unread(*job, *cursor).map(|_| *job);
         let mut jobs = tracker.cursors.iter().filter_map(unread).peekable();
@@ -211,7 +217,7 @@ impl Core {
         Some(tracker.events_told + pause.min(self.heartbeat_interval()))
     }
 
-    /// Map events have waited for long enough.
+    /// Map events for `host` have waited long enough.
     pub(crate) fn handle_map_events_due(&mut self, host: HostNumber) {
         let Some(mut tracker) = self.trackers.at_mut(host) else { return };
         tracker.events_due = false;
@@ -251,8 +257,8 @@ impl Core {
         Some(MapEvents { job, first: first as u64, events: events.cloned().collect() })
     }
 
-    /// Index of the first map event of `job` that a reader at `cursor` has not seen. A cursor beyond the
-    /// list is of an earlier JobTracker's: it reads from the beginning.
+    /// Index of the first map event of `job` that a reader at `cursor` has not seen. A cursor
+    /// beyond the list is from an earlier JobTracker: its reader starts from the beginning.
     fn unread(&self, job: JobId, cursor: u64) -> Option<usize> {
         let n_events = self.live(job)?.events.len();
         let first = usize::try_from(cursor).ok().filter(|first| *first <= n_events).unwrap_or(0);

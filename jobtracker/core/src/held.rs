@@ -1,19 +1,20 @@
-//! Which finished map outputs that reduces may still want lie on which host. It follows what the records say of winners, so that
-//! nobody has to look at every task to know what a host holds, or has taken with it.
+//! Index of the finished map outputs that reduces may still need, by host. It follows the records
+//! about winners, so that finding what a host holds, or what was lost with it, needs no scan of all
+//! tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ids::HostName;
 use mapreduce_protocol::JobId;
 
-/// Map outputs of unfinished jobs: on each host the maps, by ordinal.
+/// Map outputs of unfinished jobs: the maps' ordinals by job and host.
 #[derive(Debug, Default)]
 pub(crate) struct HeldOutputs {
     by_job: BTreeMap<JobId, BTreeMap<HostName, BTreeSet<u32>>>,
 }
 
 impl HeldOutputs {
-    /// A map of `job` has won on `host`.
+    /// A map of `job` won on `host`.
     pub(crate) fn add(&mut self, job: JobId, map: u32, host: &HostName) {
         let hosts = self.by_job.entry(job).or_default();
         match hosts.get_mut(host) {
@@ -22,7 +23,7 @@ impl HeldOutputs {
         }
     }
 
-    /// A winner's output is gone.
+    /// A winner's output is lost.
     pub(crate) fn remove(&mut self, job: JobId, map: u32, host: &HostName) {
         let Some(hosts) = self.by_job.get_mut(&job) else { return };
         let Some(maps) = hosts.get_mut(host) else { return };
@@ -32,23 +33,23 @@ impl HeldOutputs {
         }
     }
 
-    /// The reduces of `job` want nothing any more.
+    /// The reduces of `job` need no outputs any more.
     pub(crate) fn forget(&mut self, job: JobId) {
         self.by_job.remove(&job);
     }
 
-    /// Those on `host`.
+    /// The outputs on `host`.
     pub(crate) fn on(&self, host: &HostName) -> impl Iterator<Item = (JobId, u32)> {
         let hosts = self.by_job.iter().filter_map(|(job, hosts)| Some((*job, hosts.get(host)?)));
         hosts.flat_map(|(job, maps)| maps.iter().map(move |map| (job, *map)))
     }
 
-    /// How many those are.
+    /// Number of outputs on `host`.
     pub(crate) fn n_on(&self, host: &HostName) -> usize {
         self.by_job.values().filter_map(|hosts| hosts.get(host)).map(BTreeSet::len).sum()
     }
 
-    /// Those of `job`, by host.
+    /// The outputs of `job`, by host.
     pub(crate) fn of(&self, job: JobId) -> BTreeMap<HostName, BTreeSet<u32>> {
         self.by_job.get(&job).cloned().unwrap_or_default()
     }

@@ -1,6 +1,7 @@
-//! What is kept of jobs that are over. The edge writes it to the chunk store once the end is durable, and asks here for it
-//! page by page; until it says that this is done, over restarts too, the job's tasks stay in memory, of so many jobs. New jobs
-//! do not wait for it.
+//! Histories of jobs that are over. Once the end of a job is durable, the edge writes its history
+//! to the chunk store and asks here for it page by page. Until the edge reports that this is done,
+//! even after a restart, the job's tasks stay in memory, for a limited number of jobs. New jobs do
+//! not wait for it.
 
 use std::time::Duration;
 
@@ -19,31 +20,31 @@ use crate::running::RunningEntry;
 use crate::share::Sharing;
 use crate::timers::Timer;
 
-/// Time before a history is written again, after the edge gave up retrying. Each time twice as long, up to
-/// [`HISTORY_RETRY_MAX`].
+/// Delay before a history is written again once the edge has given up retrying; doubled each time,
+/// up to [`HISTORY_RETRY_MAX`].
 pub const HISTORY_RETRY: Duration = Duration::from_secs(10);
-/// The longest of these pauses.
+/// The longest such delay.
 pub const HISTORY_RETRY_MAX: Duration = Duration::from_mins(5);
-/// Ended jobs whose histories are still to be written, at most: their tasks stay in memory and in snapshots until then. The
-/// one that ended first is given up for the next.
+/// Limit on ended jobs with unwritten histories, whose tasks stay in memory and in snapshots.
+/// Beyond it, the history of the job that ended first is given up.
 pub const UNWRITTEN_MAX: usize = 1000;
-/// Tasks whose attempts one page tells.
+/// Number of tasks whose attempts make up one page.
 const TASKS_PER_PAGE: usize = 500;
 
-/// Where the history of a job lies that ended then.
+/// The history folder of a job that ended at `ended_at`.
 #[must_use]
 pub fn history_folder(job: JobId, ended_at: UnixMillis) -> String {
     format!("{}/{job}", day_folder(yyyymmdd(ended_at)))
 }
 
-/// Where histories of a day (`yyyymmdd`) lie.
+/// The folder of a day's histories (`yyyymmdd`).
 #[must_use]
 pub fn day_folder(day: u32) -> String {
     let (year, month) = (day / 10_000, day / 100 % 100);
     format!("{HISTORY_ROOT}/{year:04}/{month:02}/{:02}", day % 100)
 }
 
-/// The first day (`yyyymmdd`) whose histories are kept: each for at least `keep`.
+/// The first day (`yyyymmdd`) whose histories are kept, so that each is kept for at least `keep`.
 #[must_use]
 pub fn first_day_kept(now: UnixMillis, keep: Duration) -> u32 {
     let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
@@ -51,7 +52,7 @@ pub fn first_day_kept(now: UnixMillis, keep: Duration) -> u32 {
 }
 
 impl Core {
-    /// The job has ended: its history is written, or nobody wants it.
+    /// The job has ended: has its history written, or records that histories are not wanted.
     pub(crate) fn keep_history(&mut self, job: JobId) {
         if self.unwritten(job).is_none() {
             return;
@@ -63,7 +64,7 @@ impl Core {
         }
     }
 
-    /// At a start the trackers, which have the logs, have yet to tell where they are.
+    /// At a start, waits for the trackers to register: they have the logs.
     pub(crate) fn resume_history(&mut self, now: Now, job: JobId) {
         if self.settings.keeps_history && self.unwritten(job).is_some() {
             let at = now.monotonic + self.settings.recovery_grace;
@@ -73,7 +74,8 @@ impl Core {
         }
     }
 
-    /// An attempt has failed and its job goes on: its host may be gone before the job's end.
+    /// Saves the log of a failed attempt while its job goes on: the host may be gone when the job
+    /// ends.
     pub(crate) fn keep_log(&mut self, attempt: AttemptId, host: &HostName) {
         let address = self.trackers.get(host).map(|tracker| tracker.address.clone());
         if let Some(address) = address.filter(|_| self.settings.keeps_history) {
@@ -104,7 +106,7 @@ impl Core {
         }
     }
 
-    /// The chunk store may be away for days, and memory has an end.
+    /// Bounds the memory in case the chunk store is away for days.
     pub(crate) fn give_up_histories(&mut self) {
         let ended = self.durable.ended().iter();
         let unwritten: Vec<_> =
@@ -116,7 +118,7 @@ impl Core {
         }
     }
 
-    /// The tasks of a job that is over and whose history is not written.
+    /// The tasks of an ended job whose history is not yet written.
     pub(crate) fn unwritten(&self, job: JobId) -> Option<&RunningEntry> {
         match &self.durable.job(job)?.stage {
             Stage::Ended(ended) => ended.unwritten.as_deref(),
@@ -124,7 +126,7 @@ impl Core {
         }
     }
 
-    /// What is to be kept of a job, but for its attempts; `None` if nothing is.
+    /// A job's history without its attempts; `None` if it is not kept or already written.
     pub(crate) fn history(&self, job: JobId) -> Option<JobHistory> {
         let tasks = self.unwritten(job)?;
         let entry = self.durable.job(job)?;
@@ -157,7 +159,7 @@ impl Core {
         }
     }
 
-    /// The attempts of the next tasks from `first` on, maps before reduces.
+    /// The attempts of the next tasks from index `first` on, maps before reduces.
     pub(crate) fn history_page(&self, job: JobId, first: usize) -> Option<HistoryPage> {
         let tasks = self.unwritten(job)?;
         let n_tasks = tasks.maps.len() + tasks.reduces.len();

@@ -1,4 +1,5 @@
-//! What is told of the hosts of TaskTrackers, those that are lost or drained too. Nothing here changes one.
+//! Reports on the hosts of TaskTrackers, including lost and drained ones. Nothing here changes a
+//! host.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::messages::{Reply, ReplyTo};
 use crate::refusal::Refusal;
 
 impl Core {
-    /// Tells of all hosts that are known, or of one.
+    /// Replies with all known hosts, or with one.
     pub(crate) fn answer_hosts(&mut self, now: Now, only: Option<HostName>, to: ReplyTo) {
         let hosts = match &only {
             Some(host) => self.host_status(now.monotonic, host).into_iter().collect(),
@@ -23,7 +24,7 @@ impl Core {
         }
     }
 
-    /// Tells that nothing is known.
+    /// Replies with an empty list.
     pub(crate) fn answer_no_hosts(&mut self, to: ReplyTo) {
         self.reply(to, Reply::Hosts(HostList { hosts: Vec::new() }));
     }
@@ -35,7 +36,7 @@ impl Core {
         known.into_iter().filter_map(|host| self.host_status(now, host)).collect()
     }
 
-    /// One host that is known.
+    /// The status of one host, if it is known.
     pub(crate) fn host_status(&self, now: Monotonic, host: &HostName) -> Option<HostStatus> {
         let tracker = self.trackers.get(host);
         let lost = self.trackers.lost_one(now, host);

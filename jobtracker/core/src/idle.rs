@@ -1,5 +1,6 @@
-//! The trackers that could be given attempts now, kept up to date with each change, so that nobody has to look at all trackers
-//! for each slot; and which of their slots are new. Kept by `trackers`, asked by `schedule`.
+//! Index of the trackers that can take attempts now, and of which slots are new, updated with each
+//! change so that filling a slot needs no scan of all trackers. Kept by `trackers`, queried by
+//! `schedule`.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -11,37 +12,36 @@ use crate::trackers::Tracker;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Declined {
     free: u32,
-    /// [`Idle::rounds`] of then: jobs that change their mind later have not been asked.
+    /// [`Idle::rounds`] at that time: jobs that changed their mind since have not been asked.
     round: u64,
 }
 
-/// What [`Idle`] knows of one tracker.
+/// What [`Idle`] counts of one tracker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Slots that it has free and would be given attempts for now, if its heartbeat waits.
+    /// Free slots that can take attempts now, if its heartbeat is parked.
     pub(crate) free: u32,
-    /// Its slots, if it is given new attempts at all.
+    /// All its slots, if it may get new attempts.
     pub(crate) open_slots: u32,
-    /// Reduces on those.
+    /// Reduces in those slots.
     pub(crate) open_reduces: u32,
 }
 
-/// The trackers that could be given attempts now, and how many all of them run: kept up to date with each change, so that
-/// nobody has to look at all trackers for each slot.
+/// The trackers that can take attempts now, and totals over all open trackers.
 #[derive(Debug, Default)]
 pub(crate) struct Idle {
     /// Those with most free slots first.
     pub(crate) by_free: BTreeSet<(Reverse<u32>, HostNumber)>,
-    /// Those that have had a slot more since they were offered to all jobs.
+    /// Trackers that have gained a slot since they were offered to all jobs.
     pub(crate) fresh: BTreeSet<HostNumber>,
-    /// How often jobs that had changed their mind were offered all of them.
+    /// Number of rounds in which jobs that had changed their mind were offered all slots.
     pub(crate) rounds: u64,
     pub(crate) open_slots: u64,
     pub(crate) open_reduces: u64,
 }
 
 impl Idle {
-    /// The tracker stands otherwise now.
+    /// Updates the index when a tracker's entry has changed.
     pub(crate) fn change(&mut self, tracker: &mut Tracker, now: Entry) {
         let (host, before) = (tracker.number, std::mem::replace(&mut tracker.entered, now));
         if before == now {
@@ -62,7 +62,7 @@ impl Idle {
         }
         let known = tracker.declined.take();
         if now.free > before.free {
-            // A heartbeat that only takes the place of the one before brings no slot.
+            // A heartbeat that merely replaces the one before brings no new slot.
             let is_known = known.is_some_and(|it| it.free >= now.free && it.round == self.rounds);
             if !is_known {
                 self.fresh.insert(host);

@@ -1,5 +1,6 @@
-//! Attempts that clients end: one that is killed runs again and counts for nothing, one that is failed has used up one of its
-//! task's tries. Either way the next try goes to another host, where there is one. `attempt` knows the rest.
+//! Attempts ended by clients. A killed one does not count and its task runs again; a failed one
+//! uses up one of its task's attempts. Either way the next attempt goes to another host, if there
+//! is one. `attempt` does the rest.
 
 use ids::Now;
 use mapreduce_protocol::{AttemptId, AttemptState, Failure, FailureKind};
@@ -10,7 +11,7 @@ use crate::machine::Core;
 use crate::messages::{EndsAs, Reply, ReplyTo};
 use crate::refusal::Refusal;
 
-/// What the attempt's log is told.
+/// The reason given in the attempt's log.
 const REASON: &str = "a client asked for its end";
 
 impl Core {
@@ -51,7 +52,7 @@ impl Core {
         self.reply(to, Reply::Attempt(Box::new(status)));
     }
 
-    /// Whether the attempt runs, and may win.
+    /// Checks that the attempt runs and may still win.
     fn check_runs(&self, attempt: AttemptId) -> Result<(), Refusal> {
         let job = attempt.task.job;
         let entry = self.durable.job(job).ok_or(Refusal::NoSuchJob { job })?;

@@ -1,4 +1,5 @@
-//! What must hold after every input. Tests and simulators check it; whoever breaks it hears which line.
+//! What must hold after every input. Tests and simulators check it; a violation names the
+//! invariant.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,7 @@ impl Core {
     /// Checks what must hold between durable and soft state.
     ///
     /// # Panics
-    /// With the invariant that does not hold.
+    /// If an invariant does not hold, with its name.
     pub fn check_invariants(&self) {
         for live in self.jobs.values() {
             self.check_tasks(live);
@@ -31,19 +32,20 @@ impl Core {
         }
     }
 
-    /// Checks that no job would take a slot that is idle, however the order and the idle trackers were kept up to date. A
-    /// job may set timers in doing so.
+    /// Checks that no job would take an idle slot, independently of the incrementally updated order
+    /// and idle index. Jobs may set timers in the process.
     ///
     /// # Panics
-    /// With the host, if a job would.
+    /// If a job would, with the host.
     pub fn check_placements(&mut self, now: Now) {
         if self.poll_timeout().is_some_and(|due| due <= now.monotonic) {
-            // What they are set for may be a job's patience, which ends with the time, and is seen to when they fire.
+            // A due timer may be that of a job's patience, which ends with time and takes effect
+            // when the timer goes off.
             return;
         }
         let parked = self.trackers.iter().filter(|(_, tracker)| tracker.parked.is_some());
         let parked: Vec<_> = parked.map(|(_, tracker)| tracker.number).collect();
-        // Those that would decline without being asked are asked too.
+        // Jobs known to decline are asked too.
         self.jobs.values_mut().for_each(|live| live.only_within = None);
         self.jobs.bring_up_to_date();
         for at in parked {
@@ -55,11 +57,12 @@ impl Core {
         }
     }
 
-    /// Checks that whatever waits is told why: of a task that is next for a slot no host is said to have nothing in the way,
-    /// unless something keeps slots from it anywhere; and of a job of which nothing runs something is said.
+    /// Checks that everything that waits has an explanation: a task that is next for a slot has an
+    /// obstacle on each host, or one that applies anywhere; and a job without running attempts has
+    /// some explanation.
     ///
     /// # Panics
-    /// With the task, if nothing is told.
+    /// If there is no explanation, with the task.
     pub fn check_explanations(&self, now: Monotonic) {
         if self.poll_timeout().is_some_and(|due| due <= now) {
             return;
@@ -77,8 +80,8 @@ impl Core {
         }
     }
 
-    /// Of each task exactly one is true: it has a winner, it runs, it waits; or its job does not launch. Where it runs twice
-    /// it does so on two hosts.
+    /// Of each task exactly one is true: it has a winner, it runs, or it waits; or none if its job
+    /// does not launch. A task that runs twice does so on two hosts.
     fn check_tasks(&self, live: &LiveJob) {
         let Some(entry) = self.durable.running(live.id) else {
             assert!(!live.has_waiting(), "{} has no tasks yet", live.id);
@@ -92,7 +95,7 @@ impl Core {
                 let runs = live.live(id);
                 let states = [task.winner.is_some(), !runs.is_empty(), live.waits(id)];
                 let n_states = states.iter().filter(|state| **state).count();
-                // Also while it is not known that its staging folder is there.
+                // It has no splits either while its staging folder may be missing.
                 let idle = live.committing || !live.has_splits();
                 assert!(
                     n_states == 1 || (idle && n_states == 0),
@@ -118,7 +121,7 @@ impl Core {
         assert!(live.waiting_maps().len() <= entry.maps.len());
     }
 
-    /// Every live attempt occupies a slot of the tracker that runs it.
+    /// Every live attempt occupies a slot of its tracker.
     fn check_running(&self, live: &LiveJob, kind: TaskKind) {
         for (task, attempt) in live.live_attempts(kind) {
             let id = task.attempt(attempt.number);
@@ -128,14 +131,14 @@ impl Core {
         }
     }
 
-    /// A job stands still if the journal says so, of itself or of its pool.
+    /// A job is paused exactly if the journal says so of itself or its pool.
     fn check_pause(&self, live: &LiveJob) {
         let itself = self.durable.job(live.id).is_some_and(|entry| entry.paused);
         let pool = self.paused_pool_of(live).is_some();
         assert_eq!(live.paused, Paused { itself, pool }, "whether {} is paused", live.id);
     }
 
-    /// What is said of map outputs that lie on hosts is what the winners say.
+    /// The index of map outputs by host agrees with the winners.
     fn check_held(&self) {
         for live in self.jobs.values().filter(|live| !live.committing) {
             let mut held: BTreeMap<_, BTreeSet<u32>> = BTreeMap::new();
@@ -150,8 +153,8 @@ impl Core {
         }
     }
 
-    /// Nobody is waited for who has told what runs, and no job waits for nobody; where the journal does not tell who there is,
-    /// jobs wait for a while.
+    /// No tracker that has reported is awaited, and no job waits when none is awaited; if the
+    /// journal does not record the trackers, jobs wait for the grace period.
     fn check_awaited(&self) {
         for host in &self.awaited {
             assert!(self.durable.is_member(host), "{host} is awaited, and need not come");
@@ -166,7 +169,7 @@ impl Core {
         }
     }
 
-    /// Every running slot is of a live attempt.
+    /// Every running slot belongs to a live attempt.
     fn check_slots(&self) {
         for (host, tracker) in self.trackers.iter() {
             for (attempt, why) in tracker.occupied() {

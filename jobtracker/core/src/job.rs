@@ -1,4 +1,4 @@
-//! Soft state of one unfinished job: what runs, what waits, what its reduces are told. Built of the durable entry.
+//! Soft state of one unfinished job, built from its durable entry: what runs, what waits, what its reduces are told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,89 +38,89 @@ pub(crate) enum StoreCall {
     MakeStaging,
     /// Read its split list back.
     ReadSplits,
-    /// Make its output appear.
+    /// Publish its output.
     Publish,
 }
 
-/// An unfinished job while this process lives.
+/// The soft state of an unfinished job.
 #[derive(Debug)]
 pub(crate) struct LiveJob {
     pub(crate) id: JobId,
     /// Number of the first attempt of each task in this term.
     first_attempt: u32,
     pub(crate) description: Arc<JobDescription>,
-    /// Absent while they are planned, or read again after a restart.
+    /// Absent while the job is being planned, or its split list read again after a restart.
     splits: Option<Arc<[PlannedSplit]>>,
-    /// Where their bytes are.
+    /// Where the bytes of its splits are.
     places: Places,
     maps: Tasks,
     reduces: Tasks,
     waiting_maps: WaitingMaps,
     pub(crate) waiting_reduces: WaitingReduces,
     pub(crate) patience: Patience,
-    /// What it was found to want, if that is nothing but slots near its maps.
+    /// Set if it was found to want nothing but slots near its maps' input.
     pub(crate) only_within: Option<OnlyWithin>,
-    /// How far from their input its reduces may run.
+    /// How far from their input its reduces may run by now.
     pub(crate) reduce_patience: Patience,
-    /// How long they wait at each level of locality.
+    /// How long its reduces wait at each level of locality.
     pub(crate) reduce_wait: Duration,
-    /// Where the input of its reduces lies.
+    /// Where the input of its reduces is.
     pub(crate) reduce_inputs: ReduceInputs,
-    /// Number of maps that had told how their outputs are spread when the waiting reduces were placed by that, the last time.
+    /// Number of maps with known output sizes when the waiting reduces were last placed by them.
     pub(crate) placed_by: u32,
-    /// Hosts that failed it.
+    /// Hosts on which it failed.
     pub(crate) exclusions: Exclusions,
-    /// After a restart: nothing is launched until then.
+    /// After a restart: nothing is launched before this time.
     pub(crate) hold_until: Option<Monotonic>,
-    /// What reduces are told, in order. Positions are good for this process' life.
+    /// Map events for its reduces, in order. Positions are valid for the life of this process.
     pub(crate) events: Vec<MapEvent>,
-    /// Hosts whose reduces want the events.
+    /// Hosts whose reduces read the events.
     pub(crate) listeners: BTreeSet<HostNumber>,
-    /// Winners of an earlier term whose outputs no tracker has reported yet.
+    /// Maps with a winner of an earlier term whose output no tracker has reported yet.
     pub(crate) unreported: BTreeSet<u32>,
-    /// Reports that the output of a winner can't be fetched.
+    /// Reports that a winner's output cannot be fetched.
     pub(crate) fetch_reports: BTreeMap<AttemptId, FetchReports>,
     pub(crate) priority: Priority,
-    /// Its pool's place among the pools.
+    /// Index of its pool.
     pub(crate) pool: usize,
-    /// Number of attempts, of all jobs, that were launched up to the last one of this job; 0 if it has had none.
+    /// Number of launches of all jobs up to its own last one; 0 if it has had none.
     pub(crate) served: u64,
-    /// Whether any attempt of it has been launched.
+    /// Whether any of its attempts has been launched.
     pub(crate) has_begun: bool,
-    /// Grows whenever it may want a slot that it did not want before.
+    /// Incremented whenever it may want a slot that it did not want before.
     pub(crate) demands: u64,
-    /// Whether nothing of it is launched until a client resumes it.
+    /// Whether it or its pool is paused.
     pub(crate) paused: Paused,
     /// Share of its maps that must be done before its reduces start.
     pub(crate) slowstart: f64,
     /// Whether late attempts get backups.
     pub(crate) speculative: bool,
-    /// Whether a timer is set to look at its running attempts.
+    /// Whether a timer is set to check its running attempts.
     pub(crate) watched: bool,
-    /// Attempts that were late when they were looked at last, those with most time left first.
+    /// Attempts found late at the last check, those with most time left first.
     pub(crate) late: Vec<Late>,
     /// When all its maps were done for the first time.
     pub(crate) maps_done_at: Option<Monotonic>,
     /// When its other phases began.
     pub(crate) phase_starts: PhaseStarts,
-    /// Whether the edge is planning it: its staging folder may come to be at any time.
+    /// Whether the edge is planning it: its staging folder may appear at any time.
     pub(crate) planning: bool,
-    /// Its splits, while it is not known that its staging folder is there: nothing is launched before.
+    /// Its splits (once known), while its staging folder may be missing: nothing is launched before it exists.
     pub(crate) awaits_staging: Option<Option<(Arc<[PlannedSplit]>, Places)>>,
-    /// Calls to the chunk store that wait to be tried again.
+    /// Chunk store calls to be repeated.
     pub(crate) to_retry: BTreeSet<StoreCall>,
-    /// Whether its output is being published: it can't be killed any more.
+    /// Whether its output is being published: it can no longer be killed.
     pub(crate) committing: bool,
 }
 
-/// The folder below which the attempts of `job` write.
+/// The folder that holds the output of the attempts of `job`.
 #[must_use]
 pub fn staging_folder(job: JobId) -> String {
     format!("{STAGING_ROOT}/{job}")
 }
 
 impl LiveJob {
-    /// A job of which nothing runs. Its tasks do not wait yet: see [`Self::task_waits`].
+    /// A job without running attempts. Its tasks do not wait yet: see [`Self::task_waits`].
     pub(crate) fn new(
         id: JobId,
         entry: &JobEntry,
@@ -183,7 +183,7 @@ impl LiveJob {
         }
     }
 
-    /// Its tasks are known now.
+    /// Its tasks are known from now on.
     pub(crate) fn on_planned(&mut self, entry: &RunningEntry, numbers: &mut Numbers) {
         let n_maps = u32::try_from(entry.maps.len()).expect("the number of maps came as u32");
         Arc::make_mut(&mut self.description).n_maps = n_maps;
@@ -202,12 +202,12 @@ impl LiveJob {
         self.splits = Some(splits);
     }
 
-    /// What its maps read, as far as that is known, in their order.
+    /// The splits of its maps, in order, as far as they are known.
     pub(crate) fn splits(&self) -> &[PlannedSplit] {
         self.splits.as_deref().unwrap_or_default()
     }
 
-    /// What a map reads; `None` for a reduce, and while the splits are not known.
+    /// The split of a map; `None` for a reduce, and while the splits are not known.
     pub(crate) fn split(&self, task: TaskId) -> Option<&PlannedSplit> {
         match task.kind {
             TaskKind::Map => self.splits.as_ref()?.get(task.index as usize),
@@ -215,7 +215,7 @@ impl LiveJob {
         }
     }
 
-    /// Where the bytes are that a map reads; `None` as of [`Self::split`].
+    /// Where the bytes of a map's split are; `None` as in [`Self::split`].
     pub(crate) fn places(&self, task: TaskId) -> Option<&[Place]> {
         self.split(task).map(|_| self.places.of(task.index))
     }
@@ -257,7 +257,7 @@ impl LiveJob {
         self.live(attempt.task).iter().any(|live| live.number == attempt.number)
     }
 
-    /// Whether an attempt of that number may have been launched, in this term or an earlier one.
+    /// Whether an attempt with that number may have been launched, in this term or an earlier one.
     pub(crate) fn may_have_launched(&self, attempt: AttemptId) -> bool {
         let launched = |state: &TaskState| self.first_attempt.saturating_add(state.launched);
         self.task(attempt.task).is_some_and(|state| attempt.number < launched(state))
@@ -276,7 +276,7 @@ impl LiveJob {
         Some(number)
     }
 
-    /// Gives the reduces' next attempts numbers above all that any reduce has had; the lowest of them.
+    /// Gives the next attempts of all reduces numbers above any so far, and returns the lowest of them.
     pub(crate) fn renumber_reduces(&mut self) -> u32 {
         let launched = self.reduces.states.iter().map(|state| state.launched).max().unwrap_or(0);
         self.reduces.states.iter_mut().for_each(|state| state.launched = launched);
@@ -301,7 +301,7 @@ impl LiveJob {
         state.add_live(attempt);
     }
 
-    /// A running attempt is over, or may not win any more.
+    /// Removes a running attempt, which is over or may no longer win.
     pub(crate) fn take_live(&mut self, attempt: AttemptId) -> Option<LiveAttempt> {
         let state = self.task_mut(attempt.task)?;
         let live = state.take_live(attempt.number)?;
@@ -316,7 +316,7 @@ impl LiveJob {
         Some(live)
     }
 
-    /// Says how near to its bytes a running map is, which could not be told before.
+    /// Sets how close to its input a running map is, when that becomes known.
     pub(crate) fn set_place(&mut self, attempt: AttemptId, place: Option<Locality>) {
         if let Some(mut live) = self.take_live(attempt) {
             live.place = place;
@@ -324,7 +324,7 @@ impl LiveJob {
         }
     }
 
-    /// The JobTracker stood still: that says nothing of how long its attempts take.
+    /// The JobTracker stood still: that time is not counted in its attempts' run times.
     pub(crate) fn pardon(&mut self, pause: Duration) {
         self.late.clear();
         self.maps_done_at = self.maps_done_at.map(|at| at + pause);
@@ -365,7 +365,7 @@ impl LiveJob {
         }
     }
 
-    /// Every task that has no winner and does not run waits for a slot from now on.
+    /// Every task without a winner or running attempt waits for a slot from now on.
     pub(crate) fn all_wait(&mut self, entry: &RunningEntry, trackers: &Trackers) {
         let idle = |kind| {
             let tasks = (0..).zip(entry.tasks(kind)).zip(&self.tasks(kind).states);
@@ -387,7 +387,7 @@ impl LiveJob {
         self.demands_more();
     }
 
-    /// `task` does not wait any more, if it did.
+    /// `task` no longer waits, if it did.
     pub(crate) fn stop_waiting(&mut self, task: TaskId) {
         match task.kind {
             TaskKind::Reduce => self.waiting_reduces.remove(task.index),
@@ -398,7 +398,7 @@ impl LiveJob {
         }
     }
 
-    /// Nothing of it is launched any more.
+    /// None of its tasks waits any more.
     pub(crate) fn clear_waiting(&mut self) {
         self.waiting_maps = WaitingMaps::default();
         self.waiting_reduces = WaitingReduces::default();
@@ -433,13 +433,13 @@ impl LiveJob {
         !self.waiting_maps.is_empty() || !self.waiting_reduces.is_empty()
     }
 
-    /// `host` takes new attempts, which it did not before.
+    /// `host` takes new attempts from now on.
     pub(crate) fn on_host_open(&mut self, host: HostNumber) {
         self.waiting_maps.on_host_open(host);
         self.waiting_reduces.on_host_open(host);
     }
 
-    /// `host` takes no new attempts any more, as `trackers` know already.
+    /// `host` takes no new attempts from now on; `trackers` must say so already.
     pub(crate) fn on_host_closed(&mut self, host: HostNumber, trackers: &Trackers) {
         self.demands_more();
         self.waiting_reduces.on_host_closed(host);
@@ -451,13 +451,13 @@ impl LiveJob {
         });
     }
 
-    /// Tells the reduces, and marks the trackers that should hear of it.
+    /// Appends an event for the reduces, and marks the trackers that must hear of it.
     pub(crate) fn publish_event(&mut self, event: MapEvent, trackers: &mut Trackers) {
         self.events.push(event);
         trackers.news.extend(&self.listeners);
     }
 
-    /// Its tasks of one kind in numbers.
+    /// Counts of its tasks of one kind.
     pub(crate) fn counts(&self, kind: TaskKind, entry: Option<&RunningEntry>) -> TaskCounts {
         let tasks = self.tasks(kind);
         let total = u32::try_from(tasks.states.len()).unwrap_or(u32::MAX);
@@ -487,7 +487,7 @@ impl LiveJob {
     }
 }
 
-/// Where a map reads its own disk and has not failed yet; `None` while its split is not known.
+/// Where a map would read a local disk and has not failed yet; `None` while its split is not known.
 fn wanted<'a>(
     (splits, places): (&'a [PlannedSplit], &'a Places),
     state: &'a TaskState,

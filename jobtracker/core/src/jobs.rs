@@ -1,5 +1,6 @@
-//! The unfinished jobs, and whose turn it is. Whoever may change a job marks it as touched; before slots are filled, `order`
-//! is brought up to date for those alone, so that nobody has to look at all jobs for each slot.
+//! The unfinished jobs, and whose turn it is. Every mutable access to a job marks it as touched;
+//! before slots are filled, `order` is updated for the touched jobs alone, so that filling a slot
+//! needs no scan of all jobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,14 +11,14 @@ use crate::machine::Fifo;
 use crate::order::{Demand, Maps, Order, Standpoint};
 use crate::pools::PoolRule;
 
-/// The soft halves of all unfinished jobs, oldest first: ids grow with the order of acceptance.
+/// The soft state of all unfinished jobs, oldest first: ordinals grow in order of acceptance.
 #[derive(Debug)]
 pub(crate) struct Jobs {
     by_age: BTreeMap<Fifo, LiveJob>,
-    /// Those that may have changed since the order was brought up to date.
+    /// Jobs that may have changed since `order` was last updated.
     touched: BTreeSet<Fifo>,
     order: Order,
-    /// Attempts of all jobs that run beside another one of their task.
+    /// Attempts, of all jobs, that run beside another attempt of their task.
     n_backups: u64,
 }
 
@@ -64,7 +65,7 @@ impl Jobs {
         self.touched.insert(fifo);
     }
 
-    /// Brings the order up to date.
+    /// Updates the order for the touched jobs.
     pub(crate) fn bring_up_to_date(&mut self) {
         while let Some(fifo) = self.touched.pop_first() {
             let standpoint = self.by_age.get(&fifo).map(standpoint);
@@ -74,8 +75,8 @@ impl Jobs {
         }
     }
 
-    /// Whose turn it is, as of the last [`Self::bring_up_to_date`]; and the jobs, of which nothing may be changed that the
-    /// order goes by.
+    /// The order as of the last [`Self::bring_up_to_date`], and the jobs. The caller must not
+    /// change anything in a job that the order depends on.
     pub(crate) fn turns(&mut self) -> (&Order, &mut BTreeMap<Fifo, LiveJob>) {
         (&self.order, &mut self.by_age)
     }
@@ -88,13 +89,14 @@ impl Jobs {
         &self.order
     }
 
-    /// Attempts of all jobs that run beside another one of their task, as of the last [`Self::bring_up_to_date`].
+    /// Attempts, of all jobs, that run beside another attempt of their task, as of the last
+    /// [`Self::bring_up_to_date`].
     pub(crate) fn n_backups(&self) -> u64 {
         self.n_backups
     }
 }
 
-/// What the order goes by.
+/// The properties of a job that the order depends on.
 fn standpoint(live: &LiveJob) -> Standpoint {
     let tasks = [TaskKind::Map, TaskKind::Reduce].map(|kind| live.tasks(kind));
     let is_late = !live.late.is_empty();

@@ -1,22 +1,29 @@
 //! The pure scheduler: jobs, tasks, attempts, trackers, placement, commit. No I/O, no clock, no
-//! randomness: `jobtracker`'s event loop brings inputs with the time, journals the records and carries
-//! out the effects; it alone calls this crate.
+//! randomness. Only `jobtracker`'s event loop calls this crate: it supplies inputs with the time,
+//! journals the records and carries out the effects.
 //!
-//! - `machine`: [`Core`], which leads each input to its rules;
-//! - `durable`, `records`: what survives a restart; `recovery`: how a start goes on from it;
-//! - `submit`, `spec`: a job's beginning; `commit`: its end; `history`: what is kept of it;
-//! - `job`, `task`, `tasks`, `jobs`: soft state of unfinished jobs; `attempt`: what attempts come to; `skips`: records that
-//!   they leave out; `intervene`: those that clients end; `pause`: jobs that they pause;
-//! - `running`, `ended`, `tally`, `counters`, `digest`: what records say of tasks and attempts; `bounds`: how much they may
-//!   say; `parts`: the output's files;
-//! - `waiting_maps`, `planned_maps`, `waiting_reduces`, `reduce_inputs`: who waits, by where the input lies;
-//! - `fetch_reports`: map outputs that can't be fetched; `pool_verbs`: what clients do to pools; `phases`: how long each took;
-//! - `trackers`, `idle`, `registration`, `heartbeat`: the TaskTrackers; `members`: which a restart waits for; `hosts`,
-//!   `held`: what is told of them; `standing`: what speaks against them; `drain`: those that are to be stopped;
-//! - `order`, `pools`, `share`: whose turn it is; `schedule`, `asking`, `locality`, `numbers`, `shared`, `exclusions`: which
-//!   task runs where; `stuck`: when that helps nobody; `speculate`, `pace`: which twice;
-//! - `queries`, `waiting`, `explain`, `path`, `timeline`, `summary`: what may be asked; `refusal`: what is said no to;
-//! - `messages`, `settings`, `timers`: in and out, rules, wake-ups; `invariants`: what holds after every input; `date`: in ids.
+//! - `machine`: [`Core`], which dispatches each input to the module with its rules;
+//! - `durable`, `records`: what survives a restart; `recovery`: how a start resumes from it;
+//! - `submit`, `spec`: the beginning of a job; `commit`: its end; `history`: what is kept of it;
+//! - `job`, `task`, `tasks`, `jobs`: soft state of unfinished jobs; `attempt`: outcomes of
+//!   attempts; `skips`: records that attempts skip; `intervene`: attempts ended by clients;
+//!   `pause`: jobs paused by clients; `overtime`: time limits;
+//! - `running`, `ended`, `tally`, `counters`, `digest`: what the records say of tasks and attempts;
+//!   `bounds`: limits on their size; `parts`: the files of an output;
+//! - `waiting_maps`, `planned_maps`, `waiting_reduces`, `reduce_inputs`: waiting tasks, indexed by
+//!   where their input is;
+//! - `fetch_reports`: map outputs that cannot be fetched; `pool_verbs`: what clients do to pools;
+//!   `phases`: how long each phase took;
+//! - `trackers`, `idle`, `registration`, `heartbeat`: the TaskTrackers; `members`: those that a
+//!   restart waits for; `hosts`, `held`: what is reported about hosts; `standing`: strikes against
+//!   them; `drain`: hosts about to be stopped;
+//! - `order`, `pools`, `share`: whose turn it is; `schedule`, `asking`, `locality`, `numbers`,
+//!   `shared`, `exclusions`: which task runs where; `stuck`: when no host is left for a task;
+//!   `speculate`, `pace`: backup attempts;
+//! - `queries`, `waiting`, `explain`, `path`, `timeline`, `summary`: answers to queries; `refusal`:
+//!   why a request is refused;
+//! - `messages`, `settings`, `timers`: inputs and outputs, configuration, wake-ups; `invariants`:
+//!   what holds after every input; `date`: the dates in job ids.
 
 mod asking;
 mod attempt;
@@ -118,5 +125,5 @@ pub use summary::{Launches, PoolGauges, Summary, TaskGauges};
 pub use task::ATTEMPTS_PER_TERM;
 pub use timeline::{PARTITIONS_PER_PAGE, TimelinePage};
 
-/// Time before a call to the chunk store is made again, after the edge gave up retrying it.
+/// Delay before a chunk store call is repeated once the edge has given up retrying it.
 pub const STORE_RETRY: Duration = Duration::from_secs(1);

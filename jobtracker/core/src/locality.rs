@@ -1,66 +1,66 @@
-//! How near a task runs to its bytes, and what is chosen by that. Delay scheduling (Zaharia et al., EuroSys 2010) makes a job
-//! decline slots far from its data for a while.
+//! How close to its input a task runs, and how that decides between tasks. With delay scheduling
+//! (Zaharia et al., EuroSys 2010), a job declines slots far from its data for a while.
 
 use std::time::Duration;
 
 use ids::Monotonic;
 use serde::{Deserialize, Serialize};
 
-/// How near a map runs to its bytes; nearer is less.
+/// How close to its input a map runs; closer is less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Locality {
     /// On a host that holds a replica.
     NodeLocal,
-    /// On the rack of one.
+    /// In the rack of such a host.
     RackLocal,
     /// Elsewhere.
     OffRack,
 }
 
-/// What makes one map a better choice for a slot than another: the least score wins, field by field.
+/// Rank of a map for a slot: the least score wins, compared field by field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PlacementScore {
-    /// Maps that ran before come first: reduces may be waiting for them, and a bad record should fail
-    /// its job soon.
+    /// Maps that ran before come first: reduces may be waiting for them, and a bad record should
+    /// fail its job early.
     pub(crate) first_run: bool,
-    /// Then those near their bytes.
+    /// Then those close to their input.
     pub(crate) locality: Locality,
     /// Then in the order of splits.
     pub(crate) map: u32,
-    /// Whether no host that takes attempts is any nearer, so that it did not have to wait.
+    /// Whether no open host is closer, so that it did not have to wait.
     pub(crate) homeless: bool,
 }
 
 impl PlacementScore {
-    /// How near it is to its bytes, if it could have been nearer or farther.
+    /// How close to its input it is, if there was a choice.
     pub(crate) fn chosen(&self) -> Option<Locality> {
         (!self.homeless).then_some(self.locality)
     }
 }
 
-/// A job's patience: how far from its bytes its maps may run now.
+/// A job's patience: how far from their input its maps may run now.
 ///
-/// It begins at node-local. From the first slot declined since the last launch at that level it waits
-/// one `locality_wait`, then takes rack-local slots; after another wait any. A launch at a nearer level
-/// brings it back there.
+/// It starts at node-local. From the first slot declined since the last launch at that level it
+/// waits for one `locality_wait` and then takes rack-local slots; after another wait, any. A launch
+/// at a closer level sets it back to that level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Patience {
     limit: Locality,
     /// When the first slot was declined at this level.
     declined_at: Option<Monotonic>,
-    /// The farthest level at which slots that lie idle have been offered.
+    /// The farthest level for which idle slots have been offered.
     offered: Locality,
-    /// Whether a timer is set to look whether it is over.
+    /// Whether a timer is set to check whether it is over.
     watched: bool,
 }
 
-/// What has become of a patience when somebody looks.
+/// The result of checking a patience.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Look {
-    /// Whether slots are wanted now that have been declined before.
+    /// Whether the job now wants slots that it has declined.
     pub(crate) wants_more: bool,
-    /// When to look again.
+    /// When to check again.
     pub(crate) again: Option<Monotonic>,
 }
 
@@ -87,14 +87,15 @@ impl Patience {
         self.limit
     }
 
-    /// The farthest level allowed at `now`, and when that ends, if somebody has been declined there.
+    /// The farthest level allowed at `now`, and when that ends, if a slot was declined at this
+    /// level.
     pub(crate) fn now(&self, now: Monotonic, wait: Duration) -> (Locality, Option<Monotonic>) {
         let mut then = *self;
         let limit = then.limit(now, wait);
         (limit, then.declined_at.map(|at| at + wait))
     }
 
-    /// A slot was declined; when to [`Self::look`], unless that was told before.
+    /// A slot was declined. Returns when to [`Self::look`], unless a timer is already set.
     pub(crate) fn decline(&mut self, now: Monotonic, wait: Duration) -> Option<Monotonic> {
         match self.limit {
             Locality::OffRack => None,
@@ -105,8 +106,8 @@ impl Patience {
         }
     }
 
-    /// To be called when [`Self::decline`] said so, or this did. A launch in between has begun it anew: so there is one
-    /// timer for many launches.
+    /// To be called when [`Self::decline`] or this said so. A launch in between restarts the wait
+    /// without a new timer: one timer serves many launches.
     pub(crate) fn look(&mut self, now: Monotonic, wait: Duration) -> Look {
         let limit = self.limit(now, wait);
         let wants_more = limit > self.offered;
@@ -116,7 +117,8 @@ impl Patience {
         Look { wants_more, again }
     }
 
-    /// A task was launched so near to its bytes. (`None`: it had no nearer choice, which says nothing of the others.)
+    /// A task was launched at that level. (`None`: there was no closer choice, which says nothing
+    /// about the others.)
     pub(crate) fn launched(&mut self, locality: Option<Locality>) {
         if let Some(limit) = locality {
             let offered = self.offered.min(limit);
@@ -144,7 +146,7 @@ mod tests {
         let look = |wants_more, again: Option<u64>| Look { wants_more, again: again.map(at) };
         assert_eq!(patience.look(at(2000), WAIT), look(false, Some(2500)));
         assert_eq!(patience.look(at(2500), WAIT), look(true, Some(3500)), "the rack will do");
-        // Somebody asks before the next look.
+        // A job is asked before the next look.
         assert_eq!(patience.limit(at(3500), WAIT), Locality::OffRack);
         assert_eq!(
             patience.look(at(3500), WAIT),

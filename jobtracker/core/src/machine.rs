@@ -1,5 +1,6 @@
-//! The state machine: leads each input to the file that knows its rules, then lets waiting work find
-//! slots and parked heartbeats find answers. It never asks for the time; the caller brings it.
+//! The state machine: dispatches each input to the module that knows its rules, then matches
+//! waiting work with free slots and answers parked heartbeats. It never reads the clock; the caller
+//! supplies the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,20 +23,20 @@ use crate::summary::Counted;
 use crate::timers::{Timer, Timers};
 use crate::trackers::Trackers;
 
-/// The JobTracker without its edges. [`Self::handle`] takes one input at a time; what it returns is to
-/// be journaled and then carried out, in order.
+/// The JobTracker without its edges. [`Self::handle`] takes one input at a time; the caller must
+/// journal the records it returns, then carry out the effects, in order.
 #[derive(Debug)]
 pub struct Core {
     pub(crate) settings: Settings,
     pub(crate) durable: Durable,
     pub(crate) jobs: Jobs,
     pub(crate) trackers: Trackers,
-    /// What lies on their hosts.
+    /// Map outputs on the trackers' hosts.
     pub(crate) held: HeldOutputs,
     pub(crate) standing: Standing,
     pub(crate) timers: Timers,
     pub(crate) waiters: Waiters,
-    /// Trackers that were silent for too long, and are lost one by one.
+    /// Trackers that were silent for too long; they are declared lost one per call.
     pub(crate) dying: BTreeSet<HostNumber>,
     /// Whether something changed that may bring a waiting task and a free slot together.
     pub(crate) unsettled: bool,
@@ -43,23 +44,23 @@ pub struct Core {
     pub(crate) had_room: bool,
     /// Whether a timer is set to look at the pools' shares.
     pub(crate) pools_watched: bool,
-    /// How long to wait before a history that could not be written is written again, if it can't be once more.
+    /// Delay before the next attempt to write a job's history, by job.
     pub(crate) history_pauses: BTreeMap<JobId, Duration>,
     pub(crate) counted: Counted,
     /// When this process began its term.
     pub(crate) started_at: Monotonic,
-    /// Hosts whose trackers may have something to tell of the term before.
+    /// Hosts whose trackers may still have to report what ran in the previous term.
     pub(crate) awaited: BTreeSet<HostName>,
-    /// The time of this call, for records.
+    /// The wall-clock time of this call, for records.
     pub(crate) wall: UnixMillis,
-    /// When this was called last.
+    /// When the core was last called.
     pub(crate) last_input: Option<Monotonic>,
-    /// What the journal takes.
+    /// How much room the journal has.
     pub(crate) room: Room,
     out: Output,
 }
 
-/// A job's place in the queue: the order of acceptance, whatever the dates say.
+/// A job's place in the queue, by order of acceptance; the date in its id plays no part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fifo(u32);
 
@@ -70,7 +71,7 @@ impl Fifo {
 }
 
 impl Core {
-    /// A core that goes on from `durable`. Its first input must be [`Input::Start`].
+    /// A core that resumes from `durable`. Its first input must be [`Input::Start`].
     #[must_use]
     pub fn new(settings: Settings, durable: Durable) -> Self {
         Self {
@@ -139,7 +140,7 @@ impl Core {
         self.settle(now)
     }
 
-    /// To be called when [`Self::poll_timeout`] is reached; earlier does no harm.
+    /// Must be called when [`Self::poll_timeout`] is reached; calling it earlier does no harm.
     pub fn handle_timeout(&mut self, now: Now) -> Output {
         self.notice_pause(now);
         while let Some(timer) = self.timers.pop_due(now.monotonic) {
@@ -163,7 +164,7 @@ impl Core {
         self.settle(now)
     }
 
-    /// When [`Self::handle_timeout`] wants to be called; changes with every call.
+    /// When [`Self::handle_timeout`] is due. Every call may change it.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         match self.dying.is_empty() {
@@ -172,13 +173,13 @@ impl Core {
         }
     }
 
-    /// The journal takes so much from now on.
+    /// Sets how much room the journal has from now on.
     pub fn set_room(&mut self, room: Room) {
         self.room = room;
     }
 
-    /// Says what is refused while the room is not [`Room::Ample`]: `Ok` gives the input back, to be handled
-    /// all the same, if it needs no record, or makes space and there is a reserve.
+    /// Decides what to refuse while the room is not [`Room::Ample`]. `Ok` returns the input to be
+    /// handled anyway: it needs no record, or it frees space and there is a reserve.
     ///
     /// # Errors
     /// The refusal to be sent instead of handling the input.
@@ -190,7 +191,7 @@ impl Core {
                 self.refuse_registration(request);
                 refused(reply_to)
             }
-            // What a job has made goes with it.
+            // Killing a job frees what it has made.
             Input::Kill { .. } if self.room != Room::None => Ok(input),
             Input::Submit { reply_to, .. }
             | Input::Kill { reply_to, .. }
@@ -201,21 +202,21 @@ impl Core {
             | Input::Pool { reply_to, .. }
             | Input::Drain { reply_to, .. }
             | Input::Undrain { reply_to, .. } => refused(reply_to),
-            // It leaves nothing in the journal.
+            // It writes no record.
             Input::Forgive { .. } => Ok(input),
             Input::Heartbeat { ref heartbeat, reply_to } if self.leads_to_records(heartbeat) => {
                 self.refuse_heartbeat(heartbeat);
                 refused(reply_to)
             }
-            // A plan may be long, and many may come at once: it is made again when there is room.
+            // A plan may be long, and many may come at once: it is repeated when there is room.
             Input::SplitsPlanned { job, outcome: StoreOutcome::Done(_) } => {
                 let reason = Refusal::JournalFull.to_string();
                 Ok(Input::SplitsPlanned { job, outcome: StoreOutcome::Unavailable { reason } })
             }
-            // The same: it is planned again when its staging folder is there.
+            // Likewise: the job is planned again once its staging folder exists.
             Input::SplitsFound { .. } => Err(Vec::new()),
-            // What else the edge brings back of its own calls comes once: it is few and small, and a
-            // segment's reserve takes it.
+            // The other results of the edge's calls come once each. They are few and small, and fit
+            // into a segment's reserve.
             Input::Start
             | Input::SplitsPlanned { .. }
             | Input::StagingMade { .. }

@@ -1,5 +1,5 @@
-//! What goes into the core and what comes out: inputs, replies, refusals and effects. The edge turns
-//! HTTP requests and results of calls into inputs, and carries effects out; it decides nothing.
+//! Inputs, replies, refusals and effects of the core. The edge turns HTTP requests and results of calls into inputs and
+//! carries out effects; it decides nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::refusal::Refusal;
 use crate::summary::Summary;
 use crate::timeline::TimelinePage;
 
-/// Names the request that a reply belongs to; minted by the edge, never used twice in a process.
+/// Identifies the request that a reply belongs to; minted by the edge, unique within a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReplyTo(pub u64);
 
@@ -34,66 +34,66 @@ pub enum Input {
     Submit {
         /// The job.
         spec: Box<JobSpec>,
-        /// What makes a retry safe, if the client wants that.
+        /// Makes a retry safe; optional.
         key: Option<IdempotencyKey>,
-        /// Whose it is.
+        /// The user who owns it.
         owner: String,
         /// The request.
         reply_to: ReplyTo,
     },
-    /// [`StoreEffect::PlanSplits`] came to an end.
+    /// [`StoreEffect::PlanSplits`] has ended.
     SplitsPlanned {
         /// The job.
         job: JobId,
         /// Its splits, or why there are none.
         outcome: StoreOutcome<Plan>,
     },
-    /// [`StoreEffect::PlanSplits`] has found the splits, which are few, and its staging folder is still being made: what is to
-    /// be written down of them goes to the disk meanwhile. [`Input::StagingMade`] follows.
+    /// [`StoreEffect::PlanSplits`] has found the splits, few enough for a record, and is still making the staging
+    /// folder: meanwhile the record goes to disk. [`Input::StagingMade`] follows.
     SplitsFound {
         /// The job.
         job: JobId,
         /// Its splits.
         splits: Vec<PlannedSplit>,
     },
-    /// [`StoreEffect::MakeStaging`], or the rest of [`StoreEffect::PlanSplits`], came to an end.
+    /// [`StoreEffect::MakeStaging`], or the rest of [`StoreEffect::PlanSplits`], has ended.
     StagingMade {
         /// The job.
         job: JobId,
         /// Whether the folder is there.
         outcome: StoreOutcome<()>,
     },
-    /// [`StoreEffect::ReadSplits`] came to an end.
+    /// [`StoreEffect::ReadSplits`] has ended.
     SplitsRead {
         /// The job.
         job: JobId,
         /// Its splits, or why there are none.
         outcome: StoreOutcome<Vec<PlannedSplit>>,
     },
-    /// [`StoreEffect::Publish`] came to an end.
+    /// [`StoreEffect::Publish`] has ended.
     Published {
         /// The job.
         job: JobId,
         /// Whether its output is there.
         outcome: StoreOutcome<()>,
     },
-    /// [`StoreEffect::RemoveStaging`] came to an end.
+    /// [`StoreEffect::RemoveStaging`] has ended.
     StagingRemoved {
         /// The job.
         job: JobId,
-        /// Whether nothing is left. (`Refused` counts as done: nothing more can be tried.)
+        /// Whether nothing is left. (`Refused` counts as done: there is nothing else to try.)
         outcome: StoreOutcome<()>,
     },
-    /// [`Effect::WriteHistory`] came to an end.
+    /// [`Effect::WriteHistory`] has ended.
     HistoryWritten {
         /// The job.
         job: JobId,
-        /// Whether it is in the chunk store. (`Refused` counts as done: nothing more can be tried.)
+        /// Whether it is in the chunk store. (`Refused` counts as done: there is nothing else to try.)
         outcome: StoreOutcome<()>,
     },
     /// A TaskTracker registers.
     RegisterTracker {
-        /// What it says of itself.
+        /// What it says about itself.
         request: Box<RegisterTracker>,
         /// The request.
         reply_to: ReplyTo,
@@ -116,102 +116,102 @@ pub enum Input {
     EndAttempt {
         /// The attempt.
         attempt: AttemptId,
-        /// What that counts as.
+        /// What its end counts as.
         counts: EndsAs,
         /// The request.
         reply_to: ReplyTo,
     },
-    /// A client wants a job to have more of the slots, or less.
+    /// A client changes a job's priority.
     SetPriority {
         /// The job.
         job: JobId,
-        /// From now on.
+        /// The new priority.
         priority: Priority,
         /// The request.
         reply_to: ReplyTo,
     },
-    /// A client wants nothing new of a job to be launched.
+    /// A client pauses a job: none of its attempts is launched.
     Pause {
         /// The job.
         job: JobId,
-        /// Whether what runs is to end now, and run again later.
+        /// Whether its running attempts end now, to be run again later.
         kill: bool,
         /// The request.
         reply_to: ReplyTo,
     },
-    /// A client wants a paused job to go on.
+    /// A client resumes a paused job.
     Resume {
         /// The job.
         job: JobId,
         /// The request.
         reply_to: ReplyTo,
     },
-    /// A client wants something of all jobs of a pool.
+    /// A client does something to all jobs of a pool.
     Pool {
         /// Its name.
         pool: String,
-        /// What.
+        /// What to do.
         verb: PoolVerb,
         /// The request.
         reply_to: ReplyTo,
     },
-    /// A client wants to stop a host.
+    /// A client drains a host, to stop it.
     Drain {
         /// The host.
         host: HostName,
-        /// Whether what runs there is to end now, and run elsewhere.
+        /// Whether the attempts running there end now, to be run elsewhere.
         kill: bool,
         /// The request.
         reply_to: ReplyTo,
     },
-    /// A client does not want to stop a host any more.
+    /// A client cancels a drain.
     Undrain {
         /// The host.
         host: HostName,
         /// The request.
         reply_to: ReplyTo,
     },
-    /// A client says that nothing speaks against a host any more.
+    /// A client clears all that counts against a host.
     Forgive {
         /// The host.
         host: HostName,
         /// The request.
         reply_to: ReplyTo,
     },
-    /// A client asks.
+    /// A client sends a query.
     Query {
-        /// What.
+        /// The query.
         query: Query,
         /// The request.
         reply_to: ReplyTo,
     },
-    /// Nobody waits for this reply any more: the connection broke.
+    /// The connection of a parked request broke: nobody waits for its reply.
     Gone {
         /// The request.
         reply_to: ReplyTo,
     },
 }
 
-/// What the end of an attempt that a client ends counts as.
+/// How the end of an attempt counts when a client ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndsAs {
-    /// Nothing: its task runs again.
+    /// Not at all: its task runs again.
     Killed,
-    /// One of its task's tries.
+    /// As one of its task's failures.
     Failed,
 }
 
-/// How a call to the chunk store ended.
+/// Result of a call to the chunk store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreOutcome<T> {
-    /// It did what was asked.
+    /// The call succeeded.
     Done(T),
-    /// It said no, and will say no again.
+    /// The store refused, and would refuse again.
     Refused {
         /// Why and what to do, for people.
         reason: String,
     },
-    /// It did not answer for as long as the edge retries: it is asked again.
+    /// The store did not answer for as long as the edge retries; the call will be repeated.
     Unavailable {
         /// What went wrong, for people.
         reason: String,
@@ -223,7 +223,7 @@ pub enum StoreOutcome<T> {
 pub struct Plan {
     /// In the order of map ordinals.
     pub splits: Vec<PlannedSplit>,
-    /// Where they are written down, if they are too long for a record.
+    /// The file that lists them, if they are too long for a record.
     pub staged: Option<StagedSplits>,
 }
 
@@ -232,23 +232,23 @@ pub struct Plan {
 pub enum Effect {
     /// Answer a request.
     Reply {
-        /// Which.
+        /// The request.
         to: ReplyTo,
         /// The answer.
         reply: Reply,
     },
-    /// Say it in the log.
+    /// Write it to the log.
     Tell(Notice),
-    /// Call the chunk store, or another one.
+    /// Call the chunk store or another store.
     Store(StoreEffect),
-    /// Ask for what is to be kept of a job ([`Query::History`]), write it into the chunk store, with the logs of failed
-    /// attempts; then [`Input::HistoryWritten`]. A second time, if the first is there already, changes nothing.
+    /// Ask for what is to be kept of a job ([`Query::History`]) and write it into the chunk store with the logs of
+    /// failed attempts; then [`Input::HistoryWritten`]. Idempotent.
     WriteHistory {
         /// The job.
         job: JobId,
     },
-    /// Keep what a failed attempt of a job that goes on wrote, if there is time for that: its host may be gone at the job's
-    /// end. Nothing is waited for.
+    /// Save the log of a failed attempt while its job goes on, as its host may be gone when the job ends. Best effort:
+    /// nothing waits for it.
     KeepLog {
         /// The attempt.
         attempt: AttemptId,
@@ -257,7 +257,7 @@ pub enum Effect {
     },
 }
 
-/// A call to the chunk store, or to another one; it comes to an end as an input.
+/// A call to the chunk store or to another store; an input reports its end.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StoreEffect {
     /// Make the staging folder and list and locate the inputs; then [`Input::SplitsPlanned`], or [`Input::SplitsFound`] and
@@ -270,7 +270,7 @@ pub enum StoreEffect {
         /// The folder to make.
         staging: String,
     },
-    /// Make the staging folder, if it is not there; then [`Input::StagingMade`].
+    /// Make the staging folder unless it exists; then [`Input::StagingMade`].
     MakeStaging {
         /// The job.
         job: JobId,
@@ -281,43 +281,43 @@ pub enum StoreEffect {
     ReadSplits {
         /// The job.
         job: JobId,
-        /// Where it is.
+        /// Where the list is.
         list: StagedSplits,
     },
-    /// Make a job's output appear in one transaction, stamped by the job's id and its time so that a
-    /// second one is the first; then [`Input::Published`].
+    /// Publish a job's output in one transaction, stamped with the job's id and submission time so that a repeated call
+    /// is recognised as the first; then [`Input::Published`].
     Publish {
         /// The job.
         job: JobId,
-        /// When it was submitted. A JobTracker with a new journal gives the same ids again.
+        /// When it was submitted. A JobTracker with a new journal may reuse the id.
         submitted_at: UnixMillis,
-        /// The folder that holds the winners.
+        /// The folder that holds the winners' output.
         staging: String,
-        /// What appears.
+        /// The files to publish.
         parts: Vec<Part>,
-        /// The folder that appears.
+        /// The output folder.
         target: String,
-        /// Whose it is; empty for the JobTracker's own.
+        /// The user who owns it; empty for the JobTracker itself.
         owner: String,
     },
-    /// Make a job's output appear in another store, part by part and `_SUCCESS` last; a second time does what the
+    /// Publish a job's output in another store, part by part and `_SUCCESS` last; a repeated call completes what the
     /// first left undone. Then [`Input::Published`].
     PublishElsewhere {
         /// The job.
         job: JobId,
-        /// URL of the folder.
+        /// URL of the output folder.
         target: String,
-        /// What appears.
+        /// The files to publish.
         parts: Vec<PartElsewhere>,
     },
-    /// Remove a job's staging folder, if there is one, and what was staged in another store and not published; then
+    /// Remove a job's staging folder, if there is one, and what was staged but not published in another store; then
     /// [`Input::StagingRemoved`].
     RemoveStaging {
         /// The job.
         job: JobId,
         /// The folder.
         staging: String,
-        /// The job's output, if that is in another store.
+        /// The job's output folder, if it is in another store.
         elsewhere: Option<String>,
     },
 }
@@ -325,27 +325,27 @@ pub enum StoreEffect {
 /// Attempts of some tasks of a job, in the order of their ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryPage {
-    /// The attempts, with the addresses of their TaskTrackers, where those are there.
+    /// The attempts, with the addresses of their TaskTrackers if those are registered.
     pub attempts: Vec<AttemptHistory>,
     /// Where the next page begins, if there is one.
     pub next: Option<usize>,
 }
 
-/// What an operator would want to hear, and no record says.
+/// What an operator should know although no record says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// A tracker is there.
+    /// A tracker registered.
     TrackerRegistered {
         /// Its host.
         host: HostName,
-        /// `host:port` of it.
+        /// Its `host:port`.
         address: String,
-        /// What it offers.
+        /// Its slots.
         slots: u32,
-        /// Attempts that run there and go on.
+        /// Running attempts that it brought along and that continue.
         running: usize,
     },
-    /// A tracker was silent for too long; what it ran and held is made elsewhere.
+    /// A tracker was silent for too long; its attempts run again, and its map outputs are made again, on other hosts.
     TrackerLost {
         /// Its host.
         host: HostName,
@@ -354,33 +354,33 @@ pub enum Notice {
         /// Map outputs there that reduces still need.
         map_outputs: usize,
     },
-    /// A host gets no new attempts for a while, or gets some again.
+    /// A host is set aside, that is gets no new attempts for a while, or is set aside no longer.
     HostSetAside {
         /// The host.
         host: HostName,
-        /// For how long at least; absent: no longer.
+        /// For how long at least; `None`: it gets attempts again.
         on_for: Option<Duration>,
-        /// How much speaks against it.
+        /// Number of strikes against it.
         strikes: usize,
     },
-    /// What is wrong with a host has changed.
+    /// A host's ailments have changed.
     HostHealth {
         /// The host.
         host: HostName,
-        /// All that is wrong now.
+        /// All its present ailments.
         ailments: Vec<Ailment>,
     },
-    /// A late attempt got a backup.
+    /// A slow attempt got a backup.
     BackupLaunched {
-        /// The late one.
+        /// The slow attempt.
         late: AttemptId,
         /// Its host.
         on: HostName,
-        /// How long it is expected to have left.
+        /// Its estimated remaining time.
         left: Duration,
         /// The backup's host.
         host: HostName,
-        /// How long the backup is expected to take.
+        /// The estimated run time of the backup.
         expected: Duration,
     },
     /// A job is over.
@@ -389,9 +389,9 @@ pub enum Notice {
         job: JobId,
         /// SUCCEEDED, FAILED or KILLED.
         state: JobState,
-        /// Since its submission.
+        /// Time since its submission.
         took: Duration,
-        /// How long which phase took, if it succeeded; absent too if the JobTracker restarted meanwhile.
+        /// The duration of each phase, if it succeeded and the JobTracker did not restart meanwhile.
         phases: Option<Phases>,
     },
     /// The chunk store did not answer; the job waits for it.
@@ -401,9 +401,9 @@ pub enum Notice {
         /// What went wrong.
         reason: String,
     },
-    /// So many histories are not written that this one never will be: see [`crate::UNWRITTEN_MAX`].
+    /// A history is given up because too many are unwritten: see [`crate::UNWRITTEN_MAX`].
     HistoryGivenUp {
-        /// The job, which ended first of them.
+        /// The job; of those unwritten, the first to end.
         job: JobId,
     },
 }
@@ -411,7 +411,7 @@ pub enum Notice {
 /// Answers to requests.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    /// A job is accepted, now or before.
+    /// A job is accepted, by this request or an earlier one with its key.
     Accepted(JobAccepted),
     /// One job.
     Status(Box<JobStatus>),
@@ -423,9 +423,9 @@ pub enum Reply {
     Explanation(Box<Explanation>),
     /// One attempt.
     Attempt(Box<AttemptStatus>),
-    /// Attempts of some tasks of a job; `None` if its tasks are not known any more.
+    /// Attempts of some tasks of a job; `None` if its tasks are no longer known.
     Timeline(Option<TimelinePage>),
-    /// What the next reduces of a job read; `None` likewise.
+    /// The inputs of the next reduces of a job; `None` if its tasks are no longer known.
     Partitions(Option<Vec<Partition>>),
     /// A job's counters.
     Counters(JobCounters),
@@ -433,13 +433,13 @@ pub enum Reply {
     History(Box<JobHistory>),
     /// A page of its attempts.
     HistoryPage(HistoryPage),
-    /// The job of an idempotency key.
+    /// The job submitted with an idempotency key.
     Submitted(Option<JobAccepted>),
-    /// The cluster in short.
+    /// A summary of the cluster.
     Cluster(JobtrackerInfo),
     /// The hosts of TaskTrackers.
     Hosts(HostList),
-    /// The pools, or the one that something was done to.
+    /// All pools, or the one that was acted on.
     Pools(PoolList),
     /// Gauges.
     Summary(Box<Summary>),
@@ -447,14 +447,14 @@ pub enum Reply {
     Registered(TrackerRegistered),
     /// What a tracker is to do.
     Heartbeat(Box<TrackerHeartbeatReply>),
-    /// No.
+    /// The request is refused.
     Refused(Refusal),
 }
 
-/// What an input led to.
+/// The result of an input.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Output {
-    /// To be journaled in order.
+    /// To be journaled, in order.
     pub records: Vec<Record>,
     /// To be carried out once the records are durable.
     pub effects: Vec<Effect>,

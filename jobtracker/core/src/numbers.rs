@@ -1,6 +1,7 @@
-//! Hosts and racks by number. Names are what others say and what records keep; in here a host is compared thousands of times
-//! for each task that is placed, and a split has three of them. A number is given when a name is heard first, and stays as long
-//! as the process: some 250 bytes for each host that ever registered or held a replica.
+//! Numbers for hosts and racks. Messages and records use names; in here, hosts are compared
+//! thousands of times for each task placed, and a split has three of them. A number is assigned
+//! when a name is first heard and stays for the life of the process: some 250 bytes for each host
+//! that ever registered or held a replica.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,29 +10,29 @@ use ids::{HostName, RackName};
 
 use crate::records::{Home, PlannedSplit};
 
-/// A host.
+/// The number of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct HostNumber(pub(crate) u32);
 
-/// A rack.
+/// The number of a rack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RackNumber(pub(crate) u32);
 
 impl HostNumber {
-    /// Where it is in a list that has a place for each host.
+    /// Index into a list with an element per host.
     pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// Where a replica is: a [`Home`] in numbers.
+/// Where a replica is: a [`Home`] as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) host: HostNumber,
     pub(crate) rack: RackNumber,
 }
 
-/// Who has which number.
+/// The numbers by name.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     hosts: BTreeMap<HostName, HostNumber>,
@@ -40,7 +41,7 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
-    /// The host's number; a new one if it was never heard of.
+    /// The number of a host, assigned now if the name is new.
     pub(crate) fn host(&mut self, name: &HostName) -> HostNumber {
         if let Some(known) = self.hosts.get(name) {
             return *known;
@@ -50,7 +51,7 @@ impl Numbers {
         number
     }
 
-    /// The same of a rack.
+    /// The same for a rack.
     pub(crate) fn rack(&mut self, name: &RackName) -> RackNumber {
         if let Some(known) = self.racks.get(name) {
             return *known;
@@ -60,7 +61,7 @@ impl Numbers {
         number
     }
 
-    /// The host's number, if it was heard of.
+    /// The number of a host whose name is known.
     pub(crate) fn known(&self, name: &HostName) -> Option<HostNumber> {
         self.hosts.get(name).copied()
     }
@@ -70,7 +71,7 @@ impl Numbers {
         self.racks.iter().find(|(_, it)| **it == number).map(|(name, _)| name)
     }
 
-    /// The same home, which all jobs have in memory once, and its place.
+    /// The copy of this home that all jobs share, and its place.
     pub(crate) fn home(&mut self, home: &Arc<Home>) -> (Arc<Home>, Place) {
         if let Some((known, place)) = self.homes.get(home) {
             return (Arc::clone(known), *place);
@@ -81,15 +82,15 @@ impl Numbers {
     }
 }
 
-/// All homes that were ever heard of, by a digest of their names: a job with a million maps asks three million times, and in
-/// a tree of ten thousand names each answer takes some twenty comparisons of texts.
+/// All homes ever heard of, by a digest of their names: a job with a million maps looks up three
+/// million, and each look-up in a tree of ten thousand names takes some twenty string comparisons.
 #[derive(Debug, Default)]
 struct Homes(BTreeMap<u64, (Arc<Home>, Place)>);
 
 impl Homes {
     fn get(&self, home: &Home) -> Option<&(Arc<Home>, Place)> {
         let at = |key: &u64| self.0.get(key);
-        // Nothing is ever removed: a free key ends the search.
+        // Nothing is ever removed: a free key ends the probing.
         keys(home).map_while(|key| at(&key)).find(|(known, _)| **known == *home)
     }
 
@@ -99,11 +100,12 @@ impl Homes {
     }
 }
 
-/// Where a home may be among [`Homes`]: the FNV-1a digest of its names, and behind it if another one has that.
+/// The keys at which a home may be in [`Homes`]: the FNV-1a digest of its names and, in case of
+/// collisions, those that follow.
 fn keys(home: &Home) -> impl Iterator<Item = u64> {
     const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;
-    // A rack's name begins with a slash, which is in no host's.
+    // A rack's name begins with a slash, which no host's name contains.
     let bytes = home.host.as_str().bytes().chain(home.rack.as_str().bytes());
     let digest = bytes.fold(BASIS, |digest, byte| (digest ^ u64::from(byte)).wrapping_mul(PRIME));
     (0..=u64::MAX).map(move |nth| digest.wrapping_add(nth))
@@ -118,17 +120,17 @@ fn next(n_known: usize) -> u32 {
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     all: Vec<Place>,
-    /// Where those of each split end.
+    /// End of each split's places in `all`.
     ends: Vec<u32>,
 }
 
 impl Places {
-    /// Those of these splits.
+    /// The places of these splits.
     pub(crate) fn of_splits(splits: &[PlannedSplit], numbers: &mut Numbers) -> Self {
         Self::of_each(splits.iter().map(|it| it.homes.iter()), |home| numbers.home(home).1)
     }
 
-    /// Those of splits with so many homes each.
+    /// Builds the places from each split's homes.
     pub(crate) fn of_each<H>(
         splits: impl ExactSizeIterator<Item = impl Iterator<Item = H>>,
         mut place: impl FnMut(H) -> Place,
@@ -142,7 +144,7 @@ impl Places {
         places
     }
 
-    /// Those of one split, in the order of its homes.
+    /// The places of one split, in the order of its homes.
     pub(crate) fn of(&self, map: u32) -> &[Place] {
         let end = |index: usize| self.ends.get(index).map_or(0, |end| *end as usize);
         let map = map as usize;
@@ -175,7 +177,7 @@ mod tests {
         assert_eq!(numbers.known(&b.host), Some(second.host));
     }
 
-    /// As if all names had one digest: the places behind it are looked at.
+    /// Simulates equal digests: the keys that follow are probed.
     #[test]
     fn homes_of_one_digest_are_told_apart() {
         let all: Vec<_> = (0..3).map(|n| home(&format!("h{n}"), "/r")).collect();

@@ -1,5 +1,5 @@
-//! Whose turn it is: pools in the order in which they are offered a slot, and in each of them its jobs. Kept up to date one
-//! job at a time.
+//! Whose turn it is: the pools in the order in which they are offered a slot, and in each pool its
+//! jobs. Updated one job at a time.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,29 +11,30 @@ use crate::machine::Fifo;
 use crate::pools::PoolRule;
 use crate::share::Sharing;
 
-/// What one slot more or less is worth to a pool: shares are compared as whole numbers.
+/// One slot in fixed-point units: shares are compared as integers.
 const SHARE_UNIT: u64 = 1 << 20;
 
-/// What the order goes by, of one job.
+/// The properties of a job that the order depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standpoint {
     pub(crate) demand: Demand,
     pub(crate) priority: Priority,
     /// Slots that it holds.
     pub(crate) n_slots: u32,
-    /// Those of them that its reduces hold.
+    /// Slots that its reduces hold.
     pub(crate) n_reduces: u32,
     /// Its tasks that wait for a slot.
     pub(crate) n_waiting: u32,
-    /// Its attempts that run beside another one of their task.
+    /// Its attempts that run beside another attempt of their task.
     pub(crate) n_backups: u64,
-    /// Number of attempts, of all jobs, that were launched up to the last one of this job; 0 if it has had none.
+    /// Number of launches of all jobs up to its own last one; 0 if it has had none.
     pub(crate) served: u64,
-    /// Whether any attempt of it has been launched.
+    /// Whether any of its attempts has been launched.
     pub(crate) has_begun: bool,
-    /// Whether it counts among the jobs of its pool that run: paused ones don't, nor those that are not planned yet.
+    /// Whether it counts among the running jobs of its pool: not if it is paused or not planned
+    /// yet.
     pub(crate) takes_place: bool,
-    /// Whether its reduces hold slots, and it can't go on without one more.
+    /// Whether its reduces hold slots and it cannot go on without another one.
     pub(crate) is_stuck: bool,
     /// Whether some of its attempts are late.
     pub(crate) is_late: bool,
@@ -41,21 +42,21 @@ pub(crate) struct Standpoint {
     pub(crate) holds_while_paused: bool,
 }
 
-/// What slots a job wants. When it changes, the job may want some that it has declined before.
+/// Which slots a job wants. When this changes, the job may want slots that it has declined before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Demand {
-    /// Its pool's place among the pools.
+    /// Index of its pool.
     pub(crate) pool: usize,
-    /// Whether it is to be asked at all.
+    /// Whether it is asked at all.
     pub(crate) wants: bool,
     pub(crate) maps: Maps,
-    /// Whether a map of it takes any slot that there is.
+    /// Whether one of its maps takes any slot.
     pub(crate) is_pressed: bool,
-    /// Grows whenever it may want a slot that it did not want before.
+    /// Incremented whenever it may want a slot that it did not want before.
     pub(crate) demands: u64,
 }
 
-/// How a job's maps stand.
+/// The state of a job's maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Maps {
     /// None waits for a slot.
@@ -66,21 +67,21 @@ pub(crate) enum Maps {
     Starve,
 }
 
-/// A job's place in its pool, the first one least.
+/// Rank of a job in its pool; the least goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct JobTurn {
-    /// Slots that it holds, for its weight.
+    /// Slots that it holds, divided by its weight.
     held: u64,
-    /// Of two that hold alike, the one goes first that has waited longer since its last launch: else the older one would
-    /// have a single slot to itself.
+    /// Of two jobs that hold the same, the one goes first whose last launch is longer ago:
+    /// otherwise the older one would keep a single slot to itself.
     served: u64,
     priority: Reverse<Priority>,
     fifo: Fifo,
     member: Member,
 }
 
-/// A job's place among those of its pool that run, the first one least. One that has begun is not overtaken: its
-/// reduces would wait for maps that may not run.
+/// Rank of a job for the places among the running jobs of its pool; the least goes first. A job
+/// that has begun is not overtaken: its reduces would wait for maps that may not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Member {
     has_begun: Reverse<bool>,
@@ -94,34 +95,35 @@ impl Member {
     }
 }
 
-/// A pool's place, the first one least.
+/// Rank of a pool; the least goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct PoolTurn {
-    /// Whether it has its minimum share.
+    /// Whether it holds its minimum share.
     has_its_minimum: bool,
-    /// What it holds of its minimum share; once it has that, for its weight (Hadoop:
+    /// Slots that it holds relative to its minimum share or, if it has that, to its weight (Hadoop:
     /// `SchedulingAlgorithms.FairShareComparator`).
     held: u64,
     pool: usize,
 }
 
-/// One pool as it is now.
+/// The present state of a pool.
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) rule: PoolRule,
     /// Slots that its jobs hold.
     pub(crate) n_slots: u32,
-    /// Those of them that reduces hold.
+    /// Slots that their reduces hold.
     n_reduces: u32,
-    /// Tasks of its jobs that wait for one, whether they may begin now or not.
+    /// Waiting tasks of its jobs, whether they may start now or not.
     pub(crate) n_waiting: u32,
-    /// Since when it has had less than its minimum share, or half its fair one, and wanted more.
+    /// Since when it has had less than its minimum share, or than half its fair share, and wanted
+    /// more.
     pub(crate) short_since: Option<Monotonic>,
     /// Its unfinished jobs.
     n_jobs: usize,
-    /// Those that take a place among the running ones, in the order in which they do.
+    /// Its jobs that take a place among the running ones, in that order.
     members: BTreeSet<Member>,
-    /// Those of them that want slots.
+    /// Its jobs that want slots.
     turns: BTreeSet<JobTurn>,
     turn: Option<PoolTurn>,
 }
@@ -132,20 +134,22 @@ pub(crate) struct Order {
     pools: Vec<Pool>,
     turns: BTreeSet<PoolTurn>,
     standpoints: BTreeMap<Fifo, Standpoint>,
-    /// Jobs whose reduces hold slots, and that can't go on without one more: whatever they and their pools hold, it is theirs.
+    /// Jobs whose reduces hold slots and that cannot go on without another one: it goes to them
+    /// first, whatever they and their pools hold.
     stuck: BTreeSet<JobTurn>,
-    /// Jobs that may want a slot that they have declined, or did not want, before.
+    /// Jobs that may now want a slot that they declined, or did not want, before.
     eager: BTreeSet<Fifo>,
     flagged: Flagged,
 }
 
-/// Why jobs of a pool decline slots. When it changes, all of them may want what they have declined.
+/// Why the jobs of a pool decline slots. When this changes, all of them may want what they have
+/// declined.
 struct Mood {
     /// The pool holds its `slots_max`.
     is_full: bool,
-    /// The last of its jobs that runs, where only `running_jobs_max` do.
+    /// The last of its jobs that may run, if `running_jobs_max` limits them.
     last: Option<Member>,
-    /// One more reduce leaves a slot for its maps.
+    /// Whether one more reduce leaves a slot for its maps.
     leaves_room: bool,
 }
 
@@ -157,14 +161,14 @@ impl Mood {
     }
 }
 
-/// How many jobs stand so that something is to be done about it.
+/// Numbers of jobs in states that call for action.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flagged {
-    /// Those with late attempts.
+    /// Jobs with late attempts.
     pub(crate) late: usize,
-    /// Those whose reduces hold slots, and that can't go on without one more.
+    /// Jobs whose reduces hold slots and that cannot go on without another one.
     pub(crate) stuck: usize,
-    /// Paused ones whose reduces hold slots while they wait for maps that are not launched.
+    /// Paused jobs whose reduces hold slots while they wait for maps that are not launched.
     pub(crate) holding_while_paused: usize,
 }
 
@@ -191,7 +195,7 @@ impl Order {
         }
     }
 
-    /// A job stands so now; `None`: it is over.
+    /// Updates a job; `None`: it is over.
     pub(crate) fn put(&mut self, fifo: Fifo, now: Option<Standpoint>) {
         let before = match now {
             Some(now) => self.standpoints.insert(fifo, now),
@@ -203,7 +207,7 @@ impl Order {
         let [left, come_to] = [before, now].map(|it| it.map(|it| it.demand.pool));
         let places = [left, come_to.filter(|at| left != Some(*at))];
         let moods = places.map(|at| at.map(|at| (at, self.mood(at))));
-        // Mostly it holds one slot more or less, and its place among those that run is the same.
+        // Mostly it holds one slot more or less, and its place among the running jobs is unchanged.
         let member = |it: Option<Standpoint>| {
             it.filter(|it| it.takes_place).map(|it| (it.demand.pool, Member::new(&it, fifo)))
         };
@@ -233,8 +237,8 @@ impl Order {
         }
     }
 
-    /// Whether one more reduce leaves a slot of the pool's for maps of it that wait. A single slot can't be left: there, reduces
-    /// of a job wait for its own maps alone.
+    /// Whether one more reduce leaves a slot of the pool for its waiting maps. This does not apply
+    /// to a pool with a single slot: there, a job's reduces wait for its own maps alone.
     fn leaves_room(&self, at: usize) -> bool {
         let pool = &self.pools[at];
         let is_last = pool.rule.slots_max.is_some_and(|max| max > 1 && pool.n_reduces + 1 >= max);
@@ -244,7 +248,8 @@ impl Order {
     /// Whether a reduce of a job may take one more slot of its pool.
     pub(crate) fn has_room_for_reduce(&self, fifo: Fifo) -> bool {
         let Some(job) = self.standpoints.get(&fifo) else { return false };
-        // Where none of its maps runs, a reduce would have to give way to one at once, and be launched again at once.
+        // If none of its maps runs, a reduce would have to give way to one at once, and then be
+        // launched again.
         let Demand { pool, maps, .. } = job.demand;
         let waits_for_own = match self.pools[pool].rule.slots_max {
             Some(1) => maps != Maps::None,
@@ -254,7 +259,7 @@ impl Order {
         self.leaves_room(pool) && !waits_for_own
     }
 
-    /// Whether maps wait of any job that may be given slots.
+    /// Whether a job that may get slots has waiting maps.
     pub(crate) fn any_maps_wait(&self) -> bool {
         self.jobs().any(|job| self.maps_wait(job))
     }
@@ -293,7 +298,7 @@ impl Order {
         }
     }
 
-    /// Puts a pool in its place.
+    /// Updates the rank of a pool.
     fn settle(&mut self, at: usize) {
         let pool = &mut self.pools[at];
         let turn = PoolTurn::new(at, pool);
@@ -304,7 +309,7 @@ impl Order {
         }
     }
 
-    /// Jobs in the order in which they are asked whether they want a slot.
+    /// Jobs in the order in which a slot is offered to them.
     pub(crate) fn jobs(&self) -> impl Iterator<Item = Fifo> {
         let stuck = self.stuck().filter(|job| self.may_run(*job));
         let pools = self.turns.iter().map(|turn| &self.pools[turn.pool]);
@@ -315,17 +320,18 @@ impl Order {
         stuck.chain(others.filter(move |job| !is_stuck(job)))
     }
 
-    /// Jobs whose reduces hold slots, and that can't go on without one more, also where their pools may not give them any.
+    /// Jobs whose reduces hold slots and that cannot go on without another one, even if their pools
+    /// may not give them any.
     pub(crate) fn stuck(&self) -> impl Iterator<Item = Fifo> {
         self.stuck.iter().map(|turn| turn.fifo)
     }
 
-    /// Whether the pool of a job holds all slots that it may.
+    /// Whether the pool of a job holds its maximum of slots.
     pub(crate) fn is_in_full_pool(&self, fifo: Fifo) -> bool {
         self.standpoints.get(&fifo).is_some_and(|it| self.pools[it.demand.pool].is_full())
     }
 
-    /// Whether the job may be given slots, and wants some.
+    /// Whether the job wants slots and may get some.
     pub(crate) fn may_run(&self, fifo: Fifo) -> bool {
         let Some(standpoint) = self.standpoints.get(&fifo) else { return false };
         let Demand { pool, wants, .. } = standpoint.demand;
@@ -333,7 +339,7 @@ impl Order {
         wants && !pool.is_full() && pool.runs(Member::new(standpoint, fifo))
     }
 
-    /// Why a job that waits is given no slots, if that is its pool's doing, for people.
+    /// Why a waiting job gets no slots, if its pool is the reason, for people.
     pub(crate) fn why_not(&self, fifo: Fifo) -> Option<String> {
         let standpoint = self.standpoints.get(&fifo)?;
         self.pools[standpoint.demand.pool].why_not(Member::new(standpoint, fifo))
@@ -352,28 +358,30 @@ impl Order {
         self.turns.is_empty()
     }
 
-    /// The job may want what it has declined before: its time has come, or the hosts are other ones.
+    /// The job may want slots it has declined before: its patience is over, or the hosts have
+    /// changed.
     pub(crate) fn becomes_eager(&mut self, fifo: Fifo) {
         self.eager.insert(fifo);
     }
 
-    /// So may all.
+    /// The same for all jobs that want slots.
     pub(crate) fn all_are_eager(&mut self) {
         let wanting = self.standpoints.iter().filter(|(_, it)| it.demand.wants);
         self.eager.extend(wanting.map(|(fifo, _)| *fifo));
     }
 
-    /// Jobs that may want a slot that they have declined, or did not want, before, since this was called last.
+    /// Takes the jobs that, since the last call, may have come to want a slot that they declined or
+    /// did not want before.
     pub(crate) fn take_eager(&mut self) -> BTreeSet<Fifo> {
         std::mem::take(&mut self.eager)
     }
 
-    /// Whether the job is to be asked at all.
+    /// Whether the job is asked at all.
     pub(crate) fn wants(&self, fifo: Fifo) -> bool {
         self.standpoints.get(&fifo).is_some_and(|it| it.demand.wants)
     }
 
-    /// How many jobs stand so that something is to be done about it.
+    /// Numbers of jobs in states that call for action.
     pub(crate) fn flagged(&self) -> Flagged {
         self.flagged
     }
@@ -384,7 +392,7 @@ impl Order {
 }
 
 impl Pool {
-    /// One without jobs.
+    /// A pool without jobs.
     pub(crate) fn of(rule: PoolRule) -> Self {
         Self {
             rule,
@@ -399,12 +407,12 @@ impl Pool {
         }
     }
 
-    /// Whether it holds all slots that it may.
+    /// Whether it holds its maximum of slots.
     fn is_full(&self) -> bool {
         self.rule.slots_max.is_some_and(|max| self.n_slots >= max)
     }
 
-    /// Why none of its jobs is given slots, or not one that waits, for people.
+    /// Why its jobs, or this waiting one, get no slots, for people.
     fn why_not(&self, member: Member) -> Option<String> {
         let name = &self.rule.name;
         if self.is_full() {
@@ -422,12 +430,12 @@ impl Pool {
         })
     }
 
-    /// Its unfinished jobs.
+    /// Number of its unfinished jobs.
     pub(crate) fn n_jobs(&self) -> usize {
         self.n_jobs
     }
 
-    /// The last of its jobs that may run, unless all may.
+    /// The last of its jobs that may run; `None` if all may.
     fn last_to_run(&self) -> Option<&Member> {
         let n_max = self.rule.running_jobs_max? as usize;
         self.members.iter().nth(n_max.max(1) - 1)
@@ -438,7 +446,7 @@ impl Pool {
         self.last_to_run().is_none_or(|last| member <= *last)
     }
 
-    /// Those of its jobs that may run and want slots.
+    /// Its jobs that may run and want slots.
     pub(crate) fn jobs(&self) -> impl Iterator<Item = Fifo> {
         let last = self.last_to_run().copied();
         let may_run = move |turn: &&JobTurn| last.is_none_or(|last| turn.member <= last);
@@ -467,7 +475,7 @@ impl PoolTurn {
     }
 }
 
-/// What one slot counts for a job of that priority: twice as much as for one of the next higher.
+/// How much one slot counts for a job of that priority: twice as much as for the next higher one.
 fn share_unit(priority: Priority) -> u64 {
     match priority {
         Priority::VeryLow => 16,
@@ -509,12 +517,12 @@ mod tests {
         }
     }
 
-    /// The same, which may want nothing.
+    /// The same job, which may want nothing.
     fn wanting(wants: bool, job: Standpoint) -> Standpoint {
         Standpoint { demand: Demand { wants, ..job.demand }, ..job }
     }
 
-    /// Whose turns, by the jobs' ages.
+    /// The jobs (by age) in the order of their turns.
     fn turns(pools: Vec<PoolRule>, jobs: &[Standpoint]) -> Vec<usize> {
         let mut order = Order::new(pools);
         for (at, job) in jobs.iter().enumerate() {
@@ -527,7 +535,7 @@ mod tests {
 
     #[test]
     fn in_a_pool_turns_go_by_what_is_held_for_the_weight_then_by_priority_then_by_age() {
-        // Priority and slots held, of each job by age; whose turns.
+        // For each job by age, priority and slots held; then the expected turns.
         for (sharing, jobs, expected) in [
             (Sharing::Fair, &[(Priority::Normal, 5), (Priority::Normal, 0)][..], &[1, 0][..]),
             (Sharing::Fair, &[(Priority::Normal, 2), (Priority::Normal, 2)], &[0, 1]),
@@ -565,7 +573,7 @@ mod tests {
             slots_max,
             ..PoolRule::named("p")
         };
-        // Rules, and the slots that the one job of each holds; whose turns.
+        // The rules, and the slots held by the single job of each pool; then the expected turns.
         for (rules, held, expected) in [
             ([rule(1, 0, None), rule(1, 0, None), rule(1, 0, None)], [3, 1, 2], &[1, 2, 0][..]),
             ([rule(3, 0, None), rule(1, 0, None), rule(1, 0, None)], [3, 1, 2], &[0, 1, 2]),
@@ -585,7 +593,7 @@ mod tests {
         for (jobs, expected) in [
             (vec![of(Priority::Normal, 5, true), of(Priority::Normal, 0, true)], &[1, 0][..]),
             (vec![of(Priority::Normal, 5, true); 3], &[0, 1]),
-            // One that wants nothing for now has its place all the same.
+            // A job that wants nothing for now still has its place.
             (
                 vec![
                     of(Priority::Normal, 5, false),

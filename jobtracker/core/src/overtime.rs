@@ -1,5 +1,6 @@
-//! Jobs that may last only so long (`timeout`): counted from their submission by the clock on the wall, so through pauses and
-//! restarts too. What is late is killed; a job whose output is complete is left to publish it.
+//! Time limits of jobs (`timeout`), counted by the wall clock from the submission, so through
+//! pauses and restarts too. A late job is killed, unless its output is complete: then it is left to
+//! publish it.
 
 use std::time::Duration;
 
@@ -9,13 +10,13 @@ use mapreduce_protocol::{JobId, JobState, TimeSpan};
 use crate::machine::Core;
 use crate::timers::Timer;
 
-/// The shortest time that a job may be given.
+/// The shortest `timeout` of a job.
 pub(crate) const TIMEOUT_MIN: TimeSpan = TimeSpan(Duration::from_secs(1));
-/// The longest one.
+/// The longest `timeout` of a job.
 pub(crate) const TIMEOUT_MAX: TimeSpan = TimeSpan(Duration::from_hours(366 * 24));
 
 impl Core {
-    /// Sees to it that an unfinished job is looked at when its time is over.
+    /// Sets a timer for the end of an unfinished job's time.
     pub(crate) fn limit_time(&mut self, now: Now, job: JobId) {
         if let Some((_, left)) = self.time_left(now, job) {
             self.timers.set(now.monotonic + left, Timer::Overtime(job));
@@ -33,13 +34,13 @@ impl Core {
                 );
                 self.end_job(now, job, JobState::Killed, Some(reason));
             }
-            // The clock on the wall was put back.
+            // The wall clock was set back.
             Some(_) => self.limit_time(now, job),
             None => {}
         }
     }
 
-    /// What a job was given, and what is left of it.
+    /// The `timeout` of a job, and what is left of it.
     fn time_left(&self, now: Now, job: JobId) -> Option<(TimeSpan, Duration)> {
         let entry = self.durable.job(job)?;
         let timeout = entry.spec.timeout?;

@@ -1,9 +1,10 @@
-//! How long the attempts of one job take, and which of those that run are late. Pure numbers: who launches
-//! backups is `speculate`'s business.
+//! How long the attempts of a job take, and which of the running ones are late. Pure arithmetic;
+//! `speculate` launches the backups.
 //!
-//! After LATE (Zaharia et al., OSDI 2008): what counts is the time that an attempt has left, from its own
-//! progress, not how far it is behind the others. One that is past its own estimated end is taken to need as
-//! long again, however near to the end it says it is; Hadoop takes such a one for all but done.
+//! After LATE (Zaharia et al., OSDI 2008): what counts is an attempt's remaining time, estimated
+//! from its own progress, rather than how far it is behind the others. An attempt past its own
+//! estimated end is assumed to need as long again, however close to the end it claims to be; Hadoop
+//! considers such an attempt nearly done.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,19 +14,21 @@ use ids::Monotonic;
 use crate::numbers::HostNumber;
 use crate::task::Told;
 
-/// A backup is worth its slot if the attempt has so many times as long left as the backup would take.
+/// A backup is worth its slot if the attempt's remaining time is this many times the backup's run
+/// time.
 const WORTH: f64 = 1.25;
-/// An attempt that has taken so many times its own estimate is past its end: nobody knows how long it has left.
+/// An attempt that has run for this many times its own estimate is past its end: its remaining time
+/// is unknown.
 const PAST_END: f64 = 1.25;
-/// No attempt is judged before it has run for so long, or for half of what its like take if that is less.
+/// No attempt is judged before it has run this long, or half the expected time if that is less.
 const JUDGED_AFTER: Duration = Duration::from_secs(10);
-/// Nor before that: a backup costs the start of a process, and the telling of progress takes a moment.
+/// The lower bound of that: a backup costs a process start, and progress reports lag a little.
 const JUDGED_AFTER_MIN: Duration = Duration::from_secs(1);
 
-/// Attempts that read less than this on average take their time for other things than reading.
+/// Below this mean input size, run times are assumed to depend on other things than reading.
 const FEW_BYTES: f64 = 4.0 * 1024.0 * 1024.0;
 
-/// What the winners of one kind took.
+/// Run times of the winners of one kind.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Pace {
     n: u32,
@@ -34,7 +37,8 @@ pub(crate) struct Pace {
     hosts: BTreeMap<HostNumber, HostPace>,
 }
 
-/// What the winners on one host took. Of a job with a million tasks there are ten thousand, and half of the digits will do.
+/// Run times of the winners on one host. A job with a million tasks has ten thousand of these, so
+/// single precision has to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct HostPace {
     n: u32,
@@ -43,7 +47,7 @@ struct HostPace {
 }
 
 impl Pace {
-    /// An attempt that read `bytes` (0 where that is not known) has won on `host`, after `time`.
+    /// An attempt that read `bytes` (0 if unknown) has won on `host` after `time`.
     pub(crate) fn add(&mut self, host: HostNumber, time: Duration, bytes: u64) {
         let on_host = self.hosts.entry(host).or_default();
         on_host.n += 1;
@@ -54,8 +58,8 @@ impl Pace {
         self.bytes += bytes as f64;
     }
 
-    /// How long an attempt takes that reads `bytes`: as long as the mean of the winners, longer if it reads more. `None`
-    /// while there is no winner.
+    /// Expected run time of an attempt that reads `bytes`: the mean of the winners, and longer if
+    /// it reads more than they did. `None` while there is no winner.
     pub(crate) fn expected(&self, bytes: u64) -> Option<Duration> {
         self.expected_seconds(bytes as f64).map(duration)
     }
@@ -68,12 +72,12 @@ impl Pace {
         Some(mean * (bytes / mean_bytes.max(FEW_BYTES)).max(1.0))
     }
 
-    /// Attempts that have won on a host.
+    /// Number of attempts that have won on a host.
     pub(crate) fn won_on(&self, host: HostNumber) -> u32 {
         self.hosts.get(&host).map_or(0, |it| it.n)
     }
 
-    /// The same as [`Self::expected`], on a host which may be a slow one.
+    /// The same as [`Self::expected`] on a given host, which may be a slow one.
     pub(crate) fn expected_on(&self, host: HostNumber, bytes: u64) -> Option<Duration> {
         let slower = self.hosts.get(&host).map_or(1.0, |it| {
             let n = f64::from(it.n);
@@ -84,12 +88,12 @@ impl Pace {
     }
 }
 
-/// How long an attempt has left that began at `began` and told its progress so.
+/// Remaining time of an attempt that began at `began` and last reported `told`.
 pub(crate) fn time_left(began: Monotonic, told: Told, now: Monotonic) -> Duration {
     let elapsed = now.since(began);
     let progress = f64::from(told.progress);
     if progress <= 0.0 {
-        // As long again as it was silent.
+        // As long again as it has been silent.
         return elapsed;
     }
     let estimated = told.at.since(began).as_secs_f64() / progress;
@@ -99,18 +103,20 @@ pub(crate) fn time_left(began: Monotonic, told: Told, now: Monotonic) -> Duratio
     }
 }
 
-/// Whether an attempt that began at `began` and has so much time left is to be replaced by one that takes `new`.
+/// Whether an attempt that began at `began` and has `left` to go should get a backup, which would
+/// take `new`.
 pub(crate) fn is_late(began: Monotonic, left: Duration, new: Duration, now: Monotonic) -> bool {
     let judged_after = (new / 2).clamp(JUDGED_AFTER_MIN, JUDGED_AFTER);
     now.since(began) >= judged_after && is_worth(left, new)
 }
 
-/// Whether an attempt that takes `new` is expected to end before one that has `left`, by more than guesses err.
+/// Whether an attempt that takes `new` would finish before one with `left` to go, by a margin for
+/// errors of the estimates.
 pub(crate) fn is_worth(left: Duration, new: Duration) -> bool {
     left > duration(new.as_secs_f64() * WORTH)
 }
 
-/// The longest there is for what is longer: what tasks tell can lead anywhere.
+/// Saturating conversion: values reported by tasks can lead to any number.
 fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
@@ -135,7 +141,7 @@ mod tests {
 
     #[test]
     fn an_attempt_is_late_by_the_time_that_it_has_left() {
-        // Progress, told when, now; what its like take; late?
+        // Progress, when reported, now, expected run time; late?
         for (progress, told, now, mean, late, what) in [
             (0.5, 10.0, 10.0, 20.0, false, "as fast as the others"),
             (0.1, 10.0, 10.0, 20.0, true, "a tenth of their speed"),

@@ -1,4 +1,4 @@
-//! The files of a job's output, as the edge is asked to publish them.
+//! The files of a job's output that the edge is to publish.
 
 use mapreduce_protocol::{AttemptId, StagedOutput};
 
@@ -16,9 +16,9 @@ pub struct Part {
 pub struct PartElsewhere {
     /// The winner.
     pub attempt: AttemptId,
-    /// The name of a named output; none of its part.
+    /// The name of a named output; `None` for the task's part.
     pub named: Option<String>,
-    /// What it staged.
+    /// What the winner staged of it.
     pub staged: Option<StagedOutput>,
     /// Its name in the output.
     pub published: String,

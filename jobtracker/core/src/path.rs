@@ -1,15 +1,15 @@
-//! Which attempts made a job as long as it was: from the one that ended last back to what it could not go on without, and so
-//! on to the submission. A pure question about attempts that are known already, asked by the edge.
+//! A job's critical path: from the attempt that ended last back to what it had to wait for, and so
+//! on to the submission. A pure function of known attempts, called by the edge.
 
 use ids::{HostName, UnixMillis};
 use mapreduce_protocol::{After, AttemptState, AttemptStatus, PathLink, TaskKind};
 
-/// A slot that was free for longer was not what an attempt waited for.
+/// An attempt did not wait for a slot that had been free for longer than this.
 const TAKEN_WITHIN_MS: u64 = 2000;
-/// Links of one path at most.
+/// Limit on the links of a path.
 const LINKS_MAX: usize = 1000;
 
-/// The path of a job with these attempts, the first link first.
+/// The critical path of a job with these attempts, first link first.
 #[must_use]
 pub fn critical_path(attempts: &[AttemptStatus]) -> Vec<PathLink> {
     let path = Path { attempts: attempts.iter().filter_map(Timed::of).collect() };
@@ -57,14 +57,14 @@ impl<'a> Path<'a> {
                 ended_at: here.ended,
                 after,
             });
-            // Times that several clocks told may go round in circles.
+            // Times from several clocks may lead round in circles.
             next = before.filter(|before| before.began < here.began && links.len() < LINKS_MAX);
         }
         links.reverse();
         links
     }
 
-    /// The one that runs still and began first, else the winner that ended last.
+    /// The earliest attempt that still runs, or else the winner that ended last.
     fn last(&self) -> Option<Timed<'a>> {
         let running = self.attempts.iter().filter(|it| it.status.state == AttemptState::Running);
         let won = self.attempts.iter().filter(|it| it.has_won() && it.ended.is_some());
@@ -94,7 +94,7 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// Of those that ended, the one that did so last.
+    /// The last of the wanted attempts to end.
     fn latest(&self, wanted: impl Fn(&Timed<'_>) -> bool) -> Option<Timed<'a>> {
         let ended = self.attempts.iter().filter(|it| it.ended.is_some() && wanted(it));
         ended.max_by_key(|it| (it.ended, it.status.attempt)).copied()
@@ -109,7 +109,8 @@ mod tests {
 
     const JOB: JobId = JobId { date: 20_261_122, ordinal: 1 };
 
-    /// `m0.1 h1 10-20 F`: attempt 1 of map 0 on h1, from 10 to 20 seconds, failed. No letter: it won; no end: it runs.
+    /// `m0.1 h1 10-20 F`: attempt 1 of map 0 on h1, from second 10 to 20, failed. Without a letter
+    /// it won; without an end it runs.
     fn attempt(text: &str) -> AttemptStatus {
         let words: Vec<_> = text.split(' ').collect();
         let (index, number) = words[0][1..].split_once('.').unwrap();
@@ -156,7 +157,7 @@ mod tests {
                 &["m0.0 a 1-9", "m1.0 a 9-12", "m2.0 b 1-10"],
                 &["m_000000_0 Submission", "m_000001_0 Slot"],
             ),
-            // The slot was free for long.
+            // The slot had been free for long.
             (&["m0.0 a 1-9", "m1.0 a 19-22"], &["m_000001_0 Submission"]),
             (
                 &["m0.0 a 1-5 F", "m0.1 b 6-20", "m1.0 b 1-6"],
@@ -166,7 +167,7 @@ mod tests {
                 &["m0.0 a 1-9", "m1.0 b 1-20", "r0.0 a 2-25", "r1.0 b 2-24"],
                 &["m_000001_0 Submission", "r_000000_0 Maps"],
             ),
-            // It did not wait for maps, but for a slot.
+            // It waited for a slot rather than for maps.
             (
                 &["m0.0 a 1-9", "r0.0 a 9-25", "r1.0 a 25-30"],
                 &["m_000000_0 Submission", "r_000000_0 Slot", "r_000001_0 Slot"],

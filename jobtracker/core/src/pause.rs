@@ -1,7 +1,8 @@
-//! Jobs and pools that clients pause: nothing new of such a job is launched, and nobody waits for it, until it is
-//! resumed. What runs goes on to its end, unless it is asked to end now; but reduces that wait for maps that nobody
-//! launches give their slots back. A job whose tasks are all done is published. Pauses are durable; a job's own
-//! outlives that of its pool, which holds for jobs that come later, too.
+//! Jobs and pools paused by clients. Until it is resumed, no attempt of a paused job is launched,
+//! and no other job waits for it. Running attempts go on to their end, unless the client asks for
+//! them to end now; but reduces that wait for maps which are not launched give their slots back. A
+//! job whose tasks are all done is still published. Pauses are durable; a job's own pause outlives
+//! that of its pool, which also applies to later jobs.
 
 use mapreduce_protocol::{JobId, TaskKind};
 
@@ -13,7 +14,7 @@ use crate::messages::ReplyTo;
 use crate::records::Record;
 use crate::refusal::Refusal;
 
-/// Why nothing of a job is launched.
+/// Why no attempt of a job is launched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Paused {
     /// A client has paused the job.
@@ -23,7 +24,7 @@ pub(crate) struct Paused {
 }
 
 impl Paused {
-    /// Whether either holds.
+    /// Whether the job or its pool is paused.
     pub(crate) fn at_all(self) -> bool {
         self.itself || self.pool
     }
@@ -76,7 +77,7 @@ impl Core {
         jobs.iter().for_each(|job| self.follow_pool(*job));
     }
 
-    /// A job is as its pool is.
+    /// Makes a job's pause follow its pool's.
     fn follow_pool(&mut self, job: JobId) {
         let is_paused = self.live(job).is_some_and(|live| self.paused_pool_of(live).is_some());
         self.set_paused(job, |paused| paused.pool = is_paused);
@@ -93,13 +94,14 @@ impl Core {
     fn set_paused(&mut self, job: JobId, change: impl Fn(&mut Paused)) {
         if let Some(live) = self.live_mut(job) {
             change(&mut live.paused);
-            // What it declined before says nothing of where its maps should wait for a slot now.
+            // The slots it declined before the pause say nothing of how long its maps should wait
+            // now.
             live.patience = Patience::default();
         }
         self.unsettled = true;
     }
 
-    /// Ends the attempts of one kind; their tasks wait again.
+    /// Ends the running attempts of one kind; their tasks wait again.
     fn suspend(&mut self, job: JobId, kind: TaskKind) {
         let Some(live) = self.live(job) else { return };
         let running = live.live_attempts(kind).map(|(task, it)| task.attempt(it.number));
@@ -109,7 +111,8 @@ impl Core {
         }
     }
 
-    /// Reduces of paused jobs whose maps wait can't end: others get their slots. To be called before slots are filled.
+    /// Reduces of a paused job with waiting maps cannot finish: frees their slots for others. Must
+    /// be called before slots are filled.
     pub(crate) fn suspend_reduces_of_paused_jobs(&mut self) {
         if self.jobs.order().flagged().holding_while_paused == 0 {
             return;

@@ -1,4 +1,5 @@
-//! How long a job was in which phase. Soft: of a job that went on while the JobTracker restarted nobody knows.
+//! How long a job was in each phase. Soft state: not known of a job that outlived a JobTracker
+//! restart.
 
 use std::time::Duration;
 
@@ -21,16 +22,16 @@ pub struct Phases {
     pub commit: Duration,
 }
 
-/// When the phases began.
+/// When a job's phases began.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PhaseStarts {
-    /// The first launch, and how long after the submission it was.
+    /// When it was first launched, and how long after the submission.
     launched: Option<(Monotonic, Duration)>,
     committing: Option<Monotonic>,
 }
 
 impl PhaseStarts {
-    /// Something of the job is launched.
+    /// An attempt of the job is launched.
     pub(crate) fn launch(&mut self, now: Now, submitted_at: UnixMillis, has_begun: bool) {
         if !has_begun {
             self.launched.get_or_insert((now.monotonic, between(submitted_at, now.wall)));
@@ -65,7 +66,7 @@ impl Core {
     }
 }
 
-/// Both by this JobTracker's clock, which may have been set back meanwhile.
+/// The time between two readings of the wall clock, which may have been set back in between.
 fn between(earlier: UnixMillis, later: UnixMillis) -> Duration {
     Duration::from_millis(later.0.saturating_sub(earlier.0))
 }

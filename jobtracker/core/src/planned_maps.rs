@@ -1,12 +1,13 @@
-//! Maps that begin to wait all at once, as all of a job do when it has been planned. None of them comes back once it is gone, so
-//! that sorted lists will do: each replica takes four bytes and each rack of it too, a tenth of what trees take.
+//! Maps that start to wait all at once, as all maps of a newly planned job do. A map that was
+//! removed never comes back, so sorted lists suffice: four bytes per replica and four for its rack,
+//! a tenth of the memory of trees.
 
 use crate::numbers::{HostNumber, Place, RackNumber};
 
-/// Those of a job that still wait, by ordinal, host and rack.
+/// The planned maps of a job that still wait, by ordinal, host and rack.
 #[derive(Debug, Default)]
 pub(crate) struct PlannedMaps {
-    /// A bit for each map of the job: whether it is here.
+    /// One bit per map of the job: whether it still waits.
     waits: Waits,
     len: usize,
     by_host: SortedMaps,
@@ -14,7 +15,7 @@ pub(crate) struct PlannedMaps {
 }
 
 impl PlannedMaps {
-    /// These maps, each with the places of its bytes.
+    /// The given maps, each with the places of its bytes.
     pub(crate) fn new(maps: &[u32], places: &[(u32, Place)]) -> Self {
         let mut waits = Waits::default();
         maps.iter().for_each(|map| waits.insert(*map));
@@ -34,44 +35,44 @@ impl PlannedMaps {
         self.waits.contains(map)
     }
 
-    /// All, in their order.
+    /// All maps, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
         self.waits.iter()
     }
 
-    /// Those with bytes on a host, in their order.
+    /// Maps with bytes on a host, in order.
     pub(crate) fn on_host(&self, host: HostNumber) -> impl Iterator<Item = u32> {
         self.by_host.at(host.0, &self.waits)
     }
 
-    /// Those with bytes in a rack, in their order.
+    /// Maps with bytes in a rack, in order.
     pub(crate) fn in_rack(&self, rack: RackNumber) -> impl Iterator<Item = u32> {
         self.by_rack.at(rack.0, &self.waits)
     }
 
-    /// Whether there are any with bytes on a host.
+    /// Whether some map has bytes on a host.
     pub(crate) fn any_on_host(&self, host: HostNumber) -> bool {
         self.by_host.places.contains(host.0)
     }
 
-    /// Whether there are any with bytes in a rack.
+    /// Whether some map has bytes in a rack.
     pub(crate) fn any_in_rack(&self, rack: RackNumber) -> bool {
         self.by_rack.places.contains(rack.0)
     }
 
-    /// Whether a map, if it waits, has bytes in a rack.
+    /// Whether a map still waits and has bytes in a rack.
     pub(crate) fn is_in_rack(&self, map: u32, rack: RackNumber) -> bool {
         self.waits.contains(map) && self.by_rack.holds(rack.0, map)
     }
 
-    /// Takes a map out, whose bytes are at `places`; whether it was here.
+    /// Removes a map with bytes at `places`; returns whether it was waiting.
     pub(crate) fn remove(&mut self, map: u32, places: &[Place]) -> bool {
         if !self.waits.remove(map) {
             return false;
         }
         self.len -= 1;
         if self.len == 0 {
-            // The job goes on for long, and its lists would stay.
+            // The job may go on for long, and the lists would stay in memory.
             *self = Self::default();
             return true;
         }
@@ -83,11 +84,11 @@ impl PlannedMaps {
     }
 }
 
-/// A set of numbers that only gets smaller.
+/// A set of numbers that only shrinks.
 #[derive(Debug, Default)]
 struct Waits {
     words: Vec<u64>,
-    /// Words before this one are empty.
+    /// All words before this one are empty.
     first_word: usize,
 }
 
@@ -129,20 +130,20 @@ impl Waits {
     }
 }
 
-/// A set of numbers that does not change, and tells of each how many of the others are less.
+/// An immutable set of numbers that can tell how many of its members are less than a given one.
 #[derive(Debug, Default)]
 struct Ranks(Box<[RankWord]>);
 
-/// 64 numbers that may be in a set.
+/// 64 consecutive numbers, as bits.
 #[derive(Clone, Copy, Debug, Default)]
 struct RankWord {
     bits: u64,
-    /// How many are in the words before.
+    /// Number of members in the words before.
     before: u32,
 }
 
 impl Ranks {
-    /// These numbers, the least first.
+    /// The set of these numbers, which must come in ascending order.
     fn of(numbers: impl Iterator<Item = u32>) -> Self {
         let mut words: Vec<RankWord> = Vec::new();
         for number in numbers {
@@ -156,7 +157,7 @@ impl Ranks {
         Self(words.into_boxed_slice())
     }
 
-    /// How many are less than this one, which is among them.
+    /// How many members are less than `number`, which must be a member.
     fn rank(&self, number: u32) -> usize {
         let (word, bit) = Waits::place(number);
         let RankWord { bits, before } = self.0[word];
@@ -164,25 +165,26 @@ impl Ranks {
     }
 }
 
-/// Maps by place, then by ordinal. Those that are gone stay in the list; the first entry of each place leads over those that
-/// have gone before the first one that waits.
+/// Maps sorted by place, then by ordinal. Removed maps stay in the list; the first entry of each
+/// place links past the removed ones to the first that still waits.
 #[derive(Debug, Default)]
 struct SortedMaps {
-    /// Places that have one which waits. Most hosts have none of a job's maps, and every job is asked for each free slot:
-    /// a bit says so sooner than anything else.
+    /// Places with a waiting map. Most hosts have none of a job's maps, and every job is asked for
+    /// each free slot: a bit is the fastest way to say no.
     places: Waits,
-    /// Places that had one at the beginning.
+    /// Places that had a map at the start.
     ranks: Ranks,
-    /// Where the entries of each of those begin, and where the last one's end.
+    /// Where the entries of each of those places begin; the last element is the end.
     begins: Box<[u32]>,
     entries: Box<[Link]>,
 }
 
-/// A map, or instead of the place's first one, once that is gone, where the first one that waits stands.
+/// A map; or, in a place's first entry once that map is gone, a link to the first one that still
+/// waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Link(u32);
 
-/// Marks a link that leads on. No job has so many maps, nor so many replicas of them.
+/// Marks a link. No job has this many maps, nor this many replicas of them.
 const LEADS_ON: u32 = 1 << 31;
 
 impl Link {
@@ -195,20 +197,20 @@ impl Link {
         Self(index | LEADS_ON)
     }
 
-    /// Where it leads, if it does.
+    /// The target of a link; `None` for a map.
     fn target(self) -> Option<usize> {
         (self.0 & LEADS_ON != 0).then_some((self.0 & !LEADS_ON) as usize)
     }
 }
 
-/// A place in a list of entries, which is shorter than what a link can lead to.
+/// A position in the list of entries, which must be short enough for a link.
 fn position(index: usize) -> u32 {
     let index = u32::try_from(index).ok().filter(|index| *index < LEADS_ON);
     index.expect("a job has less than 2^31 replicas")
 }
 
 impl SortedMaps {
-    /// Of maps with their places.
+    /// Builds the list from (place, map) pairs.
     fn of(maps: impl Iterator<Item = (u32, u32)>) -> Self {
         let mut sorted: Vec<_> = maps.collect();
         sorted.sort_unstable();
@@ -227,8 +229,8 @@ impl SortedMaps {
         Self { places, ranks, begins: begins.into_boxed_slice(), entries }
     }
 
-    /// Where the entries of a place begin, where its first one stands that may still wait, and where they end; nothing of a place
-    /// without any that wait.
+    /// Where the entries of a place begin, where its first one is that may still wait, and where
+    /// they end; `None` for a place without waiting maps.
     fn range(&self, place: u32) -> Option<(usize, usize, usize)> {
         if !self.places.contains(place) {
             return None;
@@ -238,22 +240,23 @@ impl SortedMaps {
         Some((begin, self.entries[begin].target().unwrap_or(begin), end))
     }
 
-    /// Those of a place from the first one that waits on, with those that are gone behind it.
+    /// The entries of a place from the first waiting one on; removed maps may follow it.
     fn here(&self, place: u32) -> &[Link] {
         self.range(place).map_or(&[], |(_, first, end)| &self.entries[first..end])
     }
 
-    /// Those of a place that wait.
+    /// The waiting maps of a place.
     fn at(&self, place: u32, waits: &Waits) -> impl Iterator<Item = u32> {
         self.here(place).iter().map(|link| link.0).filter(|map| waits.contains(*map))
     }
 
-    /// Whether a map that waits is one of a place's.
+    /// Whether a waiting map has bytes at a place.
     fn holds(&self, place: u32, map: u32) -> bool {
         self.here(place).binary_search(&Link(map)).is_ok()
     }
 
-    /// A map of a place is gone: its first entry leads to the first one that waits, so that nobody walks over the others again.
+    /// A map of a place was removed: relinks its first entry, so that later searches skip the
+    /// removed maps at the front.
     fn settle(&mut self, place: u32, waits: &Waits) {
         let Some((begin, first, end)) = self.range(place) else { return };
         let is_gone = |link: &&Link| !waits.contains(link.0);

@@ -1,4 +1,5 @@
-//! What clients do to whole pools, and ask of them. (What a pool means for placement: `pools`, `order`; pauses: `pause`.)
+//! Operations of clients on whole pools, and queries about them. (For pools in placement see
+//! `pools` and `order`; for pauses, `pause`.)
 
 use std::collections::BTreeSet;
 
@@ -12,17 +13,18 @@ use crate::order::Pool;
 use crate::pools::PoolRule;
 use crate::refusal::Refusal;
 
-/// What a client wants of all jobs of a pool.
+/// An operation on all jobs of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolVerb {
-    /// Nothing new of them is launched, nor of jobs that come later.
+    /// Pause the pool: no attempt of its jobs is launched, nor of jobs that come later.
     Pause {
-        /// Whether what runs is to end now, and run again later.
+        /// Whether running attempts end now, to be run again later.
         kill: bool,
     },
-    /// They go on, but those that are paused themselves.
+    /// Resume the pool, except for jobs that are paused themselves.
     Resume,
-    /// They end, but those whose output is being published. (A client that asks again ends those that came in between, too.)
+    /// Kill all its jobs, except those being published. (Repeating it also kills jobs that were
+    /// submitted in between.)
     Kill,
 }
 
@@ -49,8 +51,8 @@ impl Core {
         }
     }
 
-    /// Answers with the pools, or with the one of a name. A pool that is paused is among them also where the configuration
-    /// has it no more: its jobs wait in the default one.
+    /// Replies with all pools, or with the one named `only`. They include paused pools that are no
+    /// longer configured: their jobs wait in the default pool.
     pub(crate) fn answer_pools(&mut self, now: Now, only: Option<&str>, to: ReplyTo) {
         self.jobs.bring_up_to_date();
         let shares = self.fair_shares(now);
@@ -86,7 +88,7 @@ impl Core {
         }
     }
 
-    /// Whether there is a pool of that name, if only a paused one.
+    /// Checks that there is a pool of that name, configured or at least paused.
     fn check_pool(&self, name: &str) -> Result<(), Refusal> {
         let pools = self.jobs.order().pools().iter().map(|pool| &pool.rule.name);
         if self.durable.is_pool_paused(name) || pools.clone().any(|pool| pool == name) {
@@ -95,25 +97,25 @@ impl Core {
         Err(Refusal::UnknownPool { name: name.to_owned(), pools: pools.cloned().collect() })
     }
 
-    /// The unfinished jobs that are in a pool or name it, the oldest first.
+    /// The unfinished jobs that are in a pool or name it, oldest first.
     fn jobs_of(&self, pool: &str) -> Vec<JobId> {
         let is_in = |live: &&LiveJob| self.names_of(live).contains(&Some(pool));
         self.jobs.values().filter(is_in).map(|live| live.id).collect()
     }
 
-    /// The pool that a job is in, and the one that it names, which may be configured no more.
+    /// The pool that a job is in, and the one that it names, which may no longer be configured.
     fn names_of<'a>(&'a self, live: &LiveJob) -> [Option<&'a str>; 2] {
         let named = self.durable.job(live.id).and_then(|entry| entry.spec.pool.as_deref());
         [Some(&self.jobs.order().pools()[live.pool].rule.name), named]
     }
 
-    /// The paused pool of a job, if its pool is.
+    /// The name under which a job's pool is paused, if it is.
     pub(crate) fn paused_pool_of(&self, live: &LiveJob) -> Option<&str> {
         let names = self.names_of(live).into_iter().flatten();
         names.into_iter().find(|name| self.durable.is_pool_paused(name))
     }
 
-    /// Why nothing of a job is launched whose pool is paused, for people.
+    /// Why no attempt of a job in a paused pool is launched, for people.
     pub(crate) fn pool_is_paused(&self, live: &LiveJob) -> String {
         let name = self.paused_pool_of(live).unwrap_or_default();
         format!("pool {name} is paused: `howdah pool resume {name}` lets its jobs go on")

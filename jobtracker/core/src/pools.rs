@@ -1,5 +1,6 @@
-//! Pools share the slots: by weights, each at least its minimum as far as it wants one. Where a pool has waited for its share
-//! for too long, the youngest attempts of those with more than theirs give way (Hadoop: `FairScheduler`).
+//! Pools share the slots by weight, and each gets at least its minimum share as far as it wants it.
+//! If a pool has waited too long for its share, the youngest attempts of pools above theirs are
+//! preempted (Hadoop: `FairScheduler`).
 
 use ids::{HostName, Monotonic, Now};
 use mapreduce_protocol::{AttemptId, TaskId, TaskKind};
@@ -13,28 +14,29 @@ use crate::share::Sharing;
 use crate::task::ATTEMPTS_PER_TERM;
 use crate::timers::Timer;
 
-/// Name of the pool of jobs that name none.
+/// Name of the pool for jobs that name none.
 pub const DEFAULT_POOL: &str = "default";
-/// A task that was launched so often gives way no more: it has numbers for twice as many launches, and its job must not fail
-/// for want of them.
+/// A task launched this many times is not preempted any more: it has numbers for twice as many
+/// launches, and its job must not fail for lack of them.
 const LAUNCHES_MAX: u32 = ATTEMPTS_PER_TERM / 2;
-/// How often the shares of pools are looked at while one of them wants slots.
+/// How often shares are checked while a pool wants slots.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// What one pool is promised and may.
+/// The guarantees and limits of one pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolRule {
-    /// Jobs name it.
+    /// The name by which jobs refer to it.
     pub name: String,
-    /// Its share beside other pools.
+    /// Its weight relative to other pools.
     pub weight: u32,
-    /// Slots that it gets before others get more than theirs, as far as it wants them (Hadoop: `minMaps`, `minReduces`).
+    /// Slots that it gets before others get more than theirs, as far as it wants them (Hadoop:
+    /// `minMaps`, `minReduces`).
     pub min_slots: u32,
     /// Slots that it may hold at once (Hadoop: `maxMaps`, `maxReduces`).
     pub slots_max: Option<u32>,
-    /// Jobs of it that may run at once; the others wait (Hadoop: `maxRunningJobs`).
+    /// Limit on its jobs that run at once; the others wait (Hadoop: `maxRunningJobs`).
     pub running_jobs_max: Option<u32>,
-    /// Unfinished jobs of it, those that wait too; more are refused.
+    /// Limit on its unfinished jobs, including waiting ones; more are refused.
     pub jobs_max: Option<u32>,
     /// How its jobs share its slots (Hadoop: `schedulingMode`).
     pub sharing: Sharing,
@@ -57,7 +59,7 @@ impl PoolRule {
 }
 
 impl Core {
-    /// The pool of a job that names `name`, or none.
+    /// Index of the pool named `name`, or of the default pool.
     pub(crate) fn pool_of(&self, name: Option<&str>) -> Result<usize, Refusal> {
         let name = name.unwrap_or(DEFAULT_POOL);
         let pools = self.jobs.order().pools();
@@ -68,7 +70,7 @@ impl Core {
         })
     }
 
-    /// Slots that a pool has, and those that it could use now, as far as it may have them.
+    /// Slots that a pool holds plus those that it could use now, up to its maximum.
     fn wanted(&self, now: Now, pool: &Pool) -> u32 {
         let ready =
             pool.jobs().filter_map(|job| self.jobs.get(&job)).map(|it| self.n_ready(now, it));
@@ -86,7 +88,7 @@ impl Core {
         fair_shares(self.jobs.order().pools(), &wanted, self.trackers.open_slots())
     }
 
-    /// Tasks of a job that could begin now if there were slots.
+    /// Tasks of a job that could start now if there were slots.
     fn n_ready(&self, now: Now, live: &LiveJob) -> u32 {
         if live.hold_until.is_some_and(|until| until > now.monotonic) {
             return 0;
@@ -98,7 +100,7 @@ impl Core {
         u32::try_from(maps + reduces).unwrap_or(u32::MAX)
     }
 
-    /// Whether one more job may come into a pool.
+    /// Checks that the pool may take one more job.
     pub(crate) fn check_room(&mut self, pool: usize) -> Result<(), Refusal> {
         self.jobs.bring_up_to_date();
         let pool = &self.jobs.order().pools()[pool];
@@ -111,7 +113,7 @@ impl Core {
         }
     }
 
-    /// Looks at the shares from now on, if there is anything to share.
+    /// Sets the timer for checking shares, if there is anything to share.
     pub(crate) fn watch_pools(&mut self, now: Now) {
         let wants = self.settings.preempt_after.is_some() && !self.jobs.order().wants_nothing();
         if wants && self.jobs.order().pools().len() > 1 && !self.pools_watched {
@@ -120,7 +122,7 @@ impl Core {
         }
     }
 
-    /// Finds pools that have less than their share, and makes room for those that have waited for too long.
+    /// Finds pools below their share, and preempts attempts for those that have waited too long.
     pub(crate) fn handle_pools(&mut self, now: Now) {
         self.pools_watched = false;
         let Some(patience) = self.settings.preempt_after else { return };
@@ -137,12 +139,12 @@ impl Core {
             }
             let since = *pool.short_since.get_or_insert(now.monotonic);
             if now.monotonic.since(since) >= patience {
-                // What is taken from others takes a while to come.
+                // Slots taken from others take a while to become free.
                 pool.short_since = Some(now.monotonic);
                 needed += entitled - pool.n_slots;
             }
         }
-        // Slots that lie idle are declined, for whatever reason: more of them would be too.
+        // Idle slots were declined, for whatever reason: more of them would be too.
         let needed = needed.saturating_sub(self.trackers.n_idle());
         for victim in self.above_their_share(&shares, needed) {
             self.kill_attempt(victim, "another pool has waited for its share of the slots");
@@ -152,7 +154,8 @@ impl Core {
         self.watch_pools(now);
     }
 
-    /// The youngest attempts of pools that hold more than their share, `needed` at most, and no more than what is above it.
+    /// The youngest attempts of pools above their share: at most `needed`, and only what exceeds
+    /// the share.
     fn above_their_share(&self, shares: &[u32], needed: u32) -> Vec<AttemptId> {
         let mut above: Vec<_> = self
             .jobs
@@ -188,16 +191,17 @@ impl Core {
     }
 }
 
-/// Slots that a pool may wait for no longer than the time-out: its minimum share, or half of its fair share, as far as it
-/// wants them.
+/// Slots that a pool need not wait for longer than the time-out: its minimum share or half its fair
+/// share, as far as it wants them.
 fn entitled(pool: &Pool, fair_share: u32, wanted: u32) -> u32 {
     pool.rule.min_slots.max(fair_share.div_ceil(2)).min(wanted)
 }
 
-/// Each pool's fair share of the slots: what its weight gives it, but no less than its minimum share and no more than it
-/// wants (max-min fairness; Hadoop: `SchedulingAlgorithms.computeFairShares`).
+/// Each pool's fair share of the slots: in proportion to its weight, but no less than its minimum
+/// share and no more than it wants (max-min fairness; Hadoop:
+/// `SchedulingAlgorithms.computeFairShares`).
 fn fair_shares(pools: &[Pool], wanted: &[u32], n_slots: usize) -> Vec<u32> {
-    /// Each of them halves what is not known yet.
+    /// Rounds of bisection.
     const ROUNDS: u32 = 50;
     let share = |pool: &Pool, wanted: u32, unit: f64| {
         let (least, most) = (pool.rule.min_slots.min(wanted), wanted);
@@ -227,7 +231,8 @@ mod tests {
 
     #[test]
     fn shares_go_by_weight_within_minimum_and_want() {
-        // Weight, minimum, limit, and slots wanted, of each pool; slots; shares.
+        // For each pool: weight, minimum, maximum, slots wanted; then the slots and the expected
+        // shares.
         type Wants = (u32, u32, Option<u32>, u32);
         let table: [(&[Wants], usize, &[u32]); 7] = [
             (&[(1, 0, None, 100), (1, 0, None, 100)], 10, &[5, 5]),

@@ -1,4 +1,4 @@
-//! What clients ask, and the clients that wait for a job's end. Nothing here changes a job.
+//! Queries of clients, and the requests that wait for a job's end. Nothing here changes a job.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,14 +21,14 @@ use crate::refusal::Refusal;
 use crate::running::RunningEntry;
 use crate::timers::Timer;
 
-/// The longest wait for a job's end that one request gets.
+/// Limit on how long one request may wait for a job's end.
 pub const WAIT_MAX: Duration = Duration::from_mins(1);
-/// Requests that wait at once, at most; further ones are answered at once.
+/// Limit on the requests that wait at once; further ones are answered immediately.
 const WAITERS_MAX: usize = 10_000;
-/// Jobs in one list, at most.
+/// Limit on the jobs in one list.
 const LIST_MAX: usize = 1000;
 
-/// What clients may ask. Nothing changes by it.
+/// Queries of clients. None changes anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
     /// One job's state.
@@ -42,7 +42,7 @@ pub enum Query {
     List {
         /// How many.
         limit: usize,
-        /// Which of them.
+        /// Which jobs to list.
         only: JobFilter,
     },
     /// One job's attempts.
@@ -50,33 +50,33 @@ pub enum Query {
         /// The job.
         job: JobId,
     },
-    /// Those of one task.
+    /// One task's attempts.
     AttemptsOf {
         /// The task.
         task: TaskId,
     },
     /// One attempt.
     Attempt {
-        /// Which.
+        /// The attempt.
         attempt: AttemptId,
     },
     /// When and where the attempts of the next tasks of a job ran, maps before reduces.
     Timeline {
         /// The job.
         job: JobId,
-        /// The first task: 0, or what the page before says.
+        /// The first task: 0, or `next` of the previous page.
         first: usize,
-        /// Without attempts that had ended before.
+        /// Leaves out attempts that ended before.
         since: UnixMillis,
     },
-    /// What the next reduces of a job read.
+    /// The input sizes of the next reduces of a job.
     Partitions {
         /// The job.
         job: JobId,
-        /// The first of them.
+        /// The first reduce.
         first: u32,
     },
-    /// Why a job's next tasks wait, or one task.
+    /// Why the next tasks of a job wait, or one of its tasks.
     Explain {
         /// The job.
         job: JobId,
@@ -88,30 +88,30 @@ pub enum Query {
         /// The job.
         job: JobId,
     },
-    /// What is to be kept of a job that is over and whose history is not written, but for its attempts.
+    /// The history of an ended job, if not written yet, without its attempts.
     History {
         /// The job.
         job: JobId,
     },
-    /// A page of its attempts.
+    /// A page of the attempts for its history.
     HistoryPage {
         /// The job.
         job: JobId,
-        /// 0, or what the page before says.
+        /// The first task: 0, or `next` of the previous page.
         first: usize,
     },
-    /// The job that somebody used a key for, if any.
+    /// The job submitted with an idempotency key, if any.
     Submitted {
-        /// Whose jobs are meant.
+        /// The owner of the job.
         owner: String,
-        /// The key, and the digest of the job that came with it now.
+        /// The key, and the digest of the job submitted with it now.
         key: IdempotencyKey,
     },
-    /// The cluster in short.
+    /// A summary of the cluster.
     Cluster,
     /// The hosts of TaskTrackers.
     Hosts {
-        /// One alone.
+        /// Only this host.
         only: Option<HostName>,
     },
     /// The pools.
@@ -120,14 +120,14 @@ pub enum Query {
     Summary,
 }
 
-/// Which jobs of a list are wanted. What is absent excludes none.
+/// Which jobs to list. Absent fields exclude none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobFilter {
-    /// Those in this state.
+    /// Jobs in this state.
     pub state: Option<JobState>,
-    /// Those of this pool.
+    /// Jobs of this pool.
     pub pool: Option<String>,
-    /// Those that were submitted before this one.
+    /// Jobs submitted before this one.
     pub before: Option<JobId>,
 }
 
@@ -135,7 +135,7 @@ pub struct JobFilter {
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     jobs: BTreeMap<JobId, BTreeSet<ReplyTo>>,
-    /// When each gives up.
+    /// The job and the deadline of each request.
     until: BTreeMap<ReplyTo, (JobId, Monotonic)>,
 }
 
@@ -215,7 +215,7 @@ impl Core {
         }
     }
 
-    /// Whether the reply waits for the job's end.
+    /// Registers the request as a waiter; false if it must be answered now.
     fn waits(&mut self, now: Now, job: JobId, wait: Option<Duration>, to: ReplyTo) -> bool {
         let Some(wait) = wait.filter(|wait| !wait.is_zero()) else { return false };
         if self.live(job).is_none() || self.waiters.len() >= WAITERS_MAX {
@@ -233,7 +233,7 @@ impl Core {
         }
     }
 
-    /// The job has reached its final state: whoever waits hears of it.
+    /// The job has reached its final state: answers the requests that wait for it.
     pub(crate) fn on_ended(&mut self, job: JobId) {
         for to in self.waiters.of(job) {
             if let Some((_, until)) = self.waiters.remove(to) {
@@ -266,13 +266,13 @@ impl Core {
         }
     }
 
-    /// One job, if it is known; what clients get as [`Reply::Status`].
+    /// The status of a job, if it is known; clients get it as [`Reply::Status`].
     #[must_use]
     pub fn status(&self, job: JobId) -> Option<JobStatus> {
         Some(self.status_of(job, self.durable.job(job)?))
     }
 
-    /// Of each live tracker how many slots are taken, and how many it offers.
+    /// For each live tracker the number of occupied slots and of all slots.
     pub fn occupancy(&self) -> impl Iterator<Item = (&HostName, usize, usize)> {
         let trackers = self.trackers.iter();
         trackers.map(|(host, it)| (host, it.occupied().len(), it.slots as usize))
@@ -393,7 +393,7 @@ impl Core {
             }
             attempts.extend(self.running_attempts(live, kind, None));
         }
-        // One that was given up may have come back.
+        // An attempt that was given up may have come back.
         let known: BTreeSet<_> = attempts.iter().map(|shown| shown.attempt).collect();
         let killed = running.killed.iter().filter(|killed| !known.contains(&killed.attempt));
         attempts.extend(killed.map(|killed| self.shown(&killed.ended())));
@@ -449,7 +449,7 @@ impl Core {
     }
 }
 
-/// The word that clients know.
+/// The corresponding value in the API.
 pub(crate) fn shown_place(place: Locality) -> Place {
     match place {
         Locality::NodeLocal => Place::NodeLocal,

@@ -1,6 +1,6 @@
-//! What the JobTracker can't afford to forget: the records of its journal. They are folded by
-//! `durable`; nothing else changes durable state. Kinds are never renamed, and fields are only added
-//! with a default.
+//! The records of the JobTracker's journal: all that it must not forget. `durable` folds them;
+//! nothing else changes durable state. Kinds are never renamed, and fields are only added with a
+//! default.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::locality::Locality;
 
-/// One thing that happened, for ever.
+/// One event, as written to the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Record {
@@ -23,7 +23,7 @@ pub enum Record {
     Initialised {
         /// The cluster that this JobTracker belongs to.
         cluster: ClusterId,
-        /// Journals that JobTrackers of this cluster had before.
+        /// Number of journals that JobTrackers of this cluster had before.
         #[serde(default, skip_serializing_if = "is_zero")]
         former_journals: u32,
     },
@@ -36,21 +36,21 @@ pub enum Record {
     JobAccepted {
         /// Its id.
         job: JobId,
-        /// What was asked.
+        /// The job as submitted.
         spec: Arc<JobSpec>,
-        /// Reduces that it runs with.
+        /// Number of its reduces.
         n_reduces: u32,
-        /// Tries of each task.
+        /// Attempts allowed per task.
         max_attempts: u32,
         /// The client's `Idempotency-Key`, if it sent one.
         key: Option<IdempotencyKey>,
         /// When.
         at: UnixMillis,
-        /// Whose it is; empty: nobody's.
+        /// The user who owns it; empty: nobody.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         owner: String,
     },
-    /// A job's share of the slots is another from now on.
+    /// A job's priority changed.
     PriorityChanged {
         /// The job.
         job: JobId,
@@ -82,13 +82,13 @@ pub enum Record {
     TaskSucceeded {
         /// The attempt.
         attempt: AttemptId,
-        /// Where it ran; of a map with reduces, where its output is.
+        /// Where it ran; if it is a map with reduces, also where its output is.
         host: HostName,
         /// Digest of its output.
         digest: String,
         /// Its counters.
         counters: BTreeMap<String, u64>,
-        /// How near to its bytes a map ran, where that is known.
+        /// How close to its input a map ran, if known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         place: Option<Locality>,
         /// What it staged in another store.
@@ -97,14 +97,14 @@ pub enum Record {
         /// Its named outputs.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         named: Vec<NamedOutput>,
-        /// How long it worked, of a reduce from the last map on; absent where that is not known.
+        /// How long it worked, for a reduce since the last map was done; absent if unknown.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ran_ms: Option<u64>,
         /// When it began and ended.
         #[serde(default, skip_serializing_if = "Span::is_unknown")]
         span: Span,
     },
-    /// An attempt failed, by whosever fault.
+    /// An attempt failed, whoever is to blame.
     AttemptFailed {
         /// The attempt.
         attempt: AttemptId,
@@ -112,19 +112,19 @@ pub enum Record {
         host: HostName,
         /// Why.
         failure: Failure,
-        /// How near to its bytes a map ran, where that is known.
+        /// How close to its input a map ran, if known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         place: Option<Locality>,
-        /// What a map read, where that is known.
+        /// The split that a map read, if known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         split: Option<Split>,
         /// When it began and ended.
         #[serde(default, skip_serializing_if = "Span::is_unknown")]
         span: Span,
-        /// What it said last of itself.
+        /// Its last status message.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<String>,
-        /// The record that it failed at, where the job may leave some out.
+        /// The record at which it failed, if its job may skip records.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         record: Option<FailedRecord>,
     },
@@ -132,20 +132,20 @@ pub enum Record {
     AttemptKilled {
         /// The attempt, where it ran, and what it read.
         killed: KilledAttempt,
-        /// How near to its bytes a map ran, where that is known.
+        /// How close to its input a map ran, if known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         place: Option<Locality>,
     },
-    /// The output of a map's winner is gone: the map has no winner any more.
+    /// The output of a map's winner is lost: the map has no winner any more.
     MapOutputLost {
         /// The former winner.
         attempt: AttemptId,
     },
-    /// A map ran again and produced other bytes than before: what reduces made of the old ones is void.
+    /// A map ran again with a different output: reduces that read the old one are void.
     ReducesUndone {
         /// The map's new winner.
         map: AttemptId,
-        /// Reduce attempts below this number may have read the old bytes: none of them may win.
+        /// Reduce attempts numbered below this may have read the old output: none of them may win.
         #[serde(default, skip_serializing_if = "is_zero")]
         reduces_from: u32,
     },
@@ -169,7 +169,7 @@ pub enum Record {
         /// The job.
         job: JobId,
     },
-    /// What is kept of an ended job is in the chunk store, or nobody wants it, or it was given up.
+    /// An ended job's history is in the chunk store, or not wanted, or given up.
     HistoryWritten {
         /// The job.
         job: JobId,
@@ -194,24 +194,25 @@ pub enum Record {
         /// Its name.
         pool: String,
     },
-    /// A tracker may run something from now on: a restarted JobTracker waits for what it has to tell.
+    /// A tracker may run something from now on: a restarted JobTracker waits for its report.
     TrackerJoined {
         /// Its host.
         host: HostName,
     },
-    /// A tracker was silent for too long, or its host is drained and nothing runs there: a restarted JobTracker does not wait for it.
+    /// A tracker was silent for too long, or its host is drained and runs nothing: a restarted
+    /// JobTracker does not wait for it.
     TrackerGone {
         /// Its host.
         host: HostName,
     },
-    /// An ended job made room for newer ones.
+    /// An ended job was forgotten to make room for newer ones.
     JobForgotten {
         /// The job.
         job: JobId,
     },
 }
 
-/// Journals of the release before have no such number.
+/// Older journals lack this number.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
@@ -224,29 +225,29 @@ pub struct KilledAttempt {
     pub attempt: AttemptId,
     /// Where it ran.
     pub host: HostName,
-    /// What a map read, where that is known.
+    /// The split that a map read, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
     /// When it began, and when it was given up.
     #[serde(default, skip_serializing_if = "Span::is_unknown")]
     pub span: Span,
-    /// How near to its bytes a map ran; absent in a record, which tells it beside this.
+    /// How close to its input a map ran; absent in a record, which has a field of its own for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Locality>,
 }
 
-/// When an attempt began and when it ended, by the JobTracker's clock; zero where that is not known: an attempt that went
-/// on while the JobTracker restarted began in the life of another process.
+/// When an attempt began and ended, by the JobTracker's clock. Zero if unknown: an attempt that
+/// outlived a JobTracker restart was launched by another process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// When it was launched.
     pub began_at: UnixMillis,
-    /// When the JobTracker heard of its end.
+    /// When the JobTracker learned of its end.
     pub ended_at: UnixMillis,
 }
 
 impl Span {
-    /// Journals of the release before tell no times.
+    /// Older journals have no times.
     fn is_unknown(&self) -> bool {
         *self == Self::default()
     }
@@ -257,7 +258,7 @@ impl Span {
 pub struct IdempotencyKey {
     /// The client's key.
     pub key: String,
-    /// Digest of the job that came with it.
+    /// Digest of the job submitted with it.
     pub digest: String,
 }
 
@@ -266,7 +267,7 @@ pub struct IdempotencyKey {
 pub struct PlannedSplit {
     /// What the map reads.
     pub split: Split,
-    /// Where its bytes are, best first. Many splits have the same few.
+    /// Hosts with its bytes, best first; shared, since many splits have the same few hosts.
     pub homes: Vec<Arc<Home>>,
 }
 
@@ -285,7 +286,7 @@ pub struct Home {
 pub enum SplitList {
     /// In the record itself.
     Inline(Arc<[PlannedSplit]>),
-    /// In a file of the chunk store, since it is long.
+    /// In a file of the chunk store, if it is long.
     Staged(StagedSplits),
 }
 

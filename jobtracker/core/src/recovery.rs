@@ -1,6 +1,7 @@
-//! A start, and a pause. At a start the epoch grows, and every unfinished job goes on from its records. What ran in the last
-//! term is told by the trackers when they register; until they have, or had time to (see `members`), nothing of those jobs
-//! is launched. A process that was stopped for a while does not blame others for the silence.
+//! A start, and a pause. A start increments the epoch and resumes every unfinished job from its
+//! records. Trackers report what ran in the previous term when they register; until they have, or
+//! have had time to (see `members`), nothing of those jobs is launched. A process that was
+//! suspended for a while does not blame others for the silence.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::records::{PlannedSplit, Record, SplitList};
 use crate::running::RunningEntry;
 use crate::timers::Timer;
 
-/// Timers may be late by twice this much, at least, before the process counts as having been paused.
+/// A timer must be late by at least twice this before the process counts as having been paused.
 const PUNCTUAL_MIN: Duration = Duration::from_secs(1);
 
 /// What a job needs to go on.
@@ -49,8 +50,9 @@ impl Core {
         self.timers.set(now.monotonic + self.dead_after(), Timer::Unreported);
     }
 
-    /// To be called with each input. A timer that is long overdue means that this process did not run (it
-    /// was stopped, or its host was): heartbeats may wait to be read, and none of that time counts.
+    /// Must be called with each input. A timer that is long overdue means that this process did not
+    /// run (it or its host was suspended): heartbeats may be waiting to be read, and none of that
+    /// time counts.
     pub(crate) fn notice_pause(&mut self, now: Now) {
         self.wall = now.wall;
         let before = self.last_input.replace(now.monotonic);
@@ -81,12 +83,13 @@ impl Core {
     ) {
         self.begin(now, job);
         self.begin_tasks(job);
-        // The power may have gone when the last failure was on disk, and the job's end was not.
+        // The last failure may have reached the disk before a crash, and the job's end not.
         if let Some(reason) = self.why_over(job) {
             return self.end_job(now, job, JobState::Failed, Some(reason));
         }
         let entry = self.durable.running(job);
-        // The former process may have ended before it had made the folder: no list lies there, and no attempt has ended.
+        // The former process may have died before it made the folder: there is no list in it, and
+        // no attempt has ended.
         let may_lack_staging = splits.is_some() && entry.is_some_and(RunningEntry::is_untouched);
         if let Some(live) = self.live_mut(job) {
             live.hold_until = hold_until;
@@ -102,7 +105,8 @@ impl Core {
                 let places = Places::of_splits(&splits, &mut self.trackers.numbers);
                 self.on_splits(job, splits, places);
             }
-            // The former process' publication may have taken the staging folder away, list and all.
+            // The former process may have published, which moves the staging folder away, list
+            // included.
             None if done => {}
             None => self.call_store(job, StoreCall::ReadSplits),
         }
@@ -111,7 +115,7 @@ impl Core {
 }
 
 impl Core {
-    /// Why the job fails, if a task of it has used up its tries.
+    /// Why the job fails, if one of its tasks has used up its attempts.
     fn why_over(&self, job: JobId) -> Option<String> {
         let entry = self.durable.running(job)?;
         [TaskKind::Map, TaskKind::Reduce].into_iter().find_map(|kind| {

@@ -1,6 +1,6 @@
-//! Where the input of a job's reduces lies, as its maps have told: an estimate, in little room however many maps, reduces and
-//! hosts there are. Soft state: what maps told a former process is not known. Who waits for which slot because of it is
-//! `waiting_reduces`' to say.
+//! Where the input of a job's reduces is, as reported by its maps: an estimate in little memory,
+//! however many maps, reduces and hosts there are. Soft state: what maps reported to an earlier
+//! process is lost. `waiting_reduces` decides which reduce waits for which slot because of it.
 
 use std::collections::BTreeMap;
 
@@ -9,26 +9,26 @@ use mapreduce_protocol::{HEAVY_PARTITIONS_MAX, OutputSizes};
 use crate::locality::Locality;
 use crate::numbers::{HostNumber, Place, RackNumber};
 
-/// The part of its input that a place must hold for a reduce to be at home there. Half of it is what each of two hosts has
-/// that share evenly, where one is as good as the other.
+/// The share of its input that a place must hold to be a reduce's home. If two hosts share it
+/// evenly, each has half, and one is as good as the other.
 const HOME_SHARE: f64 = 0.6;
-/// Places that are counted of one partition. A place that isn't has an eighth of the bytes at most, and one that is has that
-/// much less at most than is counted (Metwally et al., "Efficient computation of frequent and top-k elements in data
-/// streams", ICDT 2005).
+/// Number of places counted per partition. A place that is not counted has at most an eighth of the
+/// bytes, and the count of one that is may be too high by at most as much (Metwally et al.,
+/// "Efficient computation of frequent and top-k elements in data streams", ICDT 2005).
 const PLACES_MAX: usize = 8;
 
-/// The nearest place that holds most of a reduce's input.
+/// The nearest place with most of a reduce's input.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ReduceHome {
     pub(crate) at: HomePlace,
-    /// Part of the input that is there, 0 to 1.
+    /// Share of the input that is there, 0 to 1.
     pub(crate) share: f64,
     /// Bytes that are there.
     pub(crate) bytes: f64,
 }
 
 impl ReduceHome {
-    /// How near to it a host is.
+    /// How near a host is to it.
     pub(crate) fn seen_from(&self, host: HostNumber, rack: Option<RackNumber>) -> Locality {
         let (home, homes_rack) = match self.at {
             HomePlace::Host(place) => (Some(place.host), place.rack),
@@ -44,16 +44,16 @@ impl ReduceHome {
     }
 }
 
-/// Where that is.
+/// A reduce's home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HomePlace {
-    /// On one host.
+    /// One host.
     Host(Place),
-    /// On several of a rack.
+    /// Several hosts of one rack.
     Rack(RackNumber),
 }
 
-/// Bytes by place, those of the heaviest places.
+/// Bytes by place, for the heaviest places.
 #[derive(Clone, Debug)]
 struct Counted<P>(Vec<(P, f64)>);
 
@@ -82,7 +82,7 @@ impl<P: Copy + PartialEq> Counted<P> {
         self.0.retain(|(place, _)| !is_gone(*place));
     }
 
-    /// The place that has most here and in another count together.
+    /// The place with the most bytes in this count and `other` together.
     fn most_with(&self, other: &Self) -> Option<(P, f64)> {
         let places = self.0.iter().chain(&other.0).map(|(place, _)| *place);
         let both = places.map(|place| (place, self.of(place) + other.of(place)));
@@ -90,7 +90,7 @@ impl<P: Copy + PartialEq> Counted<P> {
     }
 }
 
-/// Bytes, and where they are.
+/// A number of bytes, and where they are.
 #[derive(Clone, Debug, Default)]
 struct Spread {
     bytes: f64,
@@ -106,33 +106,34 @@ impl Spread {
     }
 }
 
-/// See the module.
+/// The input of all reduces of one job.
 #[derive(Debug, Default)]
 pub(crate) struct ReduceInputs {
     n_maps: f64,
     n_reduces: f64,
-    /// Maps that have told, those that ran again once more.
+    /// Number of reports from maps; one that ran again counts again.
     n_told: u32,
-    /// What they have made, of all partitions.
+    /// Bytes of all partitions that they reported.
     bytes: f64,
-    /// What every partition has, if its maps named none.
+    /// The part that each partition has if no map names it as heavy.
     even: Spread,
-    /// What those have beside that which some map named.
+    /// What heavy partitions have beyond that.
     named: BTreeMap<u32, Spread>,
 }
 
 impl ReduceInputs {
-    /// Those of a job with so many tasks, of which nothing is known.
+    /// The inputs of a job before any map has reported.
     pub(crate) fn new(n_maps: usize, n_reduces: usize) -> Self {
         Self { n_maps: n_maps as f64, n_reduces: n_reduces as f64, ..Self::default() }
     }
 
-    /// Maps that have told.
+    /// Number of reports from maps.
     pub(crate) fn n_told(&self) -> u32 {
         self.n_told
     }
 
-    /// A map has left its output at `place`. What it says is a task's word: what can't be is not taken.
+    /// A map has left its output at `place`. The sizes come from the task: impossible values are
+    /// ignored.
     pub(crate) fn add(&mut self, place: Place, sizes: &OutputSizes) {
         let bytes = sizes.bytes as f64;
         let is_one = |(partition, of_it): &&(u32, u64)| {
@@ -152,31 +153,31 @@ impl ReduceInputs {
         }
     }
 
-    /// Bytes of a partition in the map outputs that were told of; a map that ran again counts twice.
+    /// Bytes of a partition in the reported map outputs; a map that ran again counts twice.
     pub(crate) fn bytes(&self, partition: u32) -> u64 {
         let beside = self.named.get(&partition).map_or(0.0, |spread| spread.bytes);
         (self.even.bytes + beside) as u64
     }
 
-    /// What lay on `host` is gone; what of it is made again is told again.
+    /// Data on `host` is lost; what is made again will be reported again.
     pub(crate) fn forget(&mut self, host: HostNumber) {
         for spread in self.named.values_mut().chain([&mut self.even]) {
             spread.hosts.forget(|place| place.host == host);
         }
     }
 
-    /// Where most of a reduce's input is, if any place has much more of it than others.
+    /// Where most of a reduce's input is, if one place has much more of it than others.
     pub(crate) fn home(&self, partition: u32) -> Option<ReduceHome> {
         let heaviest = self.heaviest(partition).into_iter().flatten();
         heaviest.into_iter().find(|home| home.share >= HOME_SHARE)
     }
 
-    /// The host that holds most of a reduce's input, and the rack.
+    /// The host with most of a reduce's input, and the rack with most.
     pub(crate) fn heaviest(&self, partition: u32) -> [Option<ReduceHome>; 2] {
         let nothing = Spread::default();
         let beside = self.named.get(&partition).unwrap_or(&nothing);
         let known = self.even.bytes + beside.bytes;
-        // What other maps will make of it, if they make as much as these: where that will be nobody knows.
+        // Its expected size if the other maps make as much; where that will be is unknown.
         let to_come = self.bytes / f64::from(self.n_told.max(1)) * self.n_maps / self.n_reduces;
         let expected = known.max(to_come);
         let at = |at: HomePlace, bytes: f64| {
@@ -202,7 +203,7 @@ mod tests {
     /// A map's host, what it made, and its heavy partitions.
     type Told<'a> = (u32, u64, &'a [(u32, u64)]);
 
-    /// So many maps and reduces; and what maps have told.
+    /// Numbers of maps and reduces, and the reports of maps.
     fn inputs((n_maps, n_reduces): (usize, usize), maps: &[Told<'_>]) -> ReduceInputs {
         let mut inputs = ReduceInputs::new(n_maps, n_reduces);
         for (host, bytes, heavy) in maps {
@@ -251,7 +252,8 @@ mod tests {
         let maps: Vec<_> = (0..9).map(|n| (100 * n, 100, &heavy[n as usize][..])).collect();
         let sorted = inputs((9, 9), &maps);
         assert!((0..9).all(|reduce| home(&sorted, reduce) == host(100 * reduce)));
-        // A reduce whose part is there is not expected to get more, others are not known yet.
+        // A reduce whose partition was reported is not expected to get more; others are not known
+        // yet.
         let early = inputs((9, 9), &maps[..2]);
         assert_eq!((home(&early, 1), home(&early, 2)), (host(100), None));
     }

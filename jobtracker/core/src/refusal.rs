@@ -1,43 +1,43 @@
-//! Why requests are refused, in words that say what to do. The HTTP status of each is the edge's.
+//! Why requests are refused, in words that say what to do. The edge assigns an HTTP status to each.
 
 use ids::{ClusterId, HostName};
 use mapreduce_protocol::{AttemptId, AttemptState, JobId, JobState, TaskId};
 
 use crate::spec::InvalidJob;
 
-/// Why a request is refused. Nothing happened.
+/// Why a request is refused. A refused request has no effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The job can't be run as it is written.
+    /// The job cannot be run as it is specified.
     #[error(transparent)]
     InvalidJob(#[from] InvalidJob),
-    /// Another unfinished job will write there.
+    /// Another job that is unfinished, or not yet cleaned up after, uses that output.
     #[error(
         "output {output:?} is reserved by {by}, which has not ended, or not been tidied up after: choose another folder, or wait for that job"
     )]
     OutputReserved {
         /// The output.
         output: String,
-        /// Whose it is.
+        /// The job that reserved it.
         by: JobId,
     },
-    /// The job names a pool that the configuration does not.
+    /// The job names a pool that is not configured.
     #[error("there is no pool {name:?}: `pools` in the JobTracker's configuration names {}", .pools.join(", "))]
     NoSuchPool {
-        /// What the job names.
+        /// The name in the job.
         name: String,
-        /// Those that there are.
+        /// The configured pools.
         pools: Vec<String>,
     },
-    /// There is no such pool to be changed.
+    /// A client acts on a pool that does not exist.
     #[error("there is no pool {name:?}: `pools` in the JobTracker's configuration names {}", .pools.join(", "))]
     UnknownPool {
-        /// What the client named.
+        /// The name in the request.
         name: String,
-        /// Those that there are.
+        /// The configured pools.
         pools: Vec<String>,
     },
-    /// The pool has as many unfinished jobs as it may.
+    /// The pool has reached its limit of unfinished jobs.
     #[error(
         "pool {name:?} has {unfinished} unfinished jobs, as many as it may (jobs_max): submit again when some have ended"
     )]
@@ -47,19 +47,19 @@ pub enum Refusal {
         /// Its unfinished jobs.
         unfinished: usize,
     },
-    /// The key came with another job before.
+    /// The key was used for another job.
     #[error("the Idempotency-Key was used for another job, {job}: send a new key with a new job")]
     KeyReused {
-        /// That job.
+        /// The other job.
         job: JobId,
     },
     /// The key is too long or not printable.
     #[error("the Idempotency-Key is not 1 to {} printable ASCII characters", crate::KEY_BYTES_MAX)]
     BadKey,
-    /// No such job, or it was forgotten.
+    /// There is no such job, or it was forgotten.
     #[error("there is no job {job}: it was never accepted, or has been forgotten since it ended")]
     NoSuchJob {
-        /// What was asked for.
+        /// The job asked for.
         job: JobId,
     },
     /// The job is over.
@@ -70,27 +70,27 @@ pub enum Refusal {
         /// How it ended.
         state: JobState,
     },
-    /// No such attempt, or it is not remembered.
+    /// There is no such attempt, or it is no longer known.
     #[error(
         "there is no attempt {attempt}: it was never launched, has been forgotten since it ended, or its TaskTracker has not registered again since the JobTracker started; `howdah attempt list {}` shows those that are known",
         .attempt.task.job
     )]
     NoSuchAttempt {
-        /// What was asked for.
+        /// The attempt asked for.
         attempt: AttemptId,
     },
     /// The job has no such task.
     #[error("there is no {task}: its job has fewer tasks of that kind")]
     NoSuchTask {
-        /// What was asked for.
+        /// The task asked for.
         task: TaskId,
     },
-    /// No such TaskTracker.
+    /// There is no such TaskTracker.
     #[error(
         "no TaskTracker is or was registered as {host} since the JobTracker started: `howdah host list` shows those that are known"
     )]
     NoSuchHost {
-        /// What was asked for.
+        /// The host asked for.
         host: HostName,
     },
     /// The attempt is over.
@@ -101,7 +101,7 @@ pub enum Refusal {
         /// How it ended.
         state: AttemptState,
     },
-    /// The job's output is being published, which can't be stopped.
+    /// The job's output is being published, which cannot be stopped.
     #[error("{job} is publishing its output and can't be killed any more: ask for its state again")]
     Committing {
         /// The job.
@@ -112,10 +112,10 @@ pub enum Refusal {
         "{unfinished} jobs have not ended yet, which is the limit: submit again when some have"
     )]
     TooManyJobs {
-        /// How many there are.
+        /// Number of unfinished jobs.
         unfinished: usize,
     },
-    /// The sender's registration is none of this term.
+    /// The sender is not registered in this term.
     #[error("TaskTracker {host} is not registered with this JobTracker: register again")]
     NotRegistered {
         /// The sender.
@@ -133,7 +133,7 @@ pub enum Refusal {
         /// This cluster.
         ours: ClusterId,
     },
-    /// The sender speaks another version.
+    /// The sender speaks another protocol version.
     #[error(
         "TaskTracker {host} speaks protocol version {theirs}, this JobTracker {}: run the same release on all hosts",
         mapreduce_protocol::PROTOCOL_VERSION
@@ -144,17 +144,17 @@ pub enum Refusal {
         /// Its version.
         theirs: u32,
     },
-    /// Another live tracker bears the name.
+    /// Another live tracker is registered under that name.
     #[error(
         "a TaskTracker at {address} is registered as {host} and alive: give each host its own name, or stop that one"
     )]
     HostNameTaken {
         /// The name.
         host: HostName,
-        /// Where its bearer is.
+        /// Address of the other tracker.
         address: String,
     },
-    /// The registration makes no sense.
+    /// The number of slots is out of range.
     #[error(
         "TaskTracker {host} offers {slots} slots: set 'tasktracker.slots' to 1 to {}",
         crate::SLOTS_MAX
@@ -162,7 +162,7 @@ pub enum Refusal {
     BadSlots {
         /// The sender.
         host: HostName,
-        /// Slots as given.
+        /// The slots offered.
         slots: u32,
     },
     /// The journal's disk is full.

@@ -1,9 +1,11 @@
-//! Trackers come and go. One that registers tells all it runs and holds, and the books are brought in
-//! line with that; one that is silent for too long is lost, with what it ran and held.
+//! Trackers come and go. A tracker that registers reports all that it runs and holds, and the state
+//! here is reconciled with that; one that is silent for too long is lost, with all that it ran and
+//! held.
 //!
-//! A registration may be late, or come twice, when its tracker has long gone on: nothing follows from what it says before
-//! a heartbeat of its session comes. Only a tracker that has heard of this registration sends one, and then it is the
-//! last that it sent. The registration before it, and what it led to, stands until then.
+//! A registration may arrive late, or twice, when its tracker has long moved on. So what it reports
+//! takes effect only when a heartbeat of its session arrives: only a tracker that has had the reply
+//! to this registration sends one, and then this registration is its latest. Until then the
+//! previous registration and its effects stand.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +26,7 @@ use crate::task::{ATTEMPTS_AT_ONCE, LiveAttempt};
 use crate::timers::Timer;
 use crate::trackers::{Occupied, Registration, Tracker, Unconfirmed};
 
-/// Slots of one tracker, at most.
+/// Limit on the slots of one tracker.
 pub const SLOTS_MAX: u32 = 4096;
 
 impl Core {
@@ -59,7 +61,7 @@ impl Core {
         self.reply(reply_to, Reply::Registered(registered));
     }
 
-    /// There is no room to journal what follows from it; that the tracker lives is no less true.
+    /// The journal has no room for what the registration leads to; still, the tracker is alive.
     pub(crate) fn refuse_registration(&mut self, request: &RegisterTracker) {
         if let Some(mut tracker) = self.trackers.get_mut(&request.host) {
             tracker.refused |=
@@ -88,8 +90,9 @@ impl Core {
         }
     }
 
-    /// Whether `other`, which bears the same name, is another living process. At the same address it
-    /// can't be: the port was free for the new one. Otherwise it is, while it heartbeats in time.
+    /// Whether `other`, registered under the same name, is another live process. At the same
+    /// address it cannot be, as the port was free for the new one; elsewhere it is, as long as it
+    /// heartbeats in time.
     fn is_rival(&self, now: Now, other: &Tracker, request: &RegisterTracker) -> bool {
         let silence = now.monotonic.since(other.last_seen);
         let in_time = (self.heartbeat_interval() * 2).min(self.dead_after());
@@ -98,7 +101,7 @@ impl Core {
             && silence < in_time
     }
 
-    /// Puts the tracker in the place of the former bearer of the name; what that one held in slots stays so for now.
+    /// Replaces the tracker registered under this name; its occupied slots stay so for now.
     fn come_up(&mut self, now: Now, request: &RegisterTracker, session: u64) {
         let host = &request.host;
         if let Some(parked) = self.trackers.get(host).and_then(|tracker| tracker.parked) {
@@ -144,7 +147,8 @@ impl Core {
         self.review_hosts(now);
     }
 
-    /// A heartbeat of its session has come: what the registration of `host` said is so, and the last that there is.
+    /// A heartbeat of the session has arrived: the registration of `host` is confirmed, and is the
+    /// latest.
     pub(crate) fn take_over(&mut self, now: Now, host: &HostName) {
         let Some(mut tracker) = self.trackers.get_mut(host) else { return };
         let Some(said) = tracker.unconfirmed.take() else { return };
@@ -162,7 +166,7 @@ impl Core {
         self.unsettled = true;
     }
 
-    /// Goes on with the attempts that may still win, ends the others, and counts as lost what the
+    /// Keeps attempts that may still win, ends the others, and counts as lost those that the
     /// tracker should run but does not.
     fn take_over_running(
         &mut self,
@@ -193,14 +197,14 @@ impl Core {
         }
     }
 
-    /// Whether an attempt runs on `host` that may win.
+    /// Whether `attempt` runs on `host` and may win.
     pub(crate) fn is_current(&self, host: &HostName, attempt: AttemptId) -> bool {
         let live = self.live(attempt.task.job).map_or(&[][..], |live| live.live(attempt.task));
         live.iter().any(|live| live.number == attempt.number && live.host == *host)
     }
 
-    /// Takes up an attempt that this process did not launch, or had given up, if its task needs one: one that had been
-    /// given up only where no other runs in its place.
+    /// Adopts an attempt that an earlier process launched, or that had been given up, if its task
+    /// needs one. One that had been given up is adopted only if no other runs in its place.
     fn adopt(&mut self, now: Now, host: &HostName, attempt: AttemptId) -> bool {
         let task = attempt.task;
         if self.is_undone(attempt) {
@@ -233,7 +237,8 @@ impl Core {
         needed && free
     }
 
-    /// Finds winners' outputs again, and counts as lost those that should be there but are not.
+    /// Confirms winners' outputs that are still there, and counts as lost those that should be but
+    /// are not.
     fn take_over_outputs(
         &mut self,
         host: &HostName,
@@ -248,7 +253,7 @@ impl Core {
                 self.on_output_lost(winner);
                 continue;
             }
-            // What reduces said of it is of the time before.
+            // Reports of fetch failures are from before the registration.
             if let Some(live) = self.live_mut(winner.task.job) {
                 live.fetch_reports.remove(&winner);
             }
@@ -257,7 +262,7 @@ impl Core {
             }
         }
         for output in outputs {
-            // An output without a winner stays: the word of its success may be under way.
+            // Keep an output without a winner: the report of its success may be in flight.
             let winner = self.durable.task(output.task).and_then(|entry| entry.winner.as_ref());
             if winner.is_some_and(|w| w.number != output.number || w.host != *host) {
                 self.drop_output(host, output);
@@ -265,7 +270,7 @@ impl Core {
         }
     }
 
-    /// Winning map outputs on `host` that reduces may still want.
+    /// Winning map outputs on `host` that reduces may still need.
     fn outputs_on(&self, host: &HostName) -> Vec<AttemptId> {
         let held = self.held.on(host).map(|(job, map)| job.task(TaskKind::Map, map));
         let wanted = held.filter(|task| {
@@ -275,7 +280,7 @@ impl Core {
         wanted.filter_map(winner).map(|(task, it)| task.attempt(it.number)).collect()
     }
 
-    /// Tells the tracker which of its jobs are over: it may not have heard so before.
+    /// Tells the tracker which of its jobs are over, as it may not have heard.
     fn purge_ended(&mut self, host: &HostName, jobs: BTreeSet<JobId>) {
         for job in jobs {
             if self.live(job).is_none() {
@@ -296,19 +301,19 @@ impl Core {
         }
     }
 
-    /// When a tracker is lost if it stays silent. Of two intervals the longer one counts: it may be that it was told, when
-    /// there were more trackers.
+    /// When a tracker is lost if it stays silent. The longer of two intervals counts: the present
+    /// one, and the one the tracker was last told, when there may have been more trackers.
     fn dead_at(&self, at: HostNumber) -> Option<Monotonic> {
         let tracker = self.trackers.at(at)?;
         let as_told = self.settings.silence_of(tracker.interval);
         Some(tracker.last_seen + self.dead_after().max(as_told))
     }
 
-    /// Loses one of the trackers that were silent for too long. Many may be at once, each with all it held: the others, and
-    /// what else is due, do not wait for all of that.
+    /// Declares one of the silent trackers lost. Many may be due at once, each with all that it
+    /// held: other trackers and other timers do not wait for all of them.
     pub(crate) fn lose_one(&mut self, now: Now) {
         let Some(at) = self.dying.pop_first() else { return };
-        // It may have been heard meanwhile.
+        // It may have been heard of meanwhile.
         let is_dead = self.dead_at(at).is_some_and(|dead_at| dead_at <= now.monotonic);
         match self.trackers.at(at).map(|tracker| tracker.host.clone()) {
             Some(host) if is_dead => self.lose_tracker(now, &host),
@@ -317,7 +322,7 @@ impl Core {
         }
     }
 
-    /// Everything that ran or lay on `host` is lost, until its tracker says otherwise.
+    /// All that ran or was kept on `host` is lost, until its tracker reports otherwise.
     fn lose_tracker(&mut self, now: Now, host: &HostName) {
         if let Some(parked) = self.trackers.get(host).and_then(|tracker| tracker.parked) {
             self.unpark(parked.to);
@@ -350,8 +355,9 @@ impl Core {
         self.effect(Effect::Tell(Notice::TrackerLost { host, attempts, map_outputs }));
     }
 
-    /// Whether most trackers were heard while one was not, whose silence began then and lasts. Where most fell silent with it
-    /// it is the network between them and the JobTracker, or this one's own host, and not theirs.
+    /// Whether most trackers were heard of during this tracker's silence, which began at `since`
+    /// and lasts. If most fell silent with it, the cause is the network, or the JobTracker's own
+    /// host, and not the tracker.
     fn silence_is_its_own(&self, now: Monotonic, since: Monotonic) -> bool {
         let long = self.long_silence();
         let with_it = |from: Monotonic, to: Monotonic| {
@@ -362,12 +368,12 @@ impl Core {
         };
         let n_silent = self.trackers.iter().filter(|(_, tracker)| was_silent(tracker)).count();
         let n_lost = self.trackers.lost(now).filter(|(_, it)| with_it(it.last_seen, now)).count();
-        // The one that is lost now is among the lost.
+        // The tracker being lost is counted among the lost.
         (n_silent + n_lost) * 2 <= self.trackers.len() + n_lost
     }
 
-    /// A while after a start: what is still not reported is lost. (A tracker that has registered just now has still to say
-    /// what it holds.)
+    /// A while after a start, map outputs still unreported are lost, unless their host's tracker
+    /// has just registered and is about to report them.
     pub(crate) fn handle_unreported(&mut self, now: Now) {
         let unreported = |live: &LiveJob| {
             let (id, maps) = (live.id, live.unreported.clone());
@@ -383,7 +389,7 @@ impl Core {
         self.await_no_longer(now);
     }
 
-    /// Winners of an earlier term whose outputs reduces still need are not taken for lost at once.
+    /// Gives trackers time to report outputs of an earlier term that reduces still need.
     pub(crate) fn expect_outputs(&mut self, job: JobId) {
         let Some(entry) = self.durable.running(job).filter(|e| e.needs_map_outputs()) else {
             return;
@@ -396,7 +402,8 @@ impl Core {
     }
 }
 
-/// What a registration says, and what was known before; of several that came to nothing, before the first of them.
+/// What a registration reports, and the address and process before it; after several unconfirmed
+/// ones, those before the first of them.
 fn unconfirmed(request: &RegisterTracker, before: Option<&Tracker>) -> Unconfirmed {
     let unheeded = before.and_then(|it| it.unconfirmed.as_ref());
     let known = (before.map(|it| it.address.clone()), before.map(|it| it.incarnation));

@@ -1,5 +1,5 @@
-//! The durable half of a planned job: what the journal's records say of its tasks and their attempts.
-//! `durable` calls it for each record; everybody else only reads.
+//! The durable half of a planned job: what the journal's records say of its tasks and their attempts. `durable` calls
+//! it for each record; all others only read.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -16,11 +16,11 @@ use crate::locality::Locality;
 use crate::records::{KilledAttempt, Record, Span, SplitList};
 use crate::tally::Tally;
 
-/// Failures that are remembered of one task, beyond those that count against its tries.
+/// Limit on the failures kept per task, not counting those that use up its attempts.
 const UNCOUNTED_FAILURES_MAX: usize = 20;
-/// Killed attempts that are remembered of a job: the last ones.
+/// Limit on the killed attempts kept per job; the latest are kept.
 const KILLED_ATTEMPTS_MAX: usize = 200;
-/// Attempts that are remembered of an ended job: failed ones first, then killed ones.
+/// Limit on the attempts kept per ended job: failed ones first, then killed ones, then winners.
 const ENDED_ATTEMPTS_MAX: usize = 500;
 
 /// What is known of a planned job.
@@ -32,22 +32,22 @@ pub(crate) struct RunningEntry {
     pub(crate) reduces: Vec<TaskEntry>,
     pub(crate) maps_done: u32,
     pub(crate) reduces_done: u32,
-    /// Reduce attempts below this number may have read bytes that no map stands for any more.
+    /// Reduce attempts below this number may have read map outputs that are now void.
     #[serde(default)]
     pub(crate) reduces_from: u32,
     counters: CounterTable,
-    /// What became of maps' attempts.
+    /// Outcomes of the maps' attempts.
     #[serde(default)]
     map_tally: Tally,
-    /// What became of reduces' attempts.
+    /// Outcomes of the reduces' attempts.
     #[serde(default)]
     reduce_tally: Tally,
-    /// Attempts that were killed or lost, the last ones.
+    /// The latest attempts that were killed or lost.
     #[serde(default)]
     pub(crate) killed: VecDeque<KilledAttempt>,
 }
 
-/// What is known of a task. Most have no past, and wait for long: what they don't have takes no room.
+/// What is known of a task. Most tasks have no past, for long not even a winner: absent parts take no memory.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "KeptTask", into = "KeptTask")]
 pub(crate) struct TaskEntry {
@@ -55,22 +55,22 @@ pub(crate) struct TaskEntry {
     past: Option<Box<Past>>,
 }
 
-/// What became of a task's attempts beside the winner.
+/// Outcomes of a task's attempts other than the winner.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Past {
-    /// Attempts that failed: all that count against its tries, and the last of the others.
+    /// Failed attempts: all that use up the task's attempts, and the latest of the others.
     failures: Vec<FailedAttempt>,
     /// Digest of a former winner whose output was lost.
     lost_digest: Option<Digest>,
     /// Numbers of former winners whose outputs were lost.
     lost: BTreeSet<u32>,
-    /// Numbers of attempts that were killed or lost, and have not come to another end since.
+    /// Numbers of attempts that were killed or lost and whose tracker has not reported another end since.
     given_up: BTreeSet<u32>,
-    /// Named outputs of the last winner whose map output was lost: they were written, and stay.
+    /// Number and named outputs of the last winner whose map output was lost: these files still count.
     lost_named: Option<(u32, Vec<NamedOutput>)>,
 }
 
-/// A task as snapshots have it.
+/// A task as snapshots store it.
 #[derive(Serialize, Deserialize)]
 struct KeptTask {
     winner: Option<Box<Winner>>,
@@ -123,7 +123,7 @@ pub(crate) struct Winner {
 }
 
 impl RunningEntry {
-    /// A job of which no task has run.
+    /// A job none of whose tasks has run.
     pub(crate) fn new(n_maps: u32, n_reduces: u32, input_bytes: u64, list: &SplitList) -> Self {
         Self {
             input_bytes,
@@ -156,7 +156,7 @@ impl RunningEntry {
         of(TaskKind::Map).chain(of(TaskKind::Reduce))
     }
 
-    /// Bytes that a task of that kind reads in the mean; 0 for reduces, of which nobody knows.
+    /// Mean input bytes of a task of that kind; 0 for reduces, where it is not known.
     pub(crate) fn mean_bytes(&self, kind: TaskKind) -> u64 {
         match kind {
             TaskKind::Map => self.input_bytes / (self.maps.len() as u64).max(1),
@@ -196,7 +196,7 @@ impl RunningEntry {
         }
     }
 
-    /// Folds a success in.
+    /// Folds in a success.
     pub(crate) fn succeed(&mut self, record: &Record) {
         let Record::TaskSucceeded {
             attempt,
@@ -241,7 +241,7 @@ impl RunningEntry {
             && self.map_tally.attempts + self.reduce_tally.attempts == 0
     }
 
-    /// What became of the attempts of one kind that ended.
+    /// Outcomes of the ended attempts of one kind.
     pub(crate) fn tally(&self, kind: TaskKind) -> Tally {
         match kind {
             TaskKind::Map => self.map_tally,
@@ -291,7 +291,7 @@ impl RunningEntry {
             let past = entry.past_mut();
             past.lost_digest = Some(winner.digest);
             past.lost.insert(winner.number);
-            // What a reduce wrote of bytes that no map stands for any more is void; a map's is as good as before.
+            // Void map output voids what a reduce wrote from it; what a map wrote remains good.
             past.lost_named = match task.kind {
                 TaskKind::Map => Some((winner.number, winner.named.unwrap_or_default().into_vec())),
                 TaskKind::Reduce => None,
@@ -308,7 +308,7 @@ impl RunningEntry {
         }
     }
 
-    /// What a map reads, if the journal itself tells.
+    /// The split of a map, if the journal itself contains it.
     pub(crate) fn split(&self, task: TaskId) -> Option<&Split> {
         match (&self.list, task.kind) {
             (SplitList::Inline(splits), TaskKind::Map) => {
@@ -322,7 +322,7 @@ impl RunningEntry {
         self.tasks(task.kind).get(task.index as usize)?.winner.as_deref()
     }
 
-    /// The task at place `at` of all, maps before reduces.
+    /// The task at index `at` of all, maps before reduces.
     pub(crate) fn task_at(&self, job: JobId, at: usize) -> TaskId {
         let (kind, index) = match at.checked_sub(self.maps.len()) {
             None => (TaskKind::Map, at),
@@ -331,17 +331,17 @@ impl RunningEntry {
         job.task(kind, u32::try_from(index).expect("a job has at most u32::MAX tasks of a kind"))
     }
 
-    /// Names of counters, by which [`Winner::counters`] goes.
+    /// Names of the counters by index, for [`Winner::counters`].
     pub(crate) fn counter_names(&self) -> BTreeMap<u16, &str> {
         self.counters.names()
     }
 
-    /// Where a counter stands in winners' own, for [`Winner::count`]; `None` if nobody has counted it.
+    /// Index of a counter, for [`Winner::count`]; `None` if no winner has counted it.
     pub(crate) fn counter_index(&self, name: &str) -> Option<u16> {
         self.counters.index(name)
     }
 
-    /// The attempts of one task that have ended and are remembered.
+    /// The attempts of one task that have ended and are kept.
     pub(crate) fn ended_of(&self, task: TaskId) -> Vec<EndedAttempt> {
         let Some(entry) = self.tasks(task.kind).get(task.index as usize) else { return Vec::new() };
         let killed = self.killed.iter().filter(|killed| killed.attempt.task == task);
@@ -349,7 +349,7 @@ impl RunningEntry {
     }
 
     pub(crate) fn ended_attempts(&self, job: JobId) -> Vec<EndedAttempt> {
-        // Of a million winners most are not asked for.
+        // Lazily: of a million winners only the first few are needed.
         let tasks = || {
             [TaskKind::Map, TaskKind::Reduce].into_iter().flat_map(move |kind| {
                 let tasks = (0..).zip(self.tasks(kind));
@@ -370,13 +370,13 @@ impl RunningEntry {
 }
 
 impl TaskEntry {
-    /// Its attempts that failed, as far as they are remembered.
+    /// Its failed attempts, as far as they are kept.
     pub(crate) fn failures(&self) -> &[FailedAttempt] {
         self.past.as_ref().map_or(&[], |past| &past.failures)
     }
 
-    /// The attempt whose named outputs count, with them: the winner, or the last one whose map output was lost, if no other has
-    /// won since.
+    /// Number and named outputs of the attempt whose named outputs count: the winner, or the last one whose map output
+    /// was lost if no other has won since.
     pub(crate) fn named(&self) -> (u32, &[NamedOutput]) {
         if let Some(winner) = &self.winner {
             return (winner.number, winner.named.as_deref().unwrap_or_default());
@@ -389,7 +389,7 @@ impl TaskEntry {
         self.past.get_or_insert_default()
     }
 
-    /// An attempt that was killed or lost has come to another end; whether there was one of that number.
+    /// The tracker of a killed or lost attempt reports another end; returns whether there was one with that number.
     fn comes_back(&mut self, number: u32) -> bool {
         self.past.as_mut().is_some_and(|past| past.given_up.remove(&number))
     }
@@ -404,7 +404,7 @@ impl TaskEntry {
         failures.push(failed);
     }
 
-    /// Its attempts that have ended and are remembered.
+    /// Its ended attempts, as far as they are kept.
     pub(crate) fn ended(
         &self,
         task: TaskId,
@@ -414,7 +414,7 @@ impl TaskEntry {
         failed.chain(self.winner.iter().map(move |winner| winner.ended(task, split)))
     }
 
-    /// Whether the attempt of that number was killed or lost, and has not come to another end since.
+    /// Whether the attempt of that number was killed or lost, and no other end of it has been reported since.
     pub(crate) fn is_given_up(&self, number: u32) -> bool {
         self.past.as_ref().is_some_and(|past| past.given_up.contains(&number))
     }
@@ -424,7 +424,7 @@ impl TaskEntry {
         self.failures().iter().any(|failed| failed.number == number)
     }
 
-    /// What became of the attempt of that number; `None` if it has not ended, or is not remembered.
+    /// Outcome of the attempt of that number; `None` if it has not ended or is not kept.
     pub(crate) fn end_of(&self, number: u32) -> Option<AttemptState> {
         let won = self.winner.as_ref().is_some_and(|winner| winner.number == number);
         if won || self.lost(number) {
@@ -436,13 +436,13 @@ impl TaskEntry {
         }
     }
 
-    /// Whether the attempt of that number won and its output was lost: whoever tells of its success again
-    /// has not heard of that.
+    /// Whether the attempt of that number won and its output was lost: a tracker that reports its success again does
+    /// not know of the loss yet.
     pub(crate) fn lost(&self, number: u32) -> bool {
         self.past.as_ref().is_some_and(|past| past.lost.contains(&number))
     }
 
-    /// Digest of a former winner's output, if it is another than `digest`.
+    /// Whether a former winner's output was lost and had another digest than `digest`.
     pub(crate) fn lost_other_than(&self, digest: &str) -> bool {
         let lost = self.past.as_ref().and_then(|past| past.lost_digest.as_ref());
         lost.is_some_and(|lost| *lost != Digest::from(digest))
@@ -456,7 +456,7 @@ impl Winner {
         self.counters.iter().filter_map(named).collect()
     }
 
-    /// One of them, by [`RunningEntry::counter_index`].
+    /// One of its counters, by [`RunningEntry::counter_index`].
     pub(crate) fn count(&self, index: Option<u16>) -> Option<u64> {
         self.counters.iter().find(|(of, _)| Some(*of) == index).map(|(_, value)| *value)
     }

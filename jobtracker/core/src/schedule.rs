@@ -1,6 +1,7 @@
-//! Which waiting task gets which free slot: jobs take turns as `share` says; in a job maps before reduces; of the maps the
-//! one that `locality` chooses, of the reduces the one that `waiting_reduces` does. Slots are one pool: when a needed
-//! map, or the backup of a late one (`speculate`), finds none, the youngest reduce of its job gives way.
+//! Which waiting task gets which free slot. Jobs take turns as `order` says; in a job, maps come
+//! before reduces; `waiting_maps` chooses among the maps, `waiting_reduces` among the reduces. Maps
+//! and reduces share the slots: when a needed map, or the backup of a late one (`speculate`), finds
+//! none, the youngest reduce of its job gives way.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -22,25 +23,25 @@ use crate::timers::Timer;
 use crate::trackers::{Occupied, Tracker, Trackers};
 use crate::waiting_reduces::{ReduceChoice, reduce_wait};
 
-/// Jobs and slots that have not been offered to each other yet.
+/// Jobs and slots still to be offered to each other.
 struct Unoffered {
     /// Jobs that may want slots that they did not want before.
     eager: BTreeSet<Fifo>,
-    /// Trackers that have a slot more than before.
+    /// Trackers that have gained a slot.
     fresh: BTreeSet<HostNumber>,
 }
 
 impl Unoffered {
-    /// The job that alone is eager.
+    /// The eager job, if it is the only one.
     fn only_eager(&self) -> Option<Fifo> {
         self.eager.first().copied().filter(|_| self.eager.len() == 1)
     }
 }
 
 impl Core {
-    /// Brings waiting tasks and free slots together. Only trackers whose heartbeat is parked take part: they hear of it at
-    /// once. What has been declined before is not offered again before something has changed: a slot that is new is offered to
-    /// all jobs, and to a job that may have changed its mind all slots.
+    /// Matches waiting tasks with free slots. Only trackers with a parked heartbeat take part, as
+    /// they hear of it at once. What was declined is not offered again until something has changed:
+    /// a new slot is offered to all jobs, and all slots to a job that may have changed its mind.
     pub(crate) fn schedule(&mut self, now: Now) {
         self.jobs.bring_up_to_date();
         self.suspend_reduces_of_paused_jobs();
@@ -61,14 +62,15 @@ impl Core {
             }
             self.fill_slots(now, &unoffered);
         }
-        // What was launched just now may have taken the room, and reduces behind it have been declined.
+        // The launches may have used up the room for reduces, so that later ones were declined.
         self.jobs.bring_up_to_date();
         self.had_room = self.leaves_room();
         self.watch_pools(now);
         self.preempt(now);
     }
 
-    /// Gives each tracker one attempt a round, those with most free slots first, so that a small job spreads.
+    /// Gives each tracker one attempt per round, those with most free slots first, so that a small
+    /// job spreads.
     fn fill_slots(&mut self, now: Now, unoffered: &Unoffered) {
         let only_fresh = !unoffered.eager.iter().any(|job| self.jobs.order().wants(*job));
         let mut hosts = match only_fresh {
@@ -95,7 +97,7 @@ impl Core {
         jobs.iter().any(|job| self.jobs.order().may_run(*job))
     }
 
-    /// Whether reduces may take one more slot: one is left to the maps that wait.
+    /// Whether reduces may take one more slot: one is left for waiting maps.
     pub(crate) fn leaves_room(&self) -> bool {
         self.trackers.leaves_room() || !self.jobs.order().any_maps_wait()
     }
@@ -130,8 +132,8 @@ impl Core {
         }
     }
 
-    /// The slots that a job's other reduces have declined still lie idle, and nobody offers them again: their patience begins
-    /// anew with a launch, and does not stand still.
+    /// Slots that the job's other reduces have declined are still idle and will not be offered
+    /// again. A launch restarts the patience of those reduces; this sets the timer for its end.
     fn go_on_waiting(&mut self, now: Now, job: JobId) {
         let wait = reduce_wait(self.settings.locality_wait);
         let Some(live) = self.live_mut(job) else { return };
@@ -155,7 +157,7 @@ impl Core {
             reduces_may_go: self.leaves_room(),
         };
         let (order, jobs) = self.jobs.turns();
-        // Mostly it is one job that has changed its mind.
+        // Mostly a single job has changed its mind.
         let only = if is_fresh { None } else { unoffered.only_eager() };
         let turns: &mut dyn Iterator<Item = Fifo> = match only {
             Some(job) => &mut order.may_run(job).then_some(job).into_iter(),
@@ -171,8 +173,8 @@ impl Core {
         })
     }
 
-    /// What some job would run in a slot of `host`, whatever it declined before. (Backups wait for the next look at what is
-    /// late.)
+    /// What some job would run in a slot of `host`, whatever it declined before. (Not backups: they
+    /// wait for the next check for late attempts.)
     pub(crate) fn would_launch(&mut self, now: Now, host: HostNumber) -> Option<TaskId> {
         let unoffered = Unoffered { eager: BTreeSet::new(), fresh: BTreeSet::from([host]) };
         match self.choose(now, host, &unoffered)? {
@@ -182,7 +184,7 @@ impl Core {
         }
     }
 
-    /// Looks whether a job's patience is over: it may then want slots that it has declined.
+    /// Checks whether a job's patience is over: it may then want slots that it has declined.
     pub(crate) fn handle_patience(&mut self, now: Now, job: JobId, kind: TaskKind) {
         let wait = self.settings.locality_wait;
         let (_, jobs) = self.jobs.turns();
@@ -204,13 +206,13 @@ impl Core {
         self.unsettled = true;
     }
 
-    /// How near to its bytes a task is on `host`, whatever made it go there; `None` while a map's split is not known, and for
-    /// a reduce without a place that has most of its input.
+    /// How close to its input a task is on `host`, however it got there; `None` while a map's split
+    /// is not known, and for a reduce without a home.
     pub(crate) fn place(&self, task: TaskId, host: &HostName) -> Option<Locality> {
         self.place_at(task, self.trackers.numbers.known(host)?)
     }
 
-    /// The same, of a host by number.
+    /// The same by host number.
     pub(crate) fn place_at(&self, task: TaskId, host: HostNumber) -> Option<Locality> {
         let live = self.live(task.job)?;
         let rack = self.trackers.at(host).map(|tracker| tracker.rack_number);
@@ -271,9 +273,10 @@ impl Core {
         true
     }
 
-    /// Makes room for a map, or for the backup of a late one, that finds no slot while reduces of its job, which can't end
-    /// without it, hold some. The job's turn is the next one. Where the map may go, reduces of other jobs that can't end
-    /// either may hold all slots: one of them gives way, or the jobs would wait for one another for ever.
+    /// Makes room for a map, or for the backup of a late one, that finds no slot while reduces of
+    /// its job, which cannot finish without it, hold some. The job's turn is next. If reduces of
+    /// other jobs that cannot finish either hold all suitable slots, one of these gives way:
+    /// otherwise the jobs would wait for each other for ever.
     fn preempt(&mut self, now: Now) {
         self.jobs.bring_up_to_date();
         if self.jobs.order().flagged().stuck == 0 {
@@ -285,7 +288,7 @@ impl Core {
         }
     }
 
-    /// The reduce that gives way, of the first job that is stuck and whose turn it is.
+    /// The reduce that gives way, for the first stuck job in the order of turns.
     fn in_the_way(&self, now: Now) -> Option<AttemptId> {
         let on_hold = |live: &LiveJob| live.hold_until.is_some_and(|until| until > now.monotonic);
         let order = self.jobs.order();
@@ -295,7 +298,7 @@ impl Core {
             let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
             let needs_own = order.is_in_full_pool(Fifo::of(live.id));
             match live.waiting_maps().first() {
-                // Nobody else's slot helps who may hold no more.
+                // A slot of another pool does not help a job whose pool is full.
                 Some(_) if needs_own => live.youngest_reduce(|_| true).map(|(_, attempt)| attempt),
                 Some(first) => {
                     let task = live.id.task(TaskKind::Map, first.map);
@@ -307,7 +310,7 @@ impl Core {
     }
 }
 
-/// Where the tasks of one job may go.
+/// Where the tasks of one job may run.
 pub(crate) struct Hosts<'a> {
     pub(crate) now: Monotonic,
     pub(crate) trackers: &'a Trackers,
@@ -326,9 +329,10 @@ impl Hosts<'_> {
         self.live.waiting_reduces().choose(tracker.number, tracker.rack_number, limit, avoids)
     }
 
-    /// The youngest reduce of the job on a host that will do; none while a slot of such a host is free, or about to be: an
-    /// attempt there was told to end less than `patience` ago. Where such hosts have nothing but reduces of `others`, all of
-    /// which stand still, the youngest of those.
+    /// The youngest reduce of the job on a suitable host; none while such a host has a free slot,
+    /// or one about to become free (an attempt there was told to end less than `patience` ago). If
+    /// such hosts run nothing but reduces of `others`, which all stand still, the youngest of
+    /// those.
     pub(crate) fn gives_way(
         &self,
         others: &[&LiveJob],
@@ -341,7 +345,7 @@ impl Hosts<'_> {
         if self.trackers.iter().any(|(host, tracker)| comes_free(tracker) && will_do(host)) {
             return None;
         }
-        // What was told to end, and has not, hangs.
+        // An attempt that was told to end and has not done so hangs.
         let stands_still = |(attempt, why): (&AttemptId, &Occupied)| {
             let is_stuck = others.iter().any(|live| live.id == attempt.task.job);
             *why != Occupied::Running || (attempt.task.kind == TaskKind::Reduce && is_stuck)
@@ -358,8 +362,8 @@ impl Hosts<'_> {
         self.takes_some(host) && !self.avoids(task, host)
     }
 
-    /// Whether `task` failed on `host` and there is another host for its next try: one where it has not
-    /// failed, or where it did not fail last.
+    /// Whether `task` failed on `host` and another host may take its next attempt: one where it has
+    /// not failed or, after failures on all of them, was not the last to fail.
     fn avoids(&self, task: TaskId, host: &HostName) -> bool {
         let Some(state) = self.live.task(task).filter(|state| state.avoid().contains(host)) else {
             return false;
@@ -371,18 +375,18 @@ impl Hosts<'_> {
             || (state.avoid().last() == Some(host) && any_of(&|other| other != host))
     }
 
-    /// Whether tasks of the job may be launched on `host` at all.
+    /// Whether any task of the job may be launched on `host`.
     fn takes_some(&self, host: &HostName) -> bool {
         self.trackers.is_open(host) && self.live.exclusions.until(self.now, host).is_none()
     }
 }
 
-/// Whether enough maps are done for the reduces to begin fetching.
+/// Whether enough maps are done for the reduces to start fetching.
 pub(crate) fn starts_reduces(entry: &RunningEntry, slowstart: f64) -> bool {
     f64::from(entry.maps_done) >= maps_needed(entry, slowstart)
 }
 
-/// Maps that must be done for that.
+/// Number of maps that must be done for that.
 pub(crate) fn maps_needed(entry: &RunningEntry, slowstart: f64) -> f64 {
     (entry.maps.len() as f64 * slowstart).ceil()
 }

@@ -1,5 +1,5 @@
-//! What the core is told once, at its start. Numbers come from the configuration's section
-//! `jobtracker`; nothing here has a default.
+//! Settings that the core gets at its start. The values come from the configuration's section
+//! `jobtracker`; there are no defaults here.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use ids::ClusterId;
 use crate::pools::PoolRule;
 use crate::standing::Rule;
 
-/// The rules' numbers.
+/// The parameters of the scheduler.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The cluster in the JobTracker's data folder.
     pub cluster: ClusterId,
     /// How long a heartbeat may stay parked, at least.
     pub heartbeat_interval: Duration,
-    /// Heartbeats of all trackers in a second (Hadoop: `mapred.heartbeats.in.second`).
+    /// Limit on the heartbeats of all trackers per second (Hadoop: `mapred.heartbeats.in.second`).
     pub heartbeats_per_second: u32,
-    /// Silence after which a tracker is lost, at least; also how long after a start finished maps wait for their
-    /// trackers to come back.
+    /// Silence after which a tracker is lost, at least; also how long after a start finished maps
+    /// wait for their trackers to come back.
     pub dead_after: Duration,
-    /// Tries of one task, where a job does not say (Hadoop: `mapred.map.max.attempts`).
+    /// Attempts per task unless the job says otherwise (Hadoop: `mapred.map.max.attempts`).
     pub max_attempts: u32,
     /// How long a job waits for a better place, per level of locality.
     pub locality_wait: Duration,
@@ -29,32 +29,33 @@ pub struct Settings {
     pub reduce_slowstart: f64,
     /// The pools that share the slots, one of them named [`crate::DEFAULT_POOL`].
     pub pools: Vec<PoolRule>,
-    /// How long a pool waits for its share before attempts of others give way; absent: for ever (Hadoop:
-    /// `minSharePreemptionTimeout`, `fairSharePreemptionTimeout`).
+    /// How long a pool waits for its share before others' attempts are preempted; absent: for ever
+    /// (Hadoop: `minSharePreemptionTimeout`, `fairSharePreemptionTimeout`).
     pub preempt_after: Option<Duration>,
-    /// Whether late attempts get backups, where a job does not say (Hadoop:
+    /// Whether late attempts get backups unless the job says otherwise (Hadoop:
     /// `mapred.map.tasks.speculative.execution`).
     pub speculative: bool,
-    /// Share of all slots that backups may hold, 0 to 1; one of them in any case.
+    /// Share of all slots that backups may hold, 0 to 1; at least one backup is always allowed.
     pub speculative_share: f64,
-    /// Reduces that can't fetch a map output for `dead_after`, after which the map runs again.
+    /// Number of reduces that must fail to fetch a map output for `dead_after` before the map runs
+    /// again.
     pub fetch_failures_max: u32,
-    /// Tasks of a job that fail on one host before the job leaves it alone for a while; 0: never (Hadoop:
-    /// `mapred.max.tracker.failures`).
+    /// Number of tasks of a job that must fail on a host before the job avoids it for a while; 0:
+    /// never (Hadoop: `mapred.max.tracker.failures`).
     pub host_failures_max: u32,
-    /// What speaks against a host, so many times, before it is set aside for all jobs; 0: never (Hadoop:
+    /// Number of strikes from which a host is set aside for all jobs; 0: never (Hadoop:
     /// `mapred.max.tracker.blacklists`).
     pub host_strikes_max: u32,
-    /// How long what speaks against a host is remembered (Hadoop: `mapred.jobtracker.blacklist.fault-timeout-window`).
+    /// How long a strike counts (Hadoop: `mapred.jobtracker.blacklist.fault-timeout-window`).
     pub host_forgiven_after: Duration,
     /// Share of the live hosts that may be set aside at once, for all jobs or by one.
     pub set_aside_share: f64,
-    /// Ended jobs that are remembered.
+    /// Number of ended jobs that are kept.
     pub finished_jobs_max: usize,
-    /// Whether what is known of ended jobs is kept in the chunk store.
+    /// Whether histories of ended jobs are kept in the chunk store.
     pub keeps_history: bool,
-    /// How long after a start nothing of an earlier term's jobs is launched where the journal does not tell which trackers
-    /// there are, so that they can register with what they run; see [`recovery_grace`].
+    /// How long after a start nothing of an earlier term's jobs is launched if the journal does not
+    /// record the trackers, so that they can register and report what runs; see [`recovery_grace`].
     pub recovery_grace: Duration,
 }
 
@@ -68,33 +69,34 @@ impl Settings {
     }
 }
 
-/// Heartbeats that a tracker misses, at least, before it is lost, where they are stretched.
+/// Least number of heartbeats that a tracker misses before it is lost, if the interval is
+/// stretched.
 const MISSED_MIN: u32 = 3;
-/// Of all heartbeats that there may be, the share that map events may cause beside those of the interval.
+/// Heartbeats that map events may cause beside those of the interval, as a share of the maximum.
 const SHARE_OF_MAP_EVENTS: f64 = 0.1;
 
-/// How fast news and silence are, which depends on how many trackers there are. (Hadoop:
+/// Heartbeat interval and time-outs, which depend on the number of trackers. (Hadoop:
 /// `JobTracker.getNextHeartbeatInterval`.)
 impl Settings {
-    /// How long a heartbeat may stay parked with so many trackers: so long that all of them send no more heartbeats a second
-    /// than they may.
+    /// How long a heartbeat may stay parked with `n_trackers`: long enough that all of them
+    /// together do not exceed the permitted heartbeats per second.
     pub(crate) fn interval_of(&self, n_trackers: usize) -> Duration {
         self.heartbeat_interval.max(self.time_of_heartbeats(n_trackers))
     }
 
-    /// Silence after which one of so many trackers is lost.
+    /// Silence after which one of `n_trackers` is lost.
     pub(crate) fn dead_after_of(&self, n_trackers: usize) -> Duration {
         self.silence_of(self.interval_of(n_trackers))
     }
 
-    /// Silence after which one is lost that was told to heartbeat so often.
+    /// Silence after which a tracker with that heartbeat interval is lost.
     pub(crate) fn silence_of(&self, interval: Duration) -> Duration {
         let is_stretched = interval > self.heartbeat_interval;
         if is_stretched { self.dead_after.max(interval * MISSED_MIN) } else { self.dead_after }
     }
 
-    /// How long map events wait at least for more of them, before a parked heartbeat is answered for their sake, if so many
-    /// trackers run reduces.
+    /// How long map events wait for more of them, at least, before they cause a reply to a parked
+    /// heartbeat, if `n_listening` trackers run reduces.
     pub(crate) fn map_events_pause(&self, n_listening: usize) -> Duration {
         self.time_of_heartbeats(n_listening).div_f64(SHARE_OF_MAP_EVENTS)
     }

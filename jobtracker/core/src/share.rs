@@ -1,4 +1,4 @@
-//! How jobs share slots, and how clients change it. Whose turn it is, is in `order`.
+//! How jobs share slots, and how clients change that. `order` decides whose turn it is.
 
 use mapreduce_protocol::{JobId, Priority};
 
@@ -9,10 +9,11 @@ use crate::records::Record;
 /// How unfinished jobs share the slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
-    /// The job of higher priority first, of equal ones the older (Hadoop: `JobQueueTaskScheduler`).
+    /// The job of the highest priority first, of equal ones the oldest (Hadoop:
+    /// `JobQueueTaskScheduler`).
     Fifo,
-    /// The job first that holds least for its weight, which is its priority's (Hadoop: `FairScheduler` with one pool): a
-    /// small job beside a large one gets the next slots that become free.
+    /// The job first that holds least for the weight of its priority (Hadoop: `FairScheduler` with
+    /// one pool): a small job beside a large one gets the next slots that become free.
     Fair,
 }
 

@@ -1,5 +1,5 @@
-//! Words that many splits have in common, each kept once: homes by all jobs, names of files by each. A million splits name a
-//! few thousand of them.
+//! Deduplicates strings that many splits have in common: homes across all jobs, file names within
+//! each. A million splits name only a few thousand of them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::numbers::{Numbers, Places};
 use crate::records::PlannedSplit;
 
-/// The same splits, with each word in memory once, and no room to grow; and where their bytes are.
+/// The same splits with each home and path in memory once and no spare capacity, and the places of
+/// their bytes.
 pub(crate) fn shared(
     mut splits: Vec<PlannedSplit>,
     numbers: &mut Numbers,

@@ -1,5 +1,6 @@
-//! Records that a job leaves out (`skip_records`): a record at which attempts of a task failed often enough is left out by its
-//! next ones, and their failures use up no tries. All that is known of it is in the failures, which are durable.
+//! Records that a job skips (`skip_records`): once enough attempts of a task have failed at a
+//! record, the next ones skip it, and those failures do not use up attempts. All of this is derived
+//! from the failures, which are durable.
 
 use mapreduce_protocol::{FailedRecord, Failure, Skipping, TaskId, TaskKind, records_to_skip};
 
@@ -7,16 +8,17 @@ use crate::ended::FailedAttempt;
 use crate::machine::Core;
 use crate::running::RunningEntry;
 
-/// Length limit of the message of a failure at a record: a job that leaves many out has twice as many of them.
+/// Length limit of a failure message at a record: a job that skips many records has two such
+/// failures for each.
 const RECORD_MESSAGE_BYTES_MAX: usize = 2 << 10;
 
 impl RunningEntry {
-    /// The records that attempts of `task` leave out, ascending.
+    /// The records that attempts of `task` skip, ascending.
     pub(crate) fn skipped(&self, task: TaskId) -> Vec<u64> {
         records_to_skip(self.failed_at_records(task).filter_map(|failed| failed.record.as_ref()))
     }
 
-    /// The failures that count against the tries of `task`: those at records that are left out do not.
+    /// The failures that use up attempts of `task`; those at skipped records do not.
     pub(crate) fn counted_failures(&self, task: TaskId) -> Vec<&FailedAttempt> {
         let Some(entry) = self.tasks(task.kind).get(task.index as usize) else { return Vec::new() };
         let skipped = self.skipped(task);
@@ -34,13 +36,13 @@ impl RunningEntry {
         failures.iter().filter(move |failed| self.numbers_hold(task, failed))
     }
 
-    /// Whether the numbers that `failed` gives to records are those of its task's next attempts: a reduce that has read what
-    /// a map made before it made other bytes has counted other keys.
+    /// Whether the record numbers in `failed` hold for the task's next attempts: a reduce that read
+    /// an earlier output of a map that ran again numbered other keys.
     fn numbers_hold(&self, task: TaskId, failed: &FailedAttempt) -> bool {
         task.kind == TaskKind::Map || failed.number >= self.reduces_from
     }
 
-    /// The records that all its tasks leave out.
+    /// The number of records skipped by all tasks of the job.
     fn n_skipped(&self, task: TaskId) -> usize {
         let has_failed =
             |(_, entry): &(TaskId, &crate::running::TaskEntry)| !entry.failures().is_empty();
@@ -49,15 +51,15 @@ impl RunningEntry {
 }
 
 impl Core {
-    /// What the next attempt of `task` is told to leave out; `None` where its job allows nothing of the kind.
+    /// The records that the next attempt of `task` must skip; `None` if its job skips none.
     pub(crate) fn skipping(&self, task: TaskId) -> Option<Skipping> {
         self.durable.job(task.job).filter(|entry| entry.spec.skips())?;
         let records = self.durable.running(task.job)?.skipped(task);
         Some(Skipping { records })
     }
 
-    /// The record that is to be remembered of a failure of `task`, if its job may leave some out. What is said of the failure
-    /// begins with it.
+    /// The record to be kept with a failure of `task`, if its job may skip records. The failure
+    /// message is prefixed with it.
     pub(crate) fn failed_at(
         &self,
         task: TaskId,
@@ -71,7 +73,7 @@ impl Core {
         Some(record)
     }
 
-    /// Whether `record` is one that attempts of `task` leave out.
+    /// Whether attempts of `task` skip `record`.
     pub(crate) fn is_skipped(&self, task: TaskId, record: Option<&FailedRecord>) -> bool {
         let (Some(record), Some(entry)) = (record, self.durable.running(task.job)) else {
             return false;
@@ -79,7 +81,8 @@ impl Core {
         entry.skipped(task).contains(&record.ordinal)
     }
 
-    /// Why `task` fails its job: its tries are used up, or one more record would have to be left out than the job allows.
+    /// Why `task` fails its job: its attempts are used up, or more records would have to be skipped
+    /// than the job allows.
     pub(crate) fn why_given_up(&self, task: TaskId) -> Option<String> {
         self.why_no_more_skipped(task).or_else(|| self.why_no_more_tries(task))
     }

@@ -1,5 +1,5 @@
-//! Whether a job can be run as it is written. Everything here is decidable without the chunk store;
-//! that the inputs exist and the output does not is checked by the edge, before the job comes here.
+//! Whether a job can be run as it is specified. All checks here do without the chunk store; before
+//! the job comes here, the edge checks that its inputs exist and its output does not.
 
 use mapreduce_protocol::{
     FAILURES_TO_SKIP, JobSpec, LimitError, NameError, Program, ProgramError, SKIP_RECORDS_MAX,
@@ -8,23 +8,23 @@ use mapreduce_protocol::{
 
 use crate::overtime::{TIMEOUT_MAX, TIMEOUT_MIN};
 
-/// Folder of the chunk store below which each unfinished job has a folder named by its id.
+/// Chunk store folder with one folder per unfinished job, named by its id.
 pub const STAGING_ROOT: &str = "/.howdah/staging";
 
-/// The cluster's own folder of the chunk store: no job may write there.
+/// The cluster's own chunk store folder: no job may write there.
 pub const SYSTEM_ROOT: &str = "/.howdah";
 const INPUTS_MAX: usize = 10_000;
 const ATTEMPTS_MAX: u32 = 100;
-/// Length limit of a job's JSON, bytes: it must fit into a record of the journal with room to spare.
+/// Length limit of a job's JSON, bytes: it must fit into a journal record with room to spare.
 const SPEC_BYTES_MAX: usize = 256 << 10;
 
-/// Why a job can't be run as it is written, and what to do.
+/// Why a job cannot be run as it is specified, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidJob {
     /// The name is empty, too long or unprintable.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// Longer than a job may be.
+    /// The job's JSON is too long.
     #[error(
         "the job's description has {given} bytes, at most {SPEC_BYTES_MAX} are taken: name a folder instead of its files, and pass long arguments as a file"
     )]
@@ -43,30 +43,30 @@ pub enum InvalidJob {
         /// Inputs named.
         given: usize,
     },
-    /// A path that is not absolute, or not written the one way paths are.
+    /// A path that is not absolute or not in canonical form.
     #[error(
         "{role} {path:?} is not an absolute path of the chunk store: write it like /folder/file, without empty, '.' or '..' parts"
     )]
     Path {
-        /// Where it stands in the job.
+        /// The field with the path.
         role: &'static str,
         /// The path as given, cut to 200 characters.
         path: String,
     },
-    /// A URL that is not written the one way they are.
+    /// A URL that is not in canonical form.
     #[error(
         "{role} {url:?} is not a URL of an object store: write it like s3://bucket/folder, without empty, '.' or '..' parts"
     )]
     Url {
-        /// Where it stands in the job.
+        /// The field with the URL.
         role: &'static str,
         /// The URL as given, cut to 200 characters.
         url: String,
     },
-    /// So short that nothing could end before, or longer than anybody waits.
+    /// The timeout is too short or too long.
     #[error("'timeout' is {given}: give {TIMEOUT_MIN} to {TIMEOUT_MAX}, or leave it out")]
     Timeout {
-        /// What was asked for.
+        /// The timeout asked for.
         given: TimeSpan,
     },
     /// The output is a whole bucket.
@@ -85,13 +85,13 @@ pub enum InvalidJob {
         /// The input.
         input: String,
     },
-    /// The output is the root, or lies in the cluster's own folder.
+    /// The output is the root, or in the cluster's own folder.
     #[error("output {output:?} is not free for jobs: choose a new folder outside of {SYSTEM_ROOT}")]
     OutputReservedForSystem {
         /// The output.
         output: String,
     },
-    /// An input lies in the folder of unfinished outputs.
+    /// An input is in the folder of unfinished outputs.
     #[error(
         "input {input:?} lies in {STAGING_ROOT}, where unfinished outputs are: read a job's output when it has succeeded"
     )]
@@ -102,7 +102,7 @@ pub enum InvalidJob {
     /// `max_attempts` is out of range.
     #[error("'max_attempts' is {given}: set it to 1 to {ATTEMPTS_MAX}, or leave it out")]
     Attempts {
-        /// Tries asked for.
+        /// Attempts asked for.
         given: u32,
     },
     /// `skip_records` is out of range.
@@ -111,19 +111,19 @@ pub enum InvalidJob {
         /// Records asked for.
         given: u32,
     },
-    /// A record is only left out when it has failed several times.
+    /// Too few attempts for skipping: a record is skipped only after several failures.
     #[error(
         "'skip_records' needs {FAILURES_TO_SKIP} attempts to tell a record at which the program fails each time, and \
          'max_attempts' is {given}: set that to {FAILURES_TO_SKIP} or more, or leave it out"
     )]
     SkipAttempts {
-        /// Tries asked for.
+        /// Attempts asked for.
         given: u32,
     },
-    /// A limit below which no task could run.
+    /// A limit too low for any task.
     #[error(transparent)]
     Limits(#[from] LimitError),
-    /// A native program without the digest of its executable, or with something else in its place.
+    /// A native program without a well-formed digest of its executable.
     #[error(
         "native program {executable:?} has no well-formed 'sha256': give the 64 hexadecimal digits that `sha256sum` prints, or let `howdah job submit` fill them in"
     )]
@@ -131,7 +131,7 @@ pub enum InvalidJob {
         /// The executable.
         executable: String,
     },
-    /// The same for a file of a streaming program.
+    /// A shipped file without a well-formed digest.
     #[error(
         "the file {path:?} has no well-formed 'sha256': give the 64 hexadecimal digits that `sha256sum` prints, or let \
          `howdah job submit` ship it"
@@ -140,15 +140,15 @@ pub enum InvalidJob {
         /// The file.
         path: String,
     },
-    /// The program, its arguments or its number of reduces.
+    /// The program, its arguments or its number of reduces is invalid.
     #[error(transparent)]
     Program(#[from] ProgramError),
 }
 
-/// Checks `spec`; the number of reduces that it runs with.
+/// Checks `spec` and returns the number of reduces it runs with.
 ///
 /// # Errors
-/// The first rule of jobs that it breaks.
+/// The first rule that it breaks.
 pub fn validate(spec: &JobSpec) -> Result<u32, InvalidJob> {
     check_length(spec)?;
     check_name(&spec.name)?;
@@ -203,14 +203,14 @@ fn check_length(spec: &JobSpec) -> Result<(), InvalidJob> {
     Ok(())
 }
 
-/// Whether `path` is `folder` or lies below it, by whole parts.
+/// Whether `path` is `folder` or lies below it, component by component.
 #[must_use]
 pub fn is_within(path: &str, folder: &str) -> bool {
     folder == "/"
         || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether one of the two lies within the other.
+/// Whether one of the two paths is within the other.
 pub(crate) fn overlap(a: &str, b: &str) -> bool {
     is_within(a, b) || is_within(b, a)
 }
@@ -247,7 +247,7 @@ fn check_output(output: &str, inputs: &[String]) -> Result<(), InvalidJob> {
     }
 }
 
-/// A path of the chunk store, or a URL of another store, written the one way they are.
+/// Checks a path of the chunk store or a URL of another store: both must be in canonical form.
 fn check_place(role: &'static str, place: &str) -> Result<(), InvalidJob> {
     let Some((_, rest)) = place.split_once("://").filter(|_| is_url(place)) else {
         return check_path(role, place);
@@ -299,7 +299,7 @@ mod tests {
         })
     }
 
-    /// A native program that brings a file along.
+    /// A native program that ships a file.
     fn native_with(path: &str, sha256: Option<&str>) -> Program {
         let mut file: mapreduce_protocol::ShippedFile = path.parse().expect("every text is one");
         file.sha256 = sha256.map(str::to_owned);

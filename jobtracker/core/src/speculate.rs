@@ -1,6 +1,7 @@
-//! Backups of stragglers: a second attempt of a task whose first one is late, on another host, when it is the job's turn
-//! and no map of its own waits; reduces that wait for a late map let its backup go first. Whoever of the two succeeds
-//! first wins; the other is killed. What "late" means is `pace`'s to say; `schedule` asks here.
+//! Backups of stragglers: a second attempt, on another host, of a task whose first one is late,
+//! when it is the job's turn and none of its maps waits. Reduces that wait for a late map let its
+//! backup go first. The first of the two to succeed wins; the other is killed. `pace` decides what
+//! is late; `schedule` asks here.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::schedule::Hosts;
 use crate::task::LiveAttempt;
 use crate::timers::Timer;
 
-/// How often a job's running attempts are looked at.
+/// How often a job's running attempts are checked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A running attempt that is late.
@@ -24,9 +25,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Late {
     pub(crate) attempt: AttemptId,
     pub(crate) host: HostName,
-    /// How long it is expected to have left.
+    /// Its estimated remaining time.
     pub(crate) left: Duration,
-    /// Whether it was late the time before too: what it costs a reduce its work is more than a guess.
+    /// Whether it was late at the previous check too: only then may a reduce lose its work for it.
     pub(crate) again: bool,
 }
 
@@ -37,7 +38,7 @@ pub(crate) struct Backup {
 }
 
 impl Core {
-    /// Something of `job` runs: it is looked at from now on, until nothing does.
+    /// An attempt of `job` runs: check its attempts regularly from now on, until none does.
     pub(crate) fn watch(&mut self, now: Now, job: JobId) {
         let Some(live) = self.live_mut(job).filter(|live| live.speculative && !live.watched) else {
             return;
@@ -54,7 +55,7 @@ impl Core {
         live.watched = false;
         let mut late = live.late_attempts(TaskKind::Map, now.monotonic);
         if maps_are_done {
-            // Before, they wait for maps, and nobody knows how long.
+            // Before that, they wait for maps for an unknown time.
             late.extend(live.late_attempts(TaskKind::Reduce, now.monotonic));
         }
         for late in &mut late {
@@ -72,12 +73,13 @@ impl Core {
         }
     }
 
-    /// Whether something is late, and backups hold less than they may.
+    /// Whether an attempt is late and backups hold less than their limit.
     pub(crate) fn may_back_up(&self) -> bool {
         self.jobs.order().flagged().late > 0 && self.jobs.n_backups() < self.backups_max()
     }
 
-    /// A reduce whose slot a backup of a late map of its job needs: the youngest one. None while another slot will do.
+    /// The youngest reduce whose slot the backup of a late map of its job needs; none while another
+    /// slot will do.
     pub(crate) fn in_the_way_of_a_backup(&self, now: Now, live: &LiveJob) -> Option<AttemptId> {
         let is_sure = |late: &Late| late.again && late.attempt.task.kind == TaskKind::Map;
         let surely = live.late.iter().any(is_sure);
@@ -95,7 +97,8 @@ impl Core {
         self.effect(Effect::Tell(backup.notice));
     }
 
-    /// Takes in how long a winner took on a host, milliseconds; `None` if an earlier process launched it.
+    /// Adds a winner's run time to its job's pace and returns it in milliseconds; `None` if an
+    /// earlier process launched the attempt.
     pub(crate) fn learn_pace(
         &mut self,
         now: Now,
@@ -121,14 +124,15 @@ impl Core {
 }
 
 impl Hosts<'_> {
-    /// The latest task of that kind that is worth a second attempt on `host`.
+    /// The task of that kind with most time left that is worth a second attempt on `host`.
     pub(crate) fn choose_backup(&self, host: &HostName, kind: TaskKind) -> Option<Backup> {
         let live = self.live;
         let at = self.trackers.numbers.known(host)?;
         if live.late.is_empty() || live.committing || live.is_slow((at, host), kind) {
             return None;
         }
-        // After a restart what maps read is not known before the list of splits is read again.
+        // After a restart the splits of maps are not known until the split list has been read
+        // again.
         if kind == TaskKind::Map && !live.has_splits() {
             return None;
         }
@@ -170,7 +174,7 @@ impl LiveJob {
         late.collect()
     }
 
-    /// Whether more is late on a host than has won there.
+    /// Whether more attempts are late on a host than have won there.
     fn is_slow(&self, (at, host): (HostNumber, &HostName), kind: TaskKind) -> bool {
         let late_here = |late: &&Late| late.host == *host && late.attempt.task.kind == kind;
         let n_late = self.late.iter().filter(late_here).count();
@@ -181,7 +185,7 @@ impl LiveJob {
         self.tasks(task.kind).pace.expected_on(host, self.bytes(task))
     }
 
-    /// Since when an attempt could work: a reduce not before the last map was done.
+    /// Since when an attempt could work: for a reduce, not before the last map was done.
     fn began(&self, kind: TaskKind, attempt: &LiveAttempt) -> Monotonic {
         match kind {
             TaskKind::Map => attempt.since,
@@ -189,7 +193,7 @@ impl LiveJob {
         }
     }
 
-    /// Bytes that a map reads; 0 for a reduce, of which nobody knows.
+    /// Input bytes of a map; 0 for a reduce, where they are not known.
     fn bytes(&self, task: TaskId) -> u64 {
         self.split(task).map_or(0, |planned| planned.split.length())
     }

@@ -1,9 +1,10 @@
-//! What speaks against hosts, whatever the job. Each host has strikes, which lapse with time; one with several, and more
-//! than others have, is set aside: it is given no new attempts, while what runs there goes on and its map outputs are
-//! served. Never more than a share of all live hosts. (Hadoop: the JobTracker's blacklist of faulty trackers.)
+//! Strikes against hosts, regardless of the job. Strikes lapse with time; a host with several of
+//! them, and more than other hosts have, is set aside: it gets no new attempts, while its running
+//! attempts go on and its map outputs are served. At most a share of all live hosts is set aside.
+//! (Hadoop: the JobTracker's blacklist of faulty trackers.)
 //!
-//! Soft state: a restarted JobTracker gives every host another chance. What one job holds against hosts is in
-//! `exclusions`.
+//! Soft state: a restarted JobTracker gives every host another chance. `exclusions` has what a
+//! single job holds against hosts.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -17,18 +18,19 @@ use crate::messages::{Effect, Notice, ReplyTo};
 use crate::timers::Timer;
 use crate::trackers::Tracker;
 
-/// Strikes of one host that are remembered.
+/// Limit on the strikes kept per host.
 const STRIKES_MAX: usize = 32;
-/// Time in which a TaskTracker surely finds that a disk fails: what was lost on its host before it said so was lost with that.
+/// A TaskTracker finds that a disk fails within this time: what its host lost in the meantime was
+/// lost with that disk.
 const DISK_FOUND_WITHIN: Duration = Duration::from_mins(1);
-/// A host is only set aside if it has so many times the strikes that hosts have in the mean: what befalls all of them
-/// is no host's fault.
+/// A host is set aside only if it has this many times the mean strikes of all hosts: what happens
+/// to all of them is no host's fault.
 const TIMES_THE_MEAN: f64 = 1.5;
 
 /// When hosts are set aside.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Rule {
-    /// Strikes of a host from which it is set aside.
+    /// Number of strikes from which a host is set aside.
     pub(crate) strikes: u32,
     /// How long a strike counts.
     pub(crate) lapse: Duration,
@@ -40,14 +42,14 @@ pub(crate) struct Rule {
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
     strikes: BTreeMap<HostName, VecDeque<(Monotonic, Strike)>>,
-    /// The hosts that are set aside, and until when.
+    /// The hosts set aside, and until when.
     aside: BTreeMap<HostName, Monotonic>,
-    /// When [`Timer::Standing`] is set for.
+    /// When [`Timer::Standing`] is due.
     wakes_at: Option<Monotonic>,
 }
 
 impl Standing {
-    /// Remembers a strike. Another one for the same job only makes the first one younger.
+    /// Adds a strike. A repeated one for the same job only renews the first.
     fn add(&mut self, now: Monotonic, host: &HostName, strike: Strike) {
         let strikes = self.strikes.entry(host.clone()).or_default();
         match strike {
@@ -62,15 +64,16 @@ impl Standing {
         strikes.push_back((now, strike));
     }
 
-    /// The host's tracker was started anew, and somebody may have mended it; that it falls silent again and again is
-    /// not forgotten for that.
+    /// The host's tracker was restarted, perhaps after a repair; but repeated silence is not
+    /// forgotten for that.
     fn restarted(&mut self, host: &HostName) {
         if let Some(strikes) = self.strikes.get_mut(host) {
             strikes.retain(|(_, strike)| *strike == Strike::Silence);
         }
     }
 
-    /// A disk of the host fails. What has spoken against the host just before counts as that, once, whatever the jobs.
+    /// A disk of the host fails. Recent strikes that this explains are replaced by a single one,
+    /// whatever the jobs.
     fn disk_failed(&mut self, now: Monotonic, host: &HostName) {
         let Some(strikes) = self.strikes.get_mut(host) else { return };
         let n_before = strikes.len();
@@ -83,12 +86,12 @@ impl Standing {
         }
     }
 
-    /// Nothing speaks against the host any more.
+    /// Clears the host's strikes.
     fn forgive(&mut self, host: &HostName) {
         self.strikes.remove(host);
     }
 
-    /// Chooses anew which of so many live hosts are set aside; those that are now and were not, or are no longer.
+    /// Recomputes which of `n_live` hosts are set aside; returns those for which that has changed.
     fn review(
         &mut self,
         now: Monotonic,
@@ -100,7 +103,7 @@ impl Standing {
             strikes.retain(|(at, _)| *at + rule.lapse > now);
             !strikes.is_empty()
         });
-        // The others have none: with ten thousand hosts it matters that nobody looks at them.
+        // Other hosts have no strikes: with ten thousand hosts it matters to skip them.
         let struck = self.strikes.iter().filter(|(host, _)| is_live(host));
         let struck: Vec<_> = struck.map(|(host, it)| (Reverse(it.len()), host)).collect();
         let total: usize = struck.iter().map(|(n, _)| n.0).sum();
@@ -125,44 +128,44 @@ impl Standing {
         changed
     }
 
-    /// Until when the host is set aside at least, if it is.
+    /// Until when, at least, the host is set aside, if it is.
     pub(crate) fn until(&self, host: &HostName) -> Option<Monotonic> {
         self.aside.get(host).copied()
     }
 
-    /// What speaks against the host, oldest first.
+    /// The host's strikes, oldest first.
     pub(crate) fn strikes(&self, host: &HostName) -> impl Iterator<Item = Strike> {
         self.strikes.get(host).into_iter().flatten().map(|(_, strike)| *strike)
     }
 }
 
 impl Core {
-    /// Something speaks against `host`.
+    /// Adds a strike against `host`.
     pub(crate) fn strike(&mut self, now: Now, host: &HostName, strike: Strike) {
         self.standing.add(now.monotonic, host, strike);
         self.review_hosts(now);
     }
 
-    /// `host` has lost what was there, or has no room for what was to be. Where it does without a disk, all that counts as one
-    /// and the same thing: the others are as good as before.
+    /// `host` has lost data, or has no room for new data. If it does without a failed disk, all
+    /// such strikes count as one, since its other disks are sound.
     pub(crate) fn strike_for_loss(&mut self, now: Now, host: &HostName, strike: Strike) {
         let does_without = self.trackers.get(host).is_some_and(Tracker::does_without_a_disk);
         self.strike(now, host, if does_without { Strike::DiskFailed } else { strike });
     }
 
-    /// The tracker on `host` does without one more disk.
+    /// The tracker on `host` has given up one more disk.
     pub(crate) fn on_disk_failed(&mut self, now: Now, host: &HostName) {
         self.standing.disk_failed(now.monotonic, host);
         self.review_hosts(now);
     }
 
-    /// The tracker on `host` was started anew.
+    /// The tracker on `host` was restarted.
     pub(crate) fn on_tracker_restarted(&mut self, host: &HostName) {
         self.standing.restarted(host);
         self.jobs.values_mut().for_each(|live| live.exclusions.forget(host));
     }
 
-    /// A client says that nothing speaks against `host`: jobs that leave it alone do so no longer either.
+    /// A client forgives `host`: its strikes are cleared, and jobs that exclude it do so no longer.
     pub(crate) fn handle_forgive(&mut self, now: Now, host: HostName, to: ReplyTo) {
         self.standing.forgive(&host);
         self.review_hosts(now);
@@ -174,7 +177,8 @@ impl Core {
         self.answer_hosts(now, Some(host), to);
     }
 
-    /// Chooses anew which hosts are set aside: to be called when strikes come or lapse, and hosts come or go.
+    /// Recomputes which hosts are set aside: must be called when strikes come or lapse, and when
+    /// hosts come or go.
     pub(crate) fn review_hosts(&mut self, now: Now) {
         let rule = self.settings.host_rule();
         let trackers = &self.trackers;
@@ -198,7 +202,7 @@ impl Core {
         }
     }
 
-    /// Changes what is known of a tracker, and tells the jobs if it takes new attempts now and did not, or no longer.
+    /// Changes a tracker, and tells all jobs if that opens or closes it for new attempts.
     pub(crate) fn change_tracker(&mut self, host: &HostName, change: impl FnOnce(&mut Tracker)) {
         let Some(mut tracker) = self.trackers.get_mut(host) else { return };
         let host = tracker.number;
@@ -241,7 +245,8 @@ mod tests {
         Monotonic(Duration::from_secs(second))
     }
 
-    /// Who of `n_hosts` is set aside at that second, after strikes (second, host) each of another job.
+    /// Which of `n_hosts` are set aside at second `now` after strikes (second, host), each for
+    /// another job.
     fn aside(n_hosts: usize, strikes: &[(u64, usize)], now: u64) -> Vec<usize> {
         let mut standing = Standing::default();
         for (n, (second, struck)) in (0..).zip(strikes) {
@@ -270,7 +275,7 @@ mod tests {
                 9,
                 &[1, 3],
             ),
-            // What befalls all of them is no host's fault.
+            // What happens on all of them is not a host's fault.
             (
                 4,
                 &[

@@ -1,5 +1,5 @@
-//! Jobs whose reduces hold slots, and that can't go on without one more, for a map that the reduces wait for: who gives way is
-//! `schedule`'s to say, whose turn it is `order`'s.
+//! Jobs whose reduces hold slots and that cannot go on without another slot, for a map that these
+//! reduces wait for. `schedule` decides which reduce gives way, `order` whose turn it is.
 
 use ids::{HostName, Monotonic};
 use mapreduce_protocol::{AttemptId, TaskKind};
@@ -8,23 +8,24 @@ use crate::job::LiveJob;
 use crate::speculate::Late;
 
 impl LiveJob {
-    /// Whether a map must run again that reduces may wait for, and few run: it takes any slot that there is, lest the one that
-    /// a reduce has given way for goes to a reduce again.
+    /// Whether a map that reduces may wait for must run again while few maps run. Such a map takes
+    /// any slot, so that the slot which a reduce gave up does not go to a reduce again.
     pub(crate) fn is_pressed(&self) -> bool {
         let must_run_again = self.waiting_maps().first().is_some_and(|first| !first.first_run);
         must_run_again && self.few_maps_run()
     }
 
-    /// Whether none runs, or fewer than half as many as reduces, which all wait for those that were lost: one after the
-    /// other, the maps of a few dead hosts would take longer than all of the job did. More slots than that would cost the
-    /// reduces more of what they have fetched than it gains.
+    /// Whether no map runs, or fewer than half as many maps as reduces, which all wait for the lost
+    /// ones. With fewer slots the maps of a few dead hosts would run one after the other and take
+    /// longer than the whole job did; with more, the reduces would lose more of what they have
+    /// fetched than is gained.
     fn few_maps_run(&self) -> bool {
         let running = |kind| self.tasks(kind).running;
         let maps = running(TaskKind::Map);
         maps == 0 || maps < running(TaskKind::Reduce) / 2
     }
 
-    /// The reduce that was launched last on a host that will do, and when.
+    /// The reduce launched last on a suitable host, and when.
     pub(crate) fn youngest_reduce(
         &self,
         will_do: impl Fn(&HostName) -> bool,
@@ -34,8 +35,8 @@ impl LiveJob {
         useful.map(|(task, it)| (it.since, task.attempt(it.number))).max()
     }
 
-    /// Whether reduces hold slots of a job that can't go on without another one: its maps wait and none runs, or few of
-    /// those that must run again, or all that run are late.
+    /// Whether reduces hold slots while the job makes no progress: maps wait but none runs (or few,
+    /// if they must run again), or every running map is late.
     pub(crate) fn is_stuck(&self) -> bool {
         let running = self.tasks(TaskKind::Map).running as usize;
         let is_late_map = |late: &&Late| {

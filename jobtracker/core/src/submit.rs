@@ -1,5 +1,5 @@
-//! A job's beginning: accepted with its output reserved, then planned. The splits themselves are made
-//! by the edge, which asks the chunk store.
+//! A job's beginning: it is accepted with its output reserved, then planned. The edge makes the
+//! splits, as it can ask the chunk store.
 
 use std::sync::Arc;
 
@@ -20,13 +20,13 @@ use crate::shared::shared;
 use crate::spec;
 use crate::timers::Timer;
 
-/// Jobs that have not ended, at most.
+/// Limit on unfinished jobs.
 pub const UNFINISHED_JOBS_MAX: usize = 10_000;
 /// Length limit of an `Idempotency-Key`, bytes.
 pub const KEY_BYTES_MAX: usize = 200;
-/// Splits of one job, at most.
+/// Limit on the splits of one job.
 pub const SPLITS_MAX: usize = 1_000_000;
-/// Files of one job's output, at most: as many as the chunk master publishes in one transaction.
+/// Limit on the output files of a job: what the chunk master publishes in one transaction.
 const PARTS_MAX: usize = mapreduce_protocol::builtins::REDUCES_MAX as usize;
 
 impl Core {
@@ -49,7 +49,7 @@ impl Core {
         }
     }
 
-    /// The job that `owner` used `key` for.
+    /// The job that `owner` submitted with `key`, if any.
     pub(crate) fn submitted(
         &self,
         owner: &str,
@@ -84,7 +84,7 @@ impl Core {
         self.check_reservation(&spec.output)?;
         let job = JobId { date: yyyymmdd(now.wall), ordinal: self.durable.next_ordinal() };
         let max_attempts = spec.max_attempts.unwrap_or(self.settings.max_attempts);
-        // Fewer could not tell a record that fails each time.
+        // Fewer attempts could not show that a record fails every time.
         let least = if spec.skips() { FAILURES_TO_SKIP } else { 1 };
         let max_attempts = max_attempts.max(u32::try_from(least).unwrap_or(1));
         let (spec, at) = (Arc::new(spec), now.wall);
@@ -100,7 +100,7 @@ impl Core {
             let theirs = self.durable.job(live.id).map(|entry| entry.spec.output.as_str());
             theirs.is_some_and(|theirs| spec::overlap(theirs, output))
         });
-        // What is tidied up after a job in another store would take a new one's uploads for the old one's.
+        // Clean-up after the old job would take the new job's uploads in that store for its own.
         let untidy =
             || self.durable.ended().iter().copied().find(|ended| self.is_tidied(*ended, output));
         match taken.map(|live| live.id).or_else(untidy) {
@@ -109,18 +109,19 @@ impl Core {
         }
     }
 
-    /// Whether an ended job has still to be tidied up after in another store, where `output` is.
+    /// Whether clean-up after an ended job is still due in another store, at a folder that overlaps
+    /// `output`.
     fn is_tidied(&self, ended: JobId, output: &str) -> bool {
         let theirs = self.durable.job(ended).map(|entry| entry.spec.output.as_str());
         let overlaps = |theirs| is_url(theirs) && spec::overlap(theirs, output);
         theirs.is_some_and(overlaps) && self.leaves_staging(ended)
     }
 
-    /// Makes the soft half of an unfinished job.
+    /// Creates the soft state of an unfinished job.
     pub(crate) fn begin(&mut self, now: Now, job: JobId) {
         let entry = self.durable.job(job).expect("a job begins after its acceptance");
         let speculative = entry.spec.speculative.unwrap_or(self.settings.speculative);
-        // A pool that the configuration has no more: its jobs are the default one's.
+        // If the configuration no longer has the pool, its jobs go to the default pool.
         let pool = self.pool_of(entry.spec.pool.as_deref()).or_else(|_| self.pool_of(None));
         let pool = pool.expect("one of the pools is the default one");
         let locality_wait = self.settings.locality_wait;
@@ -132,7 +133,7 @@ impl Core {
         self.limit_time(now, job);
     }
 
-    /// Has the edge make a call to the chunk store that `job` needs.
+    /// Has the edge make a chunk store call that `job` needs.
     pub(crate) fn call_store(&mut self, job: JobId, call: StoreCall) {
         let Some(entry) = self.durable.job(job) else { return };
         let spec = Arc::clone(&entry.spec);
@@ -160,7 +161,7 @@ impl Core {
         }
     }
 
-    /// The chunk store did not answer: asks again after a while.
+    /// The chunk store did not answer: repeats the call after a while.
     pub(crate) fn retry_store(&mut self, now: Now, job: JobId, call: StoreCall, reason: String) {
         self.effect(Effect::Tell(Notice::StoreUnavailable { job, reason }));
         self.retry_later(now, job, call);
@@ -177,7 +178,7 @@ impl Core {
         let has_room = self.room == Room::Ample;
         let Some(live) = self.live_mut(job) else { return self.remove_staging(job) };
         for call in std::mem::take(&mut live.to_retry) {
-            // A plan would not be taken, and what was made for it would lie in the chunk store.
+            // A plan would be refused, and what was made for it would stay in the chunk store.
             if call == StoreCall::Plan && !has_room {
                 self.retry_later(now, job, call);
             } else {
@@ -189,7 +190,7 @@ impl Core {
     pub(crate) fn handle_planned(&mut self, now: Now, job: JobId, outcome: StoreOutcome<Plan>) {
         match self.live_mut(job) {
             Some(live) => live.planning = false,
-            // The job ended meanwhile; its staging folder could not be removed before it was made.
+            // The job ended before its staging folder was made, so it could not be removed then.
             None => return self.remove_staging(job),
         }
         if !self.durable.job(job).is_some_and(|entry| matches!(entry.stage, Stage::Planning)) {
@@ -221,7 +222,7 @@ impl Core {
         }
     }
 
-    /// Whether a map-only job would have more parts than one publication takes.
+    /// Whether a map-only job would have more parts than one publication allows.
     fn is_unpublishable(&self, job: JobId, plan: &Plan) -> bool {
         let map_only = self.durable.job(job).is_some_and(|entry| entry.n_reduces == 0);
         map_only && plan.splits.len() > PARTS_MAX
@@ -263,7 +264,7 @@ impl Core {
         let Some(n_maps) = self.durable.running(job).map(|running| running.maps.len()) else {
             return;
         };
-        // A job whose output is complete wants no splits, and its staging folder may be gone.
+        // A job with complete output needs no splits, and its staging folder may be gone.
         if self.live(job).is_none_or(|live| live.has_splits() || live.committing) {
             return;
         }
@@ -284,12 +285,12 @@ impl Core {
         self.end_job(now, job, JobState::Failed, Some(reason));
     }
 
-    /// The splits are few, and can be written down while the staging folder is being made.
+    /// The splits are few, so that they are recorded while the staging folder is being made.
     pub(crate) fn handle_splits_found(&mut self, now: Now, job: JobId, splits: Vec<PlannedSplit>) {
         let plan = Plan { splits, staged: None };
         let is_planning =
             self.durable.job(job).is_some_and(|entry| matches!(entry.stage, Stage::Planning));
-        // What is refused is told when the folder is there, and the plan is made again.
+        // A refusal is reported when the folder exists and planning is repeated.
         if !is_planning || plan.splits.len() > SPLITS_MAX || self.is_unpublishable(job, &plan) {
             return;
         }
@@ -302,13 +303,13 @@ impl Core {
     pub(crate) fn handle_staging_made(&mut self, now: Now, job: JobId, outcome: StoreOutcome<()>) {
         match self.live_mut(job) {
             Some(live) => live.planning = false,
-            // As of a plan.
+            // As in `handle_planned`.
             None => return self.remove_staging(job),
         }
         let is_planned = self.durable.running(job).is_some();
         match outcome {
             StoreOutcome::Done(()) if is_planned => self.has_staging(now, job),
-            // What was found was not taken.
+            // The splits that were found were not accepted.
             StoreOutcome::Done(()) => self.retry_later(now, job, StoreCall::Plan),
             StoreOutcome::Refused { reason } => {
                 let reason = format!("its staging folder could not be made: {reason}");
@@ -320,7 +321,7 @@ impl Core {
         }
     }
 
-    /// The staging folder is there: tasks that waited for it wait for slots from now on.
+    /// The staging folder exists: tasks that waited for it now wait for slots.
     fn has_staging(&mut self, now: Now, job: JobId) {
         let Some(live) = self.live_mut(job) else { return };
         if let Some(Some((splits, places))) = live.awaits_staging.take() {
@@ -329,7 +330,7 @@ impl Core {
         self.commit_if_done(now.monotonic, job);
     }
 
-    /// The splits are known: every task that has no winner and does not run waits for a slot.
+    /// The splits are known: every task without a winner or running attempt waits for a slot.
     pub(crate) fn on_splits(&mut self, job: JobId, splits: Arc<[PlannedSplit]>, places: Places) {
         let (jobs, trackers) = (&mut self.jobs, &self.trackers);
         let Some(live) = jobs.get_mut(&Fifo::of(job)).filter(|live| live.id == job) else { return };
@@ -344,7 +345,7 @@ impl Core {
         self.place_running_maps(job);
     }
 
-    /// Of maps that went on through a restart it is only known now how near to their bytes they are.
+    /// Only now is it known how close to their input the maps run that survived a restart.
     fn place_running_maps(&mut self, job: JobId) {
         let Some(live) = self.live(job) else { return };
         let unplaced = live.live_attempts(TaskKind::Map).filter(|(_, map)| map.place.is_none());

@@ -1,4 +1,5 @@
-//! Numbers for gauges, read at each scrape. Counters are a fold over the records, made by the edge.
+//! Values for gauges, read at each scrape. (The edge makes the counters, as a fold over the
+//! records.)
 
 use std::collections::BTreeMap;
 
@@ -10,10 +11,10 @@ use crate::machine::Core;
 use crate::order::Pool;
 use crate::trackers::Tracker;
 
-/// The JobTracker in numbers.
+/// The state of the JobTracker in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Jobs that are remembered, by state.
+    /// Known jobs, by state.
     pub jobs: BTreeMap<JobState, u64>,
     /// Unfinished jobs that are paused.
     pub jobs_paused: u64,
@@ -21,25 +22,25 @@ pub struct Summary {
     pub histories_unwritten: u64,
     /// Live trackers.
     pub trackers: u64,
-    /// Those of them whose hosts are not well.
+    /// Live trackers whose hosts have ailments.
     pub trackers_ill: u64,
-    /// Those of them that are set aside for a while.
+    /// Live trackers that are set aside for a while.
     pub trackers_set_aside: u64,
-    /// Those of them that are drained.
+    /// Live trackers that are drained.
     pub trackers_drained: u64,
-    /// Slots of all of them.
+    /// Slots of all live trackers.
     pub slots: u64,
-    /// Slots that are not free.
+    /// Occupied slots.
     pub slots_occupied: u64,
     /// Maps of unfinished jobs.
     pub maps: TaskGauges,
     /// Reduces of unfinished jobs.
     pub reduces: TaskGauges,
-    /// Maps launched on a host of their bytes, on the rack of one, elsewhere; since the start.
+    /// Attempts launched since the start, by locality.
     pub launches: Launches,
-    /// Heartbeats taken since the start.
+    /// Heartbeats received since the start.
     pub heartbeats: u64,
-    /// Heartbeats whose reply waits for news.
+    /// Heartbeats with a parked reply.
     pub heartbeats_parked: u64,
     /// Attempts killed or lost since the start.
     pub attempts_killed: u64,
@@ -47,11 +48,11 @@ pub struct Summary {
     pub pools: BTreeMap<String, PoolGauges>,
     /// Attempts killed since the start because another pool had waited for its share.
     pub preempted: u64,
-    /// Second attempts that were begun because the first one was late, since the start.
+    /// Backups launched since the start.
     pub backups_launched: u64,
-    /// Of those, the ones that succeeded first.
+    /// Backups that succeeded first.
     pub backups_won: u64,
-    /// Clients that wait for a job's end.
+    /// Requests that wait for a job's end.
     pub waiting_clients: u64,
 }
 
@@ -60,7 +61,7 @@ pub struct Summary {
 pub struct PoolGauges {
     /// Slots that it holds.
     pub slots: u64,
-    /// Tasks that wait for one.
+    /// Tasks that wait for a slot.
     pub waiting: u64,
     /// Its unfinished jobs.
     pub jobs: u64,
@@ -69,9 +70,9 @@ pub struct PoolGauges {
 /// Tasks of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TaskGauges {
-    /// Those that wait for a slot.
+    /// Tasks that wait for a slot.
     pub waiting: u64,
-    /// Those with a running attempt.
+    /// Tasks with a running attempt.
     pub running: u64,
 }
 
@@ -80,15 +81,15 @@ pub struct TaskGauges {
 pub struct Launches {
     /// Maps on a host that holds a replica of their split.
     pub node_local: u64,
-    /// Maps on the rack of one.
+    /// Maps in the rack of such a host.
     pub rack_local: u64,
-    /// Maps elsewhere.
+    /// Maps on any other host.
     pub off_rack: u64,
     /// Reduces.
     pub reduce: u64,
 }
 
-/// What the core counts itself, since no record tells it.
+/// What the core counts itself because no record shows it.
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
     pub(crate) launches: Launches,

@@ -1,11 +1,11 @@
-//! What became of a job's attempts of one kind, in numbers. `durable` counts those that ended, `job` those
-//! that run: together they are the same whether or not the JobTracker was restarted.
+//! Counts of a job's attempts of one kind by outcome. `durable` counts those that ended and `job`
+//! those that run: the sums are the same whether or not the JobTracker was restarted.
 
 use serde::{Deserialize, Serialize};
 
 use crate::locality::Locality;
 
-/// Attempts, and how near to their bytes they ran.
+/// Numbers of attempts, and how close to their input they ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tally {
     pub(crate) attempts: u32,
@@ -17,13 +17,13 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// One more attempt, which ran there (absent for reduces).
+    /// Counts one more attempt, which ran at `place` (`None` for reduces).
     pub(crate) fn count(&mut self, place: Option<Locality>) {
         self.attempts += 1;
         self.at(place).into_iter().for_each(|n| *n += 1);
     }
 
-    /// Takes [`Self::count`] back.
+    /// Reverses [`Self::count`].
     pub(crate) fn uncount(&mut self, place: Option<Locality>) {
         self.attempts -= 1;
         self.at(place).into_iter().for_each(|n| *n -= 1);

@@ -1,5 +1,5 @@
-//! Soft state of one task: its running attempts, and what its next one must know. Winners and failures
-//! are durable, in `durable`.
+//! Soft state of one task: its running attempts, and what its next one must know. `durable` has its
+//! winner and failures.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use mapreduce_protocol::status_line;
 use crate::locality::Locality;
 use crate::records::Span;
 
-/// Attempts of one task that one JobTracker process launches at most: attempt numbers of the next term
-/// begin there.
+/// Limit on the attempts of one task launched by one JobTracker process; the next term's attempt
+/// numbers start there.
 pub const ATTEMPTS_PER_TERM: u32 = 1000;
-/// Attempts of one task that run at once, at most: the first one and its backup.
+/// Limit on the attempts of one task that run at once: the first and its backup.
 pub(crate) const ATTEMPTS_AT_ONCE: usize = 2;
-/// Progress from which times are reckoned.
+/// The least progress that run times are estimated from.
 const PROGRESS_MIN: f32 = 1e-4;
 
-/// What is known of a task while this process lives. Most wait, or are done, and have run at most once: what they don't have
-/// takes no room.
+/// What is known of a task while this process lives. Most tasks wait or are done and have run at
+/// most once, so absent parts take no memory.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct TaskState {
     /// Attempts launched in this term.
     pub(crate) launched: u32,
     /// Whether it ran before.
     pub(crate) ran_before: bool,
-    /// Absent if there is nothing in it.
+    /// `None` if both lists are empty.
     more: Option<Box<More>>,
 }
 
@@ -46,14 +46,14 @@ impl TaskState {
         self.more.as_mut().map_or(&mut [], |more| &mut more.live)
     }
 
-    /// An attempt runs that may win.
+    /// Adds a running attempt, which may win.
     pub(crate) fn add_live(&mut self, attempt: LiveAttempt) {
         let live = &mut self.more.get_or_insert_default().live;
         live.reserve_exact(1);
         live.push(attempt);
     }
 
-    /// The attempt of that number is over, or may not win any more.
+    /// Removes the attempt of that number, which is over or may no longer win.
     pub(crate) fn take_live(&mut self, number: u32) -> Option<LiveAttempt> {
         let more = self.more.as_mut()?;
         let at = more.live.iter().position(|live| live.number == number)?;
@@ -64,14 +64,14 @@ impl TaskState {
         Some(taken)
     }
 
-    /// An attempt failed on `host`, and the host may be why.
+    /// An attempt failed on `host`, perhaps because of the host.
     pub(crate) fn failed_on(&mut self, host: &HostName) {
         let avoid = &mut self.more.get_or_insert_default().avoid;
         avoid.retain(|avoided| avoided != host);
         avoid.push(host.clone());
     }
 
-    /// Where its attempts failed, the last one last.
+    /// Hosts where its attempts failed, the latest last.
     pub(crate) fn avoid(&self) -> &[HostName] {
         self.more.as_ref().map_or(&[], |more| &more.avoid)
     }
@@ -83,32 +83,33 @@ pub(crate) struct LiveAttempt {
     pub(crate) number: u32,
     pub(crate) host: HostName,
     pub(crate) since: Monotonic,
-    /// The same for people; zero of one that an earlier process launched.
+    /// The same by the wall clock; zero if an earlier process launched it.
     pub(crate) began_at: UnixMillis,
-    /// How near to its bytes; absent for reduces, and while a restarted JobTracker has no splits yet.
+    /// How close to its input it runs; absent for reduces, and while a restarted JobTracker has no
+    /// splits.
     pub(crate) place: Option<Locality>,
-    /// Whether it had been given up as killed or lost.
+    /// Whether it had been recorded as killed or lost.
     pub(crate) came_back: bool,
     /// Whether another attempt of its task ran when it was launched.
     pub(crate) backup: bool,
-    /// Whether it was launched by an earlier process of the JobTracker: how long it has run is not known.
+    /// Whether an earlier JobTracker process launched it: its run time is not known.
     pub(crate) adopted: bool,
     pub(crate) told: Told,
-    /// What it said last of itself.
+    /// Its last status message.
     pub(crate) status: Option<String>,
 }
 
-/// What an attempt told last of how far it is.
+/// The progress that an attempt last reported.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Told {
-    /// 0 to 1.
+    /// From 0 to 1.
     pub(crate) progress: f32,
-    /// When it came there.
+    /// When it was reported first.
     pub(crate) at: Monotonic,
 }
 
 impl LiveAttempt {
-    /// One that begins now on `host`.
+    /// An attempt that begins now on `host`.
     pub(crate) fn new(number: u32, host: HostName, now: Now, place: Option<Locality>) -> Self {
         let (since, began_at) = (now.monotonic, now.wall);
         let told = Told { progress: 0.0, at: since };
@@ -122,7 +123,7 @@ impl LiveAttempt {
         Span { began_at: self.began_at, ended_at: now }
     }
 
-    /// It told how far it is; next to nothing is nothing.
+    /// The attempt reports its progress; less than the minimum is taken for none.
     pub(crate) fn tell(&mut self, now: Monotonic, progress: f32) {
         let progress = progress.clamp(0.0, 1.0);
         if progress >= PROGRESS_MIN && progress > self.told.progress {
@@ -130,14 +131,14 @@ impl LiveAttempt {
         }
     }
 
-    /// It said what it does; nothing is what it said before.
+    /// The attempt reports a status message; `None` keeps the last one.
     pub(crate) fn say(&mut self, status: Option<&str>) {
         if let Some(status) = status.filter(|status| self.status.as_deref() != Some(status)) {
             self.status = Some(status_line(status));
         }
     }
 
-    /// None of the last `pause` counts.
+    /// Discounts a pause of the JobTracker from the run time.
     pub(crate) fn pardon(&mut self, pause: Duration) {
         self.since = self.since + pause;
         self.told.at = self.told.at + pause;

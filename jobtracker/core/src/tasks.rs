@@ -15,25 +15,25 @@ use crate::task::{LiveAttempt, TaskState};
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     pub(crate) states: Vec<TaskState>,
-    /// Those with a live attempt.
+    /// Tasks with a live attempt.
     pub(crate) running: u32,
-    /// Those with two.
+    /// Tasks with two live attempts.
     pub(crate) backed_up: u32,
     /// Live attempts that the journal counts as killed: they came back.
     pub(crate) came_back: u32,
     /// All other live attempts.
     pub(crate) live: Tally,
-    /// What its winners took.
+    /// Run times of the winners.
     pub(crate) pace: Pace,
 }
 
 impl Tasks {
-    /// Slots that they hold.
+    /// Slots held by all live attempts.
     pub(crate) fn n_live(&self) -> u32 {
         self.live.attempts + self.came_back
     }
 
-    /// Those of a job of which nothing runs; what its winners took is known.
+    /// The tasks of a job without running attempts; the run times of its winners are kept.
     pub(crate) fn of(entry: &RunningEntry, kind: TaskKind, numbers: &mut Numbers) -> Self {
         let states = vec![TaskState::default(); entry.tasks(kind).len()];
         let mut tasks = Self { states, ..Self::default() };
@@ -46,7 +46,7 @@ impl Tasks {
         tasks
     }
 
-    /// Counts a running attempt, or takes that back.
+    /// Applies `count` (or its reverse) to the tally for a running attempt.
     pub(crate) fn count(
         &mut self,
         attempt: &LiveAttempt,

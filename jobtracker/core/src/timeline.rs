@@ -1,5 +1,6 @@
-//! What a job's time line and the sizes of its partitions are drawn from, in pages, so that no job is too large to be looked at
-//! while it runs. Nothing changes by it. Of a job whose tasks are forgotten the edge reads what was kept.
+//! Data for a job's time line and partition sizes, in pages, so that no job is too large to be
+//! viewed while it runs. Nothing changes by it. If a job's tasks are forgotten, the edge reads its
+//! history instead.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +18,9 @@ use crate::records::{KilledAttempt, Span};
 use crate::running::RunningEntry;
 use crate::task::LiveAttempt;
 
-/// Tasks whose attempts one page tells.
+/// Number of tasks whose attempts make up one page.
 const TASKS_PER_PAGE: usize = 500;
-/// Reduces of one page of partitions.
+/// Number of reduces in one page of partitions.
 pub const PARTITIONS_PER_PAGE: u32 = 2000;
 
 /// Attempts of some tasks of a job.
@@ -31,14 +32,14 @@ pub struct TimelinePage {
     pub next: Option<usize>,
 }
 
-/// The counters that tell what winners read, as their job's table has them.
+/// Indexes of the counters of bytes read, in the job's table.
 struct ReadCounters {
     split: Option<u16>,
     shuffled: Option<u16>,
 }
 
 impl Core {
-    /// One attempt that is remembered.
+    /// One attempt, if it is still known.
     pub(crate) fn attempt(&self, attempt: AttemptId) -> Option<AttemptStatus> {
         let task = attempt.task;
         let live = self.live(task.job).into_iter().flat_map(|live| live.live(task));
@@ -67,7 +68,7 @@ impl Core {
         ended.iter().find(|ended| ended.attempt == attempt).map(|ended| self.shown(ended))
     }
 
-    /// The tasks of a job that is known: `Some(None)` if it has none yet, or they are forgotten.
+    /// The tasks of a known job; `Some(None)` if they are not planned yet, or forgotten.
     fn tasks_of(&self, job: JobId) -> Option<Option<&RunningEntry>> {
         Some(match &self.durable.job(job)?.stage {
             Stage::Planning => None,
@@ -81,7 +82,8 @@ impl Core {
         self.durable.job(job).is_some_and(|entry| matches!(entry.stage, Stage::Planning))
     }
 
-    /// `None` of a job that is not known; `Some(None)` of one whose tasks are forgotten.
+    /// A page of the time line; `None` for an unknown job, `Some(None)` for one whose tasks are
+    /// forgotten.
     pub(crate) fn timeline(
         &self,
         job: JobId,
@@ -126,7 +128,7 @@ impl Core {
         let live = self.live(task.job).map(|live| live.live(task)).unwrap_or_default();
         let ended = entry.ended(task, None).chain(killed.iter().map(|it| it.ended()));
         for ended in ended {
-            // One that was given up may have come back.
+            // An attempt that was given up may have come back.
             let is_there = |it: &TimelineAttempt| it.attempt == ended.attempt;
             if into.iter().rev().take_while(|it| it.attempt.task == task).any(is_there)
                 || live.iter().any(|live| live.number == ended.attempt.number)
@@ -143,7 +145,8 @@ impl Core {
         into.extend(live.iter().map(|live| of_live(task, live, split)));
     }
 
-    /// What the reduces from `first` on read; `None` and `Some(None)` as of [`Self::timeline`].
+    /// Input sizes of the reduces from `first` on; `None` and `Some(None)` as in
+    /// [`Self::timeline`].
     pub(crate) fn partitions(&self, job: JobId, first: u32) -> Option<Option<Vec<Partition>>> {
         let Some(tasks) = self.tasks_of(job)? else {
             return Some(self.is_planning(job).then(Vec::new));

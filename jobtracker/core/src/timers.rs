@@ -1,5 +1,5 @@
-//! What the core wants to be woken for. Timers are not exact promises: whoever is woken looks again
-//! whether its time has come.
+//! What the core wants to be woken for. A timer may go off early or for nothing: its handler checks
+//! whether it is time.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,34 +10,34 @@ use mapreduce_protocol::{JobId, TaskKind};
 use crate::messages::ReplyTo;
 use crate::numbers::HostNumber;
 
-/// One reason to wake.
+/// A reason to wake up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
     /// A tracker's parked heartbeat, or one before it, has waited long enough.
     Parked(HostNumber),
-    /// Map events have waited long enough for more of them.
+    /// Map events have waited long enough to be sent.
     MapEvents(HostNumber),
     /// A tracker may have been silent for too long.
     Silence(HostNumber),
-    /// A job's hold after a restart, or the time for which it leaves a host alone, is over.
+    /// A job's hold after a restart, or its exclusion of a host, is over.
     Placement(JobId),
-    /// A job may have declined slots far from the data of its maps, or of its reduces, for long enough.
+    /// A job's maps, or its reduces, may have declined slots far from their input for long enough.
     Patience(JobId, TaskKind),
-    /// Some pool may have waited for too long for its share.
+    /// A pool may have waited too long for its share.
     Pools,
-    /// Something that speaks against a host lapses.
+    /// A strike against a host lapses.
     Standing,
-    /// A job's running attempts are looked at: some may be late.
+    /// Time to check a job's running attempts for late ones.
     Late(JobId),
     /// Finished maps of an earlier term that no tracker has reported are lost.
     Unreported,
-    /// A call to the chunk store for this job is tried again.
+    /// Time to repeat a chunk store call of this job.
     Store(JobId),
-    /// A job may have lasted for as long as it may.
+    /// A job may have reached its `timeout`.
     Overtime(JobId),
-    /// A job's history is written again.
+    /// Time to write a job's history again.
     History(JobId),
-    /// A client has waited for a job's end for as long as it wanted.
+    /// A request has waited for a job's end as long as it asked to.
     Wait(JobId, ReplyTo),
 }
 
@@ -54,7 +54,7 @@ impl Timers {
         self.0.remove(&(at, timer));
     }
 
-    /// Moves the one `timer` that is set, if it is.
+    /// Postpones `timer`, if it is set.
     pub(crate) fn postpone(&mut self, timer: &Timer, by: Duration) {
         let set = self.0.iter().find(|(_, it)| it == timer).copied();
         if let Some((at, timer)) = set {

@@ -1,5 +1,5 @@
-//! The TaskTrackers that are registered and alive: soft state, lost with the process and told anew by
-//! the trackers. What a heartbeat leads to is in `heartbeat`, who gets which task in `schedule`.
+//! The registered, live TaskTrackers: soft state, lost with the process and reported anew by the trackers.
+//! `heartbeat` handles their reports, `schedule` decides which of them gets which task.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,9 +13,9 @@ use crate::idle::{Declined, Entry, Idle};
 use crate::messages::ReplyTo;
 use crate::numbers::{HostNumber, Numbers, RackNumber};
 
-/// How long a tracker that is lost is told of.
+/// How long a lost tracker is remembered.
 const LOST_KEPT: Duration = Duration::from_hours(24);
-/// Lost trackers that are told of, at most.
+/// Limit on the lost trackers that are remembered.
 const LOST_MAX: usize = 10_000;
 
 /// One registered tracker.
@@ -29,42 +29,42 @@ pub(crate) struct Tracker {
     pub(crate) incarnation: u64,
     pub(crate) session: u64,
     pub(crate) slots: u32,
-    /// Why its tasks can read what is not theirs, if they can.
+    /// Why its tasks are not isolated from data that is not theirs, if so.
     pub(crate) not_isolated: Option<String>,
     pub(crate) last_seen: Monotonic,
-    /// How long its heartbeats may stay parked, as it was told last.
+    /// How long its heartbeats may stay parked, as it was last told.
     pub(crate) interval: Duration,
-    /// When it was silent for long, the last time: from when, and until when.
+    /// Its last long silence: from when until when.
     pub(crate) silent: Option<(Monotonic, Monotonic)>,
-    /// What its registration said, until a heartbeat shows that the tracker knows it was taken.
+    /// What its registration reported, until a heartbeat confirms that the tracker knows it is registered.
     pub(crate) unconfirmed: Option<Unconfirmed>,
-    /// Whether it was refused since then for want of room in the journal: it lives.
+    /// Whether the journal had no room for one of its requests since it was last heard: it is alive.
     pub(crate) refused: bool,
     pub(crate) last_number: HeartbeatNumber,
     pub(crate) inbox: Inbox,
     pub(crate) commands: Outbox<TrackerCommand>,
     pub(crate) cursors: BTreeMap<JobId, u64>,
-    /// When it was told map events last.
+    /// When map events were last sent to it.
     pub(crate) events_told: Monotonic,
-    /// Whether a timer is set to tell it of more.
+    /// Whether a timer is set to send it more.
     pub(crate) events_due: bool,
     pub(crate) parked: Option<Parked>,
-    /// When a timer is set for what is parked, or was.
+    /// When the timer for its parked heartbeat (or an earlier one) goes off.
     pub(crate) alarm: Option<Monotonic>,
-    /// What is wrong with its host.
+    /// The ailments of its host.
     pub(crate) ailments: Vec<Ailment>,
-    /// What is wrong with its disks, which it does without.
+    /// Ailments of disks that it does without.
     pub(crate) disks_without: Vec<Ailment>,
     /// Until when it is set aside for all jobs, if it is.
     pub(crate) set_aside: Option<Monotonic>,
-    /// Whether somebody wants to stop it.
+    /// Whether a client drains its host.
     pub(crate) drained: bool,
     occupied: BTreeMap<AttemptId, Occupied>,
-    /// Reduces among those.
+    /// Number of reduces in `occupied`.
     n_reduces: u32,
-    /// Its slots, as [`Idle`] counts them.
+    /// Its slots as counted in [`Idle`].
     pub(crate) entered: Entry,
-    /// The slots that all jobs have declined, while its heartbeat is answered and the next one is under way.
+    /// The slots that all jobs have declined, between the reply to its heartbeat and the next heartbeat.
     pub(crate) declined: Option<Declined>,
 }
 
@@ -80,23 +80,23 @@ pub(crate) struct Parked {
 pub(crate) enum Occupied {
     /// Its attempt may win.
     Running,
-    /// Its attempt was told to end and has not reported it yet.
+    /// Its attempt was told to end and has not reported its end.
     Ending {
-        /// When it was told so.
+        /// When it was told.
         since: Monotonic,
     },
 }
 
-/// What a registration says of attempts, and nothing follows from yet.
+/// What a registration reports of attempts; it takes effect when confirmed.
 #[derive(Debug)]
 pub(crate) struct Unconfirmed {
     pub(crate) running: Vec<AttemptId>,
     pub(crate) map_outputs: Vec<AttemptId>,
-    /// Jobs of which it has anything else.
+    /// Jobs of which it holds any other data.
     pub(crate) jobs: Vec<JobId>,
-    /// Where reduces were told that its outputs are.
+    /// The address that reduces were told its outputs are at.
     pub(crate) address_before: Option<String>,
-    /// The process that was here before.
+    /// The previous process of the same name.
     pub(crate) incarnation_before: Option<u64>,
 }
 
@@ -149,7 +149,7 @@ impl Tracker {
         }
     }
 
-    /// Whether it has left a disk that fails, with what lay there.
+    /// Whether it has given up a failing disk and the data there.
     pub(crate) fn does_without_a_disk(&self) -> bool {
         self.n_disks_failed() > 0
     }
@@ -159,12 +159,12 @@ impl Tracker {
         self.disks_without.iter().filter(fails).count()
     }
 
-    /// Whether it is given new attempts at all.
+    /// Whether it may get new attempts at all.
     pub(crate) fn is_open(&self) -> bool {
         self.ailments.is_empty() && self.set_aside.is_none() && !self.drained
     }
 
-    /// Whether a new attempt may begin there now.
+    /// Whether it may get a new attempt now.
     pub(crate) fn takes_one_more(&self) -> bool {
         self.is_open() && self.free_slots() > 0
     }
@@ -177,8 +177,8 @@ impl Tracker {
         &self.occupied
     }
 
-    /// Whether a slot of it is about to come free: an attempt was told to end less than `patience` ago. What has not ended by
-    /// then may never do so, as a process that hangs in a disk.
+    /// Whether a slot is about to become free: an attempt was told to end less than `patience` ago. One that
+    /// has not ended by then may never do so, for instance because it hangs in a disk access.
     pub(crate) fn is_about_to_free(&self, now: Monotonic, patience: Duration) -> bool {
         let ends =
             |why: &Occupied| matches!(why, Occupied::Ending { since } if *since + patience > now);
@@ -194,7 +194,7 @@ impl Tracker {
         Entry { free, open_slots: self.slots, open_reduces: self.n_reduces }
     }
 
-    /// It is heard; a silence of at least `long` is remembered.
+    /// The tracker was heard of; notes a silence of at least `long`.
     pub(crate) fn heard(&mut self, now: Monotonic, long: Duration) {
         let was_refused = std::mem::take(&mut self.refused);
         let before = std::mem::replace(&mut self.last_seen, now);
@@ -203,13 +203,13 @@ impl Tracker {
         }
     }
 
-    /// Takes over what the tracker that was here before holds in slots.
+    /// Takes over the occupied slots of the tracker previously registered here.
     pub(crate) fn inherit(&mut self, before: &Self) {
         self.occupied.clone_from(&before.occupied);
         self.n_reduces = before.n_reduces;
     }
 
-    /// None of the last `pause` was silence, nor time to end in.
+    /// The last `pause` counts neither as silence nor as time to end in.
     fn pardon(&mut self, now: Monotonic, pause: Duration) {
         self.last_seen = (self.last_seen + pause).min(now);
         for why in self.occupied.values_mut() {
@@ -219,7 +219,7 @@ impl Tracker {
         }
     }
 
-    /// Frees all slots; what held them.
+    /// Frees all slots and returns what held them.
     pub(crate) fn free_all(&mut self) -> BTreeMap<AttemptId, Occupied> {
         self.n_reduces = 0;
         std::mem::take(&mut self.occupied)
@@ -236,7 +236,7 @@ impl Tracker {
     }
 }
 
-/// What is remembered of a tracker that was silent for too long.
+/// What is remembered of a lost tracker.
 #[derive(Debug)]
 pub(crate) struct LostTracker {
     pub(crate) rack: RackName,
@@ -251,7 +251,7 @@ impl LostTracker {
     }
 }
 
-/// A tracker that is being changed.
+/// Access to a tracker that may change it; [`Idle`] is updated when it is dropped.
 pub(crate) struct TrackerMut<'a> {
     tracker: &'a mut Tracker,
     idle: &'a mut Idle,
@@ -281,21 +281,21 @@ impl Drop for TrackerMut<'_> {
 /// All registered trackers.
 #[derive(Debug, Default)]
 pub(crate) struct Trackers {
-    /// Of all hosts, those too that have no tracker.
+    /// Numbers of all hosts, including those without a tracker.
     pub(crate) numbers: Numbers,
-    /// A place for each host with a number, as far as one was needed.
+    /// The tracker of each host number, up to the highest one needed.
     by_number: Vec<Option<Box<Tracker>>>,
     n_live: usize,
-    /// Who has which session: a heartbeat's sender is found by a number sooner than by a name.
+    /// Trackers by session: finding a heartbeat's sender by number is faster than by name.
     by_session: BTreeMap<u64, HostNumber>,
-    /// Those that want map events.
+    /// Number of trackers that read map events.
     pub(crate) n_listening: usize,
-    /// Those that are lost and have not come back.
+    /// Trackers that are lost and have not come back.
     lost: BTreeMap<HostName, LostTracker>,
-    /// Who may have something to be told.
+    /// Trackers for which there may be news.
     pub(crate) news: BTreeSet<HostNumber>,
     sessions: u64,
-    /// Slots of all of them.
+    /// Slots of all trackers.
     n_slots: usize,
     idle: Idle,
 }
@@ -318,18 +318,18 @@ impl Trackers {
         Some(TrackerMut { tracker, idle: &mut self.idle })
     }
 
-    /// The tracker of `host`, if that is its session.
+    /// The tracker of `host`, if `session` is its session.
     pub(crate) fn of_session(&self, session: u64, host: &HostName) -> Option<HostNumber> {
         let at = *self.by_session.get(&session)?;
         (self.at(at)?.host == *host).then_some(at)
     }
 
-    /// Trackers that could be given an attempt now, those with most free slots first.
+    /// Trackers that can take an attempt now, those with most free slots first.
     pub(crate) fn idle(&self) -> Vec<(Reverse<u32>, HostNumber)> {
         self.idle.by_free.iter().copied().collect()
     }
 
-    /// The same of these alone.
+    /// Those of `hosts` that can take an attempt now, those with most free slots first.
     pub(crate) fn idle_among(
         &self,
         hosts: &BTreeSet<HostNumber>,
@@ -340,27 +340,28 @@ impl Trackers {
         idle
     }
 
-    /// Slots that could be given attempts now.
+    /// Number of slots that can take an attempt now.
     pub(crate) fn n_idle(&self) -> u32 {
         self.idle.by_free.iter().map(|(free, _)| free.0).sum()
     }
 
-    /// Attempts that it could be given now.
+    /// Number of attempts that the tracker can take now.
     pub(crate) fn free_now(&self, host: HostNumber) -> u32 {
         self.at(host).map_or(0, |tracker| tracker.entered.free)
     }
 
-    /// Trackers that have had a slot more since this was called last.
+    /// Trackers that have gained a slot since the last call.
     pub(crate) fn take_fresh(&mut self) -> BTreeSet<HostNumber> {
         std::mem::take(&mut self.idle.fresh)
     }
 
-    /// Jobs that have changed their mind are about to be offered all of them.
+    /// Starts a round, in which jobs that may have changed their mind are offered all idle slots.
     pub(crate) fn begin_round(&mut self) {
         self.idle.rounds += 1;
     }
 
-    /// Whether one more reduce leaves a slot for the maps that wait; a single slot can't be left.
+    /// Whether one more reduce leaves a slot for waiting maps; does not apply to a cluster with a single
+    /// slot.
     pub(crate) fn leaves_room(&self) -> bool {
         self.idle.open_slots == 1 || self.idle.open_reduces + 1 < self.idle.open_slots
     }
@@ -369,12 +370,12 @@ impl Trackers {
         self.get(host).is_some()
     }
 
-    /// Whether a tracker is there that is given new attempts.
+    /// Whether `host` has a tracker that may get new attempts.
     pub(crate) fn is_open(&self, host: &HostName) -> bool {
         self.get(host).is_some_and(Tracker::is_open)
     }
 
-    /// The same, of a host by number.
+    /// The same by host number.
     pub(crate) fn is_open_at(&self, host: HostNumber) -> bool {
         self.at(host).is_some_and(Tracker::is_open)
     }
@@ -384,7 +385,7 @@ impl Trackers {
         live.map(|tracker| (&tracker.host, tracker))
     }
 
-    /// The JobTracker stood still for so long: nobody was silent for that.
+    /// The JobTracker stood still for `pause`: no tracker counts as silent for that time.
     pub(crate) fn pardon(&mut self, now: Monotonic, pause: Duration) {
         for tracker in self.by_number.iter_mut().flatten() {
             tracker.pardon(now, pause);
@@ -414,7 +415,7 @@ impl Trackers {
         drop(self.at_mut(number));
     }
 
-    /// Remembers for a while that a tracker was there.
+    /// Remembers a lost tracker for a while.
     pub(crate) fn note_lost(&mut self, now: Monotonic, host: HostName, tracker: &Tracker) {
         self.lost.retain(|_, lost| lost.is_remembered(now));
         if self.lost.len() < LOST_MAX {
@@ -432,12 +433,12 @@ impl Trackers {
         self.lost_one(now, host).is_some()
     }
 
-    /// A tracker that was there within a day, and is lost.
+    /// A tracker that was lost within the last day.
     pub(crate) fn lost_one(&self, now: Monotonic, host: &HostName) -> Option<&LostTracker> {
         self.lost.get(host).filter(|lost| lost.is_remembered(now))
     }
 
-    /// Trackers that were there within a day, and are lost.
+    /// Trackers that were lost within the last day.
     pub(crate) fn lost(&self, now: Monotonic) -> impl Iterator<Item = (&HostName, &LostTracker)> {
         self.lost.iter().filter(move |(_, lost)| lost.is_remembered(now))
     }
@@ -455,14 +456,14 @@ impl Trackers {
         Some(*removed)
     }
 
-    /// Queues a command, if the tracker is there.
+    /// Queues a command for the tracker, if it is registered.
     pub(crate) fn tell(&mut self, host: &HostName, command: TrackerCommand) {
         if let Some(host) = self.numbers.known(host) {
             self.tell_at(host, command);
         }
     }
 
-    /// The same, of a host by number.
+    /// The same by host number.
     pub(crate) fn tell_at(&mut self, host: HostNumber, command: TrackerCommand) {
         if let Some(Some(tracker)) = self.by_number.get_mut(host.index()) {
             tracker.commands.push(command);
@@ -470,19 +471,20 @@ impl Trackers {
         }
     }
 
-    /// Each hears of it in the reply to its next heartbeat: nobody waits for it, and so many at once would be a burden.
+    /// Queues a command for all trackers. It goes out with the replies to their next heartbeats: nobody waits
+    /// for it, and answering all at once would be a burst of load.
     pub(crate) fn tell_all(&mut self, command: &TrackerCommand) {
         for tracker in self.by_number.iter_mut().flatten() {
             tracker.commands.push(command.clone());
         }
     }
 
-    /// Those that are given new attempts.
+    /// Trackers that may get new attempts.
     pub(crate) fn open(&self) -> impl Iterator<Item = (&HostName, &Tracker)> {
         self.iter().filter(|(_, tracker)| tracker.is_open())
     }
 
-    /// Slots of those.
+    /// Number of slots of those.
     pub(crate) fn open_slots(&self) -> usize {
         usize::try_from(self.idle.open_slots).unwrap_or(usize::MAX)
     }
@@ -496,7 +498,7 @@ impl Trackers {
 mod tests {
     use super::*;
 
-    /// One tracker of two slots, which is idle and has been offered to all jobs.
+    /// One idle tracker with two slots, which have been offered to all jobs.
     fn idle() -> (Trackers, HostNumber) {
         let mut trackers = Trackers::default();
         let (host, rack): (HostName, RackName) = ("a".parse().unwrap(), RackName::default());

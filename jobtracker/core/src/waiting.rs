@@ -1,5 +1,6 @@
-//! What a job waits for while nothing of it runs, in a sentence for people: "it stands still" alone does
-//! not tell a busy cluster from one without hosts. Part of a job's status; nothing acts on it.
+//! What a job waits for while none of its tasks runs, as a sentence for people: that it stands
+//! still does not distinguish a busy cluster from one without hosts. Part of a job's status;
+//! nothing acts on it.
 
 use ids::{HostName, Monotonic};
 use mapreduce_protocol::{TaskId, TaskKind};
@@ -9,10 +10,10 @@ use crate::job::{LiveJob, StoreCall};
 use crate::machine::{Core, Fifo};
 use crate::schedule::Hosts;
 
-/// Hosts that a sentence names.
+/// Limit on the hosts that a sentence names.
 const HOSTS_NAMED_MAX: usize = 3;
 
-/// Of a job that waits for an answer of the chunk store, which gave none when it was asked last.
+/// Why a job waits if the chunk store did not answer its last call.
 pub(crate) fn why_asked_again(live: &LiveJob) -> Option<String> {
     let what = match live.to_retry.first()? {
         StoreCall::Plan => "where its input is",
@@ -24,7 +25,7 @@ pub(crate) fn why_asked_again(live: &LiveJob) -> Option<String> {
 }
 
 impl Core {
-    /// Why nothing of an unfinished job runs; `None` if something does, or will in a moment.
+    /// Why no task of an unfinished job runs; `None` if one does or will in a moment.
     pub(crate) fn why_waiting(&self, live: &LiveJob) -> Option<String> {
         if let Some(why) = why_asked_again(live) {
             return Some(why);
@@ -75,7 +76,7 @@ impl Core {
         self.why_none_of(&free, &Hosts { now, trackers: &self.trackers, live })
     }
 
-    /// Where slots are free on hosts alone where the tasks that are next have failed.
+    /// Why no slot is used if all hosts with free slots are ones where the next tasks have failed.
     fn why_none_of(&self, free: &[&HostName], hosts: &Hosts<'_>) -> Option<String> {
         let tasks = next_tasks(hosts.live);
         let will_do = |task: &TaskId| free.iter().any(|host| hosts.suits(*task, host));

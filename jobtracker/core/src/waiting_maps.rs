@@ -1,4 +1,5 @@
-//! Which of a job's maps wait, indexed by host and rack, so that a free slot finds its map without looking at all of them.
+//! A job's waiting maps, indexed by host and rack, so that a free slot finds its map without a look
+//! at all of them.
 
 use std::collections::BTreeSet;
 
@@ -6,17 +7,17 @@ use crate::locality::{Locality, PlacementScore};
 use crate::numbers::{HostNumber, Place, RackNumber};
 use crate::planned_maps::PlannedMaps;
 
-/// Place of a map among those equally near: in the order of [`PlacementScore`].
+/// Rank of a map among equally near ones, in the order of [`PlacementScore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct WaitKey {
-    /// Whether it never ran.
+    /// Whether it never ran before.
     pub(crate) first_run: bool,
     /// Its ordinal.
     pub(crate) map: u32,
 }
 
 impl WaitKey {
-    /// That of one that never ran.
+    /// The key of a map that never ran before.
     fn planned(map: u32) -> Self {
         Self { first_run: true, map }
     }
@@ -25,15 +26,15 @@ impl WaitKey {
 /// One job's waiting maps.
 #[derive(Debug, Default)]
 pub(crate) struct WaitingMaps {
-    /// Those that never ran, and have waited since all began to.
+    /// Maps that never ran and have waited since all maps were inserted at once.
     planned: PlannedMaps,
-    /// The others.
+    /// All other waiting maps.
     all: BTreeSet<WaitKey>,
-    /// One list each for all hosts and all racks: a list for each would take several times the room, since most have a map
-    /// or two.
+    /// One list each over all hosts and all racks: a list per host would take several times the
+    /// memory, as most hosts have only a map or two.
     by_host: BTreeSet<(HostNumber, WaitKey)>,
     by_rack: BTreeSet<(RackNumber, WaitKey)>,
-    /// Of both, those whose bytes are on no host that takes new attempts: waiting would not help them.
+    /// Maps of either kind with no replica on an open host: waiting would not help them.
     homeless: BTreeSet<WaitKey>,
 }
 
@@ -50,7 +51,7 @@ impl WaitingMaps {
         least(self.all.iter().copied(), self.planned.iter(), |_| true)
     }
 
-    /// Whether any map might be run so near to its bytes by that host.
+    /// Whether some map could run on that host within `limit` of its bytes.
     pub(crate) fn any_within(&self, limit: Locality, host: HostNumber, rack: RackNumber) -> bool {
         let on_host = || self.planned.any_on_host(host) || at(&self.by_host, host).next().is_some();
         let in_rack = || self.planned.any_in_rack(rack) || at(&self.by_rack, rack).next().is_some();
@@ -61,12 +62,12 @@ impl WaitingMaps {
         }
     }
 
-    /// Whether the bytes of some are on no host that takes attempts.
+    /// Whether some map has no replica on an open host.
     pub(crate) fn any_homeless(&self) -> bool {
         !self.homeless.is_empty()
     }
 
-    /// Whether that map's bytes are on no host that takes attempts.
+    /// Whether that map has no replica on an open host.
     pub(crate) fn is_homeless(&self, map: u32) -> bool {
         let is_it = |first_run| self.homeless.contains(&WaitKey { first_run, map });
         is_it(true) || is_it(false)
@@ -76,8 +77,8 @@ impl WaitingMaps {
         self.all.contains(&key) || (key.first_run && self.planned.contains(key.map))
     }
 
-    /// Maps that begin to wait all at once, as those of a job that was just planned: each with the places of
-    /// its bytes.
+    /// Maps that start to wait all at once, such as those of a newly planned job, each with the
+    /// places of its bytes.
     pub(crate) fn all_at_once<P: Iterator<Item = Place>>(
         maps: impl Iterator<Item = (WaitKey, P)>,
         is_open: impl Fn(HostNumber) -> bool,
@@ -100,7 +101,7 @@ impl WaitingMaps {
         waiting
     }
 
-    /// Adds a map whose bytes are at `places` (without those that it avoids).
+    /// Adds a map with bytes at `places` (except those that it avoids).
     pub(crate) fn insert(
         &mut self,
         key: WaitKey,
@@ -122,7 +123,7 @@ impl WaitingMaps {
         }
     }
 
-    /// Removes a map; `places` may be more than at the insertion.
+    /// Removes a map; `places` may be a superset of those given at insertion.
     pub(crate) fn remove(&mut self, key: WaitKey, places: &[Place]) {
         let was_planned = key.first_run && self.planned.remove(key.map, places);
         if was_planned || self.all.remove(&key) {
@@ -137,7 +138,7 @@ impl WaitingMaps {
         }
     }
 
-    /// `host` takes new attempts from now on: what has bytes there is at home again.
+    /// `host` takes new attempts from now on: maps with a replica there are no longer homeless.
     pub(crate) fn on_host_open(&mut self, host: HostNumber) {
         let planned = self.planned.on_host(host).map(WaitKey::planned);
         for key in at(&self.by_host, host).chain(planned) {
@@ -145,15 +146,16 @@ impl WaitingMaps {
         }
     }
 
-    /// `host` takes no new attempts any more; `at_home` says whether a map has another home that does.
+    /// `host` takes no new attempts from now on; `at_home` says whether a map has a replica on
+    /// another open host.
     pub(crate) fn on_host_closed(&mut self, host: HostNumber, at_home: impl Fn(u32) -> bool) {
         let planned = self.planned.on_host(host).map(WaitKey::planned);
         let here = at(&self.by_host, host).chain(planned).filter(|key| !at_home(key.map));
         self.homeless.extend(here);
     }
 
-    /// The best map for a slot on `host`, no farther from its bytes than `limit` unless no nearer
-    /// tracker lives; none that `avoids` this host.
+    /// The best map for a slot on `host`, no farther from its bytes than `limit` unless it is
+    /// homeless; none that `avoids` this host.
     pub(crate) fn choose(
         &self,
         host: HostNumber,
@@ -190,13 +192,13 @@ impl WaitingMaps {
     }
 }
 
-/// The maps at one place, of those that are not planned ones.
+/// The maps at one place, except planned ones.
 fn at<K: Ord + Copy>(index: &BTreeSet<(K, WaitKey)>, place: K) -> impl Iterator<Item = WaitKey> {
     let first = (place, WaitKey { first_run: false, map: 0 });
     index.range(first..).take_while(move |(other, _)| *other == place).map(|(_, key)| *key)
 }
 
-/// The first of both that is welcome.
+/// The first map of both lists that is welcome.
 fn least(
     mut others: impl Iterator<Item = WaitKey>,
     planned: impl Iterator<Item = u32>,
@@ -204,7 +206,7 @@ fn least(
 ) -> Option<WaitKey> {
     let other = others.find(&welcome);
     match other {
-        // Whoever ran before comes first anyway.
+        // A map that ran before sorts first anyway.
         Some(WaitKey { first_run: false, .. }) => other,
         _ => planned.map(WaitKey::planned).find(&welcome).into_iter().chain(other).min(),
     }
@@ -234,7 +236,8 @@ mod tests {
         WaitKey { first_run: true, map }
     }
 
-    /// Map 0 lives on a/r1, map 1 on b/r1, map 2 on c/r2, map 3 on z/r9; a, b and c take attempts.
+    /// Map 0 has its bytes on a/r1, map 1 on b/r1, map 2 on c/r2, map 3 on z/r9; a, b and c take
+    /// attempts.
     fn waiting() -> WaitingMaps {
         let mut waiting = WaitingMaps::default();
         let places = [place(A, R1), place(B, R1), place(C, R2), place(Z, R9)];
@@ -253,7 +256,7 @@ mod tests {
         waiting.choose(host, rack, limit, |_| false).map(|score| score.map)
     }
 
-    /// The maps that wait, without an index: where their bytes are, and whether they are homeless.
+    /// The waiting maps without an index: where their bytes are, and whether they are homeless.
     #[derive(Default)]
     struct Plain(BTreeMap<WaitKey, (Vec<Place>, bool)>);
 
@@ -296,8 +299,8 @@ mod tests {
         }
     }
 
-    /// Two indexes that are made and emptied alike, one of them map by map, are asked the same all the while, and so are
-    /// plain maps without any.
+    /// Two indexes, one built at once and one map by map, are changed alike and must always give
+    /// the same answers, and the same as a plain list of the maps.
     #[test]
     fn maps_that_wait_all_at_once_are_found_as_those_that_came_one_by_one() {
         let place = |n: u32| place(HostNumber(n % 7), RackNumber(n % 3));
@@ -318,7 +321,7 @@ mod tests {
         let homeless = |places: &[Place]| !places.iter().any(|place| is_open(place.host));
         let plain = all.iter().map(|(key, places)| (*key, (places.clone(), homeless(places))));
         let mut plain = Plain(plain.collect());
-        // First from the front, then here and there; some come back, as ones that ran.
+        // First from the front, then in scattered order; some come back as maps that ran before.
         let gone = (0..100_usize).chain((100..300).map(|n| 100 + n * 73 % 200));
         for (nth, gone) in gone.enumerate() {
             for waiting in [&mut one_by_one, &mut at_once] {
@@ -340,7 +343,7 @@ mod tests {
                     let (key, places) = (WaitKey { first_run: false, ..all[gone].0 }, &all[gone].1);
                     plain.0.entry(key).or_insert_with(|| (places.clone(), homeless(places)));
                 }
-                // A map that was homeless stays so; others become it where they have no other home.
+                // A homeless map stays so; others become homeless if they have no other home.
                 20 => {
                     let were: BTreeSet<u32> =
                         plain.0.iter().filter(|(_, it)| it.1).map(|(key, _)| key.map).collect();

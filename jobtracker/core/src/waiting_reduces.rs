@@ -1,4 +1,5 @@
-//! A job's waiting reduces, indexed by the places that hold most of their input, as its waiting maps are in `locality`.
+//! A job's waiting reduces, indexed by the places that hold most of their input (for maps see
+//! `waiting_maps`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,9 +12,10 @@ use crate::numbers::{HostNumber, Place, RackNumber};
 use crate::reduce_inputs::{HomePlace, ReduceHome};
 use crate::trackers::Trackers;
 
-/// Part of `locality_wait` that reduces wait at each of two levels: while none of them reads, maps' outputs lie idle.
+/// Divisor of `locality_wait` for reduces, which wait at two levels: until they read, map outputs
+/// sit idle.
 const WAIT_DIVISOR: u32 = 2;
-/// What a reduce fetches in a second from another host, bytes: a network of 1 Gb/s.
+/// Bytes per second that a reduce fetches from another host: a 1 Gb/s network.
 const FETCH_RATE: f64 = 100e6;
 
 /// How long reduces wait for a better place, at each level of locality.
@@ -21,7 +23,7 @@ pub(crate) fn reduce_wait(locality_wait: Duration) -> Duration {
     locality_wait / WAIT_DIVISOR
 }
 
-/// Whether fetching what is at `home` from elsewhere takes longer than waiting for a slot there.
+/// Whether fetching the bytes at `home` from elsewhere takes longer than waiting for a slot there.
 fn is_worth(home: &ReduceHome, wait: Duration) -> bool {
     !wait.is_zero() && home.bytes > wait.as_secs_f64() * FETCH_RATE
 }
@@ -30,28 +32,29 @@ fn is_worth(home: &ReduceHome, wait: Duration) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReduceChoice {
     pub(crate) reduce: u32,
-    /// How much farther from most of its input than it could be; absent of one that does not wait for that.
+    /// How far from most of its input it runs; `None` if it does not wait for a better place.
     pub(crate) locality: Option<Locality>,
 }
 
-/// Where a reduce would rather be.
+/// Where a reduce would prefer to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Wish {
     at: HomePlace,
-    /// Whether it waits for that.
+    /// Whether it waits for a slot there.
     waits: bool,
 }
 
-/// See the module.
+/// The waiting reduces of one job.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct WaitingReduces {
     all: BTreeMap<u32, Option<Wish>>,
-    /// Those that take any slot: no place has most of their input, or it is not worth a wait, or its host takes no attempts.
+    /// Reduces that take any slot: no place has most of their input, a wait is not worth it, or
+    /// that host takes no attempts.
     anywhere: BTreeSet<u32>,
     by_host: BTreeSet<(HostNumber, u32)>,
-    /// Those at home in a rack, and not on one host of it.
+    /// Reduces whose home is a rack rather than one host.
     by_rack: BTreeSet<(RackNumber, u32)>,
-    /// Those at home on a host of the rack.
+    /// Reduces whose home is a host, by the rack of that host.
     by_hosts_rack: BTreeSet<(RackNumber, u32)>,
 }
 
@@ -72,12 +75,12 @@ impl WaitingReduces {
         self.all.contains_key(&reduce)
     }
 
-    /// Whether some decline slots far from their input.
+    /// Whether some reduces decline slots far from their input.
     pub(crate) fn any_declines(&self) -> bool {
         self.anywhere.len() < self.all.len()
     }
 
-    /// How much farther from most of its input a host is than it could be; `None` if that is all the same to the reduce.
+    /// How far a host is from most of a reduce's input; `None` if the reduce takes any slot.
     pub(crate) fn distance(
         &self,
         reduce: u32,
@@ -94,12 +97,13 @@ impl WaitingReduces {
         })
     }
 
-    /// Whether it would rather wait than run far from its input.
+    /// Whether the reduce would rather wait than run far from its input.
     pub(crate) fn declines(&self, reduce: u32) -> bool {
         self.contains(reduce) && !self.anywhere.contains(&reduce)
     }
 
-    /// Adds a reduce, of whose input most is at `home`; it waits for a slot there for `wait`, if that is worth it.
+    /// Adds a reduce with most of its input at `home`; it waits up to `wait` per level for a slot
+    /// there, if that is worth it.
     pub(crate) fn insert(
         &mut self,
         reduce: u32,
@@ -140,7 +144,7 @@ impl WaitingReduces {
         }
     }
 
-    /// More is known of where their input is.
+    /// Updates all homes when more is known about the input.
     pub(crate) fn move_to(
         &mut self,
         home: impl Fn(u32) -> Option<ReduceHome>,
@@ -165,13 +169,14 @@ impl WaitingReduces {
         }
     }
 
-    /// `host` takes no new attempts any more: nobody waits for it.
+    /// `host` takes no new attempts from now on: no reduce waits for it.
     pub(crate) fn on_host_closed(&mut self, host: HostNumber) {
         self.anywhere.extend(at(&self.by_host, host));
     }
 
-    /// The reduce that a slot on `host` suits best, if it does one that is no farther from its input than `limit`; none that
-    /// `avoids` this host. Those that it is no better or worse for than any other go before those that would rather be elsewhere.
+    /// The best reduce for a slot on `host`, no farther from its input than `limit`, and none that
+    /// `avoids` this host. Reduces at home here come first, then those that run anywhere, then
+    /// those that would prefer to be elsewhere.
     pub(crate) fn choose(
         &self,
         host: HostNumber,
@@ -203,8 +208,8 @@ impl LiveJob {
         }
     }
 
-    /// Places its waiting reduces by what maps have told, each time that a sixteenth more have, and when `all` have: to look at
-    /// all reduces after each map would take too long.
+    /// Recomputes the homes of the waiting reduces, each time that a sixteenth more maps have
+    /// reported, and when `all` have: to go over all reduces after each map would take too long.
     pub(crate) fn place_reduces(&mut self, trackers: &Trackers, all: bool) {
         let n_told = self.reduce_inputs.n_told();
         let is_due = n_told > self.placed_by + self.placed_by / 16;
@@ -219,7 +224,7 @@ impl LiveJob {
     }
 }
 
-/// Those at one place.
+/// The reduces at one place.
 fn at<K: Ord + Copy>(index: &BTreeSet<(K, u32)>, place: K) -> impl Iterator<Item = u32> {
     index.range((place, 0)..=(place, u32::MAX)).map(|(_, reduce)| *reduce)
 }

@@ -1,5 +1,5 @@
-//! Where a history is written before it gets its name. A draft that was not finished is kept for the logs in it: their hosts
-//! may be gone when it is tried again.
+//! Histories are written as a draft before they get their name. An unfinished draft is kept for the
+//! logs in it: their hosts may be gone by the next attempt.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,11 +21,11 @@ pub(super) fn root() -> Result<StorePath, PathError> {
     format!("{HISTORY_ROOT}/{FOLDER}").parse()
 }
 
-/// A history that is being written.
+/// A history being written.
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) folder: StorePath,
-    /// What was fetched from TaskTrackers and is whole in the draft, in bytes.
+    /// Lengths of the logs fetched from TaskTrackers that are complete in the draft.
     pub(super) logs: BTreeMap<AttemptId, u64>,
 }
 
@@ -35,7 +35,8 @@ impl Draft {
         Ok(Self { folder, logs: BTreeMap::new() })
     }
 
-    /// Takes what an earlier try has fetched, as far as it is still there. The other one keeps it too.
+    /// Copies the logs of an earlier draft, as far as they still exist. The earlier draft keeps
+    /// them too.
     pub(super) async fn take_logs(
         &mut self,
         store: &ChunkStore,
@@ -50,7 +51,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Of a failed attempt the log is kept, as far as it can be had.
+    /// Saves the log of a failed attempt, if it can be obtained.
     pub(super) async fn keep_log(
         &mut self,
         store: &ChunkStore,
@@ -74,7 +75,7 @@ impl Draft {
                 self.logs.insert(id, length);
             }
             Err(why) => {
-                // What was kept when the attempt failed.
+                // The log saved when the attempt failed.
                 let from = early::folder(id.task.job)?.join(&log_name(id))?;
                 match copy(store, &from, &self.log(id)?).await? {
                     Some(length) => attempt.log_bytes = Some(length),
@@ -89,13 +90,13 @@ impl Draft {
         self.folder.join(LOGS_FOLDER)?.join(&log_name(attempt))
     }
 
-    /// Removes it, if the chunk store is there; else the next start does.
+    /// Removes the draft if the chunk store is available; otherwise the next start does.
     pub(super) async fn remove(self, store: &ChunkStore) {
         let _ = store.delete_for_good(&self.folder, true).await;
     }
 }
 
-/// Copies a log, without its bytes; its length, or `None` if it is not whole.
+/// Copies a log without moving its bytes. Returns its length, or `None` if it is incomplete.
 async fn copy(
     store: &ChunkStore,
     from: &StorePath,
@@ -108,7 +109,7 @@ async fn copy(
     }
 }
 
-/// Drafts with logs in them, of jobs whose histories are to be written again. Cheap to clone.
+/// Drafts with logs, for jobs whose histories will be written again. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Drafts(Arc<Mutex<BTreeMap<JobId, Draft>>>);
 
@@ -117,7 +118,8 @@ impl Drafts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&job)
     }
 
-    /// Keeps it, and no more than the core has histories to write: it does not tell which it gives up.
+    /// Keeps the draft, but no more drafts than the core keeps unwritten histories: it does not say
+    /// which it gives up.
     pub(super) async fn put(&self, store: &ChunkStore, job: JobId, draft: Draft) {
         let surplus = {
             let mut drafts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -171,7 +173,7 @@ mod tests {
         assert!(master.files().lengths.contains_key(&draft.log(there).unwrap()));
         let mut fetcher = LogFetcher::going_on(store.client(), draft.logs.len());
         for (attempt, bytes) in [(there, Some(5)), (swept, None), (never, None)] {
-            // Its TaskTracker is lost: nothing can be fetched.
+            // Its TaskTracker is lost: the log cannot be fetched.
             let mut attempt = failed(attempt);
             draft.keep_log(&store.patient(), &mut fetcher, &mut attempt).await.unwrap();
             assert_eq!((attempt.log_bytes, attempt.no_log.is_none()), (bytes, bytes.is_some()));

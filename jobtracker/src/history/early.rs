@@ -1,5 +1,6 @@
-//! Logs of attempts that fail while their job goes on: they are copied into the chunk store at once, since a host that is gone
-//! when the job ends has taken them along. As far as there is time: nobody waits for it, and nothing is tried again.
+//! Logs of attempts that fail while their job goes on are copied into the chunk store at once, as
+//! their hosts may be gone when the job ends. Best effort: nothing waits for it, and nothing is
+//! retried.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,16 +15,17 @@ use super::logs::{LOGS_MAX, LogFetcher};
 use super::{HistoryError, log_name};
 use crate::store::Store;
 
-/// Logs that wait to be copied; those beyond are only looked for at the end of their jobs.
+/// Limit on the logs waiting to be copied; others are only looked for at the end of their jobs.
 pub(crate) const QUEUE: usize = 1000;
 /// Folder of these logs by job, below [`HISTORY_ROOT`].
 const FOLDER: &str = "failed";
-/// Jobs whose logs are counted.
+/// Limit on the jobs whose logs are counted.
 const JOBS_MAX: usize = 10_000;
-/// How long a TaskTracker that did not answer is left alone: those behind it in the queue would wait with it.
+/// How long a TaskTracker that did not answer is skipped: logs behind it in the queue would have to
+/// wait too.
 const SILENT_FOR: Duration = Duration::from_mins(5);
 
-/// Copies one log after the other. Ends when the loop has.
+/// Copies the logs one after the other. Ends with the loop.
 pub(crate) async fn keep_all(mut asked: mpsc::Receiver<(AttemptId, String)>, store: Store) {
     let mut kept: BTreeMap<JobId, u32> = BTreeMap::new();
     let mut silent: BTreeMap<String, Stopwatch> = BTreeMap::new();
@@ -60,7 +62,7 @@ async fn keep(store: &Store, attempt: AttemptId, log: Vec<u8>) -> Result<(), His
     Ok(())
 }
 
-/// Where logs of a job lie that has not ended, or whose history is not written.
+/// The folder for logs of a job that has not ended, or whose history is not yet written.
 pub(super) fn folder(job: JobId) -> Result<StorePath, PathError> {
     root()?.join(&job.to_string())
 }
@@ -69,7 +71,7 @@ pub(super) fn root() -> Result<StorePath, PathError> {
     format!("{HISTORY_ROOT}/{FOLDER}").parse()
 }
 
-/// The history of a job is written: what was kept before goes.
+/// Removes the logs saved early, once the job's history is written.
 pub(super) async fn remove(store: &ChunkStore, job: JobId) -> Result<(), HistoryError> {
     match store.delete_for_good(&folder(job)?, true).await {
         Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),

@@ -1,5 +1,6 @@
-//! Logs of failed attempts, fetched from their TaskTrackers while these have them. Of a long one the head and the tail are
-//! kept. A TaskTracker that hangs holds nobody up for longer than the limits here.
+//! Logs of failed attempts, fetched from their TaskTrackers while those have them. Of a long log
+//! only the head and the tail are kept. A TaskTracker that hangs delays others only up to the
+//! limits here.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -8,43 +9,43 @@ use mapreduce_protocol::AttemptId;
 use net::reqwest::{Method, Response};
 use net::{Backoff, CallError, Client};
 
-/// Bytes kept of the beginning of a log, and as many of its end.
+/// Bytes kept of the beginning of a log, and of its end.
 const HALF_BYTES: usize = 512 << 10;
-/// Tries to reach one TaskTracker, which may be starting.
+/// Number of tries to reach a TaskTracker, which may be starting.
 const TRIES: u32 = 3;
-/// Time for one log to arrive whole, once its TaskTracker has begun to answer.
+/// Time limit for a log to arrive completely once its TaskTracker has begun to answer.
 const WHOLE_LIMIT: Duration = Duration::from_mins(2);
-/// Logs of one job that are kept.
+/// Limit on the logs kept of one job.
 pub(super) const LOGS_MAX: u32 = 200;
 
-/// Fetches the logs of one job's attempts.
+/// Fetches logs of one job's attempts.
 #[derive(Debug)]
 pub(super) struct LogFetcher {
     client: Client,
-    /// TaskTrackers that did not answer: nobody waits for them again.
+    /// TaskTrackers that did not answer, and will not be asked again.
     silent: BTreeSet<String>,
     n_fetched: u32,
     whole_limit: Duration,
 }
 
 impl LogFetcher {
-    /// With a client whose token TaskTrackers take.
+    /// `client` must have a token that TaskTrackers accept.
     pub(super) fn new(client: Client) -> Self {
         Self { client, silent: BTreeSet::new(), n_fetched: 0, whole_limit: WHOLE_LIMIT }
     }
 
-    /// Whether nobody waits for this TaskTracker again.
+    /// Whether this TaskTracker will not be asked again.
     pub(super) fn is_silent(&self, address: &str) -> bool {
         self.silent.contains(address)
     }
 
-    /// The same, where another one has fetched some of the job's logs before.
+    /// Like `new`, for a job of which `n_fetched` logs have been fetched before.
     pub(super) fn going_on(client: Client, n_fetched: usize) -> Self {
         let n_fetched = u32::try_from(n_fetched).unwrap_or(LOGS_MAX).min(LOGS_MAX);
         Self { n_fetched, ..Self::new(client) }
     }
 
-    /// The log, or for people why there is none.
+    /// The log, or why there is none, for people.
     pub(super) async fn fetch(
         &mut self,
         address: Option<&str>,
@@ -82,7 +83,7 @@ impl LogFetcher {
         let mut tries = 1;
         loop {
             match self.fetch_once(address, attempt).await {
-                // Who let a whole time limit pass hangs, and would let pass the next one.
+                // A TaskTracker that exceeded a time limit hangs, and would exceed the next one.
                 Err(error @ CallError::TimedOut { .. }) => return Err(error),
                 Err(error) if error.is_transient() && tries < TRIES => {
                     tries += 1;
@@ -111,7 +112,7 @@ async fn read_whole(address: &str, mut response: Response) -> Result<Vec<u8>, Ca
     Ok(kept.into_bytes())
 }
 
-/// The answer, if it comes in time.
+/// The result, if it comes in time.
 async fn within<T>(
     limit: Duration,
     address: &str,
@@ -121,7 +122,7 @@ async fn within<T>(
     tokio::time::timeout(limit, answer).await.map_err(late)?
 }
 
-/// The first bytes of something long, and the last ones.
+/// The first and the last bytes of a long text.
 #[derive(Debug, Default)]
 struct HeadAndTail {
     head: Vec<u8>,
@@ -162,7 +163,8 @@ mod tests {
 
     use super::*;
 
-    /// Accepts, says `head` and then nothing more. Its address, and how many came.
+    /// Accepts connections, sends `head` and then nothing more. Returns the address, and a count of
+    /// connections.
     async fn hanging(head: &'static str) -> (String, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -1,5 +1,6 @@
-//! What is kept of jobs that are over, in the chunk store: `write` puts it there, as a `draft` first, with logs that `early` has
-//! kept, `read` finds it again, `sweep` removes what is old. Which jobs, where, and for how long is the core's to say.
+//! Histories of ended jobs in the chunk store. `write` writes each, first as a `draft`, with logs
+//! that `early` has saved; `read` finds them again; `sweep` removes old ones. The core decides
+//! which jobs, where, and for how long.
 
 mod draft;
 pub(crate) mod early;
@@ -14,19 +15,19 @@ use mapreduce_protocol::{AttemptId, JobId};
 
 use crate::event_loop::AskError;
 
-/// Why a history is not written, or not read.
+/// Why a history cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HistoryError {
-    /// The chunk store says no, or nothing.
+    /// The chunk store refuses or does not answer.
     #[error(transparent)]
     Store(Box<StoreError>),
-    /// A folder that is no path.
+    /// A folder name that is no valid path.
     #[error(transparent)]
     Path(#[from] PathError),
     /// The JobTracker's core does not answer.
     #[error(transparent)]
     Ask(#[from] AskError),
-    /// A file of a history does not hold what such files hold.
+    /// A file of a history has unexpected contents.
     #[error("{path} is damaged: {source}")]
     Damaged {
         /// The file.
@@ -34,7 +35,7 @@ pub(crate) enum HistoryError {
         /// What is wrong.
         source: serde_json::Error,
     },
-    /// The JobTracker's core does not wait for this history any more.
+    /// The core no longer waits for this history.
     #[error("the history of {job} is given up: too many others wait for the chunk store")]
     GivenUp {
         /// Its job.
@@ -43,8 +44,8 @@ pub(crate) enum HistoryError {
 }
 
 impl HistoryError {
-    /// Whether it would be the same another time. What people mend (space, addresses, secrets) is not of that kind: the work
-    /// of the job is worth waiting for them.
+    /// Whether a retry would fail in the same way. What people can repair (space, addresses,
+    /// secrets) does not count: the job's work is worth waiting for them.
     pub(crate) fn is_permanent(&self) -> bool {
         match self {
             Self::Path(_) | Self::Damaged { .. } | Self::GivenUp { .. } => true,
@@ -69,7 +70,7 @@ impl From<StoreError> for HistoryError {
     }
 }
 
-/// Name of an attempt's log within its job's folder of logs.
+/// Name of an attempt's log in its job's log folder.
 fn log_name(attempt: AttemptId) -> String {
     format!("{attempt}.log")
 }

@@ -1,5 +1,5 @@
-//! Finds histories in the chunk store. They lie by the day on which their jobs ended, which is not before the day in a job's
-//! id, and mostly that one.
+//! Finds histories in the chunk store. They are stored by the day on which their jobs ended, mostly
+//! the day in the job's id and never an earlier one.
 
 use std::cmp::Reverse;
 
@@ -15,20 +15,20 @@ use mapreduce_protocol::{
 
 use super::{HistoryError, early, log_name};
 
-/// Calls at once.
+/// Limit on parallel calls.
 const PARALLEL_CALLS: usize = 16;
-/// Length limit of what is read of a job, bytes: its record fits a journal's.
+/// Length limit of a job's file, bytes: its record fits into a journal.
 const JOB_BYTES_MAX: u64 = 4 << 20;
-/// Bytes of attempts that are read into memory: the first ones.
+/// Limit on the bytes of attempts read into memory; the first ones are read.
 const ATTEMPTS_BYTES_MAX: u64 = 16 << 20;
-/// Length limit of a log, bytes: see `logs`.
+/// Length limit of a log, bytes; see `logs`.
 const LOG_BYTES_MAX: u64 = 2 << 20;
-/// Days of [`last_jobs`].
+/// Number of days that [`last_jobs`] covers.
 const LAST_DAYS: usize = 7;
-/// Entries of one folder.
+/// Limit on the entries of one folder.
 const ENTRIES_MAX: usize = 200_000;
 
-/// What is kept of a job; `None` if nothing is.
+/// The history of a job, if there is one.
 pub(crate) async fn job(
     store: &ChunkStore,
     job: JobId,
@@ -39,7 +39,7 @@ pub(crate) async fn job(
     }
 }
 
-/// The job's attempts, as many as fit the memory; `None` if there is no history.
+/// The job's attempts, up to the memory limit; `None` if there is no history.
 pub(crate) async fn attempts(
     store: &ChunkStore,
     job: JobId,
@@ -55,7 +55,7 @@ pub(crate) async fn attempts(
     while let Some(piece) = reader.next().await? {
         text.extend_from_slice(&piece);
     }
-    // The last line may be cut off.
+    // The last line may be incomplete.
     let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let lines = text[..end].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let damaged = |source| HistoryError::Damaged { path: path.to_string(), source };
@@ -63,7 +63,7 @@ pub(crate) async fn attempts(
     attempts.map(Some).map_err(damaged)
 }
 
-/// What a failed attempt wrote; `None` if that is not kept.
+/// The log of a failed attempt; `None` if it is not kept.
 pub(crate) async fn log(
     store: &ChunkStore,
     attempt: AttemptId,
@@ -75,12 +75,12 @@ pub(crate) async fn log(
             return Ok(Some(log));
         }
     }
-    // Its job goes on, or its history is being written.
+    // The job goes on, or its history is being written.
     let early = early::folder(attempt.task.job)?.join(&name)?;
     there(store.read_all(&early, LOG_BYTES_MAX).await)
 }
 
-/// The jobs that ended last, at most `limit`.
+/// The jobs that ended last, at most `limit` of them.
 pub(crate) async fn list(store: &ChunkStore, limit: usize) -> Result<Vec<JobStatus>, HistoryError> {
     let mut days = days(store).await?;
     days.sort_unstable();
@@ -103,8 +103,8 @@ pub(crate) async fn list(store: &ChunkStore, limit: usize) -> Result<Vec<JobStat
     Ok(found)
 }
 
-/// The jobs of a day whose histories were begun last: to know which ended last, all of them would have to be read. It is the
-/// same, but for those that could not be written at once.
+/// The jobs of a day whose histories were begun last. To know which ended last, all would have to
+/// be read; it is the same except for histories that could not be written at once.
 fn written_last(entries: &[FileStatus], limit: usize) -> Vec<JobId> {
     let job_of = |it: &FileStatus| Some((it.created, it.path.name()?.parse::<JobId>().ok()?));
     let mut jobs: Vec<_> = entries.iter().filter_map(job_of).collect();
@@ -112,12 +112,12 @@ fn written_last(entries: &[FileStatus], limit: usize) -> Vec<JobId> {
     jobs.into_iter().map(|(_, job)| job).take(limit).collect()
 }
 
-/// The order of a list.
+/// Sort key of a list.
 fn ended_last(job: &JobStatus) -> Reverse<(Option<UnixMillis>, u32)> {
     Reverse((job.finished_at, job.id.ordinal))
 }
 
-/// The days (`yyyymmdd`) of which there are histories.
+/// The days (`yyyymmdd`) with histories.
 pub(crate) async fn days(store: &ChunkStore) -> Result<Vec<u32>, HistoryError> {
     let mut folders: Vec<(StorePath, u32)> = vec![(HISTORY_ROOT.parse()?, 0)];
     // Years, months, days.
@@ -139,7 +139,7 @@ pub(crate) async fn days(store: &ChunkStore) -> Result<Vec<u32>, HistoryError> {
     Ok(folders.into_iter().map(|(_, day)| day).collect())
 }
 
-/// The jobs whose histories are of the last days of which there are any.
+/// The jobs with histories on the last days that have any.
 pub(crate) async fn last_jobs(store: &ChunkStore) -> Result<Vec<JobId>, HistoryError> {
     let mut days = days(store).await?;
     days.sort_unstable();
@@ -151,13 +151,13 @@ pub(crate) async fn last_jobs(store: &ChunkStore) -> Result<Vec<JobId>, HistoryE
     Ok(jobs)
 }
 
-/// Jobs of which logs were kept before their end.
+/// Jobs with logs that were saved before their end.
 pub(crate) async fn jobs_with_early_logs(store: &ChunkStore) -> Result<Vec<JobId>, HistoryError> {
     let folders = entries(store, &early::root()?).await?;
     Ok(folders.iter().filter_map(|it| it.path.name()?.parse().ok()).collect())
 }
 
-/// Where the history of a job lies.
+/// The history folder of a job.
 pub(crate) async fn find(
     store: &ChunkStore,
     job: JobId,
@@ -194,12 +194,12 @@ async fn read_job(
     serde_json::from_slice(&text).map(Some).map_err(damaged)
 }
 
-/// All that is in a folder; nothing if it is not there.
+/// All entries of a folder; none if it does not exist.
 async fn entries(store: &ChunkStore, folder: &StorePath) -> Result<Vec<FileStatus>, HistoryError> {
     Ok(there(store.list_all(folder, ENTRIES_MAX).await)?.unwrap_or_default())
 }
 
-/// What may be swept away at any time.
+/// Treats a missing file as `None`: it may be swept away at any time.
 fn there<T>(result: Result<T, StoreError>) -> Result<Option<T>, HistoryError> {
     match result {
         Ok(found) => Ok(Some(found)),

@@ -1,4 +1,5 @@
-//! Removes histories that are older than they are kept for, a whole day at once, and what else nobody needs any more.
+//! Removes histories after their retention time, a whole day at once, and logs that are no longer
+//! needed.
 
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use super::{HistoryError, early};
 use crate::event_loop::{AskError, CoreHandle};
 use crate::store::Store;
 
-/// Time from one look to the next.
+/// Time between two sweeps.
 const EVERY: Duration = Duration::from_hours(1);
 
-/// Looks again and again, for ever.
+/// Sweeps regularly, for ever.
 pub(crate) async fn sweep_again_and_again(core: CoreHandle, store: Store, keep: Duration) {
     loop {
         let is_known = |job| is_known(&core, job);
@@ -27,7 +28,7 @@ pub(crate) async fn sweep_again_and_again(core: CoreHandle, store: Store, keep: 
     }
 }
 
-/// Whether the job runs, or its history is still to be written.
+/// Whether the core still knows the job: it runs, or its history is still to be written.
 async fn is_known(core: &CoreHandle, job: JobId) -> Result<bool, HistoryError> {
     let query = Query::Status { job, wait: None };
     match core.ask(|reply_to| Input::Query { query, reply_to }).await {
@@ -37,7 +38,8 @@ async fn is_known(core: &CoreHandle, job: JobId) -> Result<bool, HistoryError> {
     }
 }
 
-/// Removes the days before the first one that is kept, and logs that were kept for a history that is there or never will be.
+/// Removes the days before the first one that is kept, and early logs whose history exists or never
+/// will.
 pub(crate) async fn sweep<F>(
     store: &ChunkStore,
     now: UnixMillis,
@@ -49,7 +51,8 @@ where
 {
     let first_kept = first_day_kept(now, keep);
     for job in jobs_with_early_logs(store).await? {
-        // A log may have come while its job's history was written; or its JobTracker has lost its journal.
+        // A log may have arrived while its job's history was being written; or the JobTracker lost
+        // its journal.
         let is_of_no_use =
             find(store, job).await?.is_some() || (job.date < first_kept && !is_known(job).await?);
         if is_of_no_use {
@@ -60,7 +63,7 @@ where
         let folder: StorePath = day_folder(day).parse()?;
         remove(store, &folder, true).await?;
         tracing::info!(%folder, "histories of a day are no longer kept");
-        // Those above, if that was the last in them.
+        // The month and the year too, if that was their last folder.
         let mut above = folder.parent();
         for _ in ["month", "year"] {
             let Some(folder) = above else { break };

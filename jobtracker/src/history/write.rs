@@ -1,6 +1,7 @@
-//! Puts the histories of jobs that have ended into the chunk store: each into a draft of its own first, which then gets its
-//! name in one step, so that nobody ever sees half of one. A few at a time; jobs do not wait for it. What fails is tried again
-//! when the core asks for it, with the logs that are in the last draft.
+//! Writes the histories of ended jobs into the chunk store: each first into a draft of its own,
+//! which then gets its name in one step, so that no reader sees a partial one. A few are written in
+//! parallel; jobs do not wait for it. A failed one is written again when the core asks for it, with
+//! the logs from the last draft.
 
 use std::sync::Arc;
 
@@ -16,10 +17,11 @@ use super::{HistoryError, draft, early};
 use crate::event_loop::{AskError, CoreHandle};
 use crate::store::Store;
 
-/// Histories that are written at once.
+/// Limit on the histories written in parallel.
 const AT_ONCE: usize = 2;
 
-/// Writes the histories of the jobs that are `asked` for, each a task that ends with an input. Ends when the loop has.
+/// Writes the histories of the jobs received from `asked`, each in a task that ends with an input.
+/// Ends with the loop.
 pub(crate) async fn write_all(
     mut asked: mpsc::UnboundedReceiver<JobId>,
     core: CoreHandle,
@@ -54,7 +56,7 @@ pub(crate) async fn write_all(
     }
 }
 
-/// What an earlier process left: nothing is under way yet.
+/// Removes the drafts of an earlier process; none is in progress yet.
 async fn remove_drafts(store: &ChunkStore) {
     let Ok(drafts) = draft::root() else { return };
     match store.delete_for_good(&drafts, true).await {
@@ -75,7 +77,7 @@ impl Writer {
         let store = self.store.patient();
         let former = self.drafts.take(job);
         let written = self.write_after(&store, job, former.as_ref()).await;
-        // What can't be removed now is by the next start, or by the sweep.
+        // A draft that cannot be removed now is removed by the next start, or by the sweep.
         if let Some(former) = former {
             match &written {
                 Err(Failed { error, draft: None }) if !error.is_permanent() => {
@@ -94,14 +96,15 @@ impl Writer {
         Err(error)
     }
 
-    /// Writes a new draft, with the logs of the `former` one; it is handed back, if it has all of these, for the next try.
+    /// Writes a new draft with the logs of the `former` one. On failure the new draft is handed
+    /// back for the next try if it has all of these.
     async fn write_after(
         &self,
         store: &ChunkStore,
         job: JobId,
         former: Option<&Draft>,
     ) -> Result<(), Failed> {
-        // Written already, or forgotten.
+        // Already written, or forgotten.
         let Some(mut history) = self.ask_for_job(job).await? else { return Ok(()) };
         history.settings.split_bytes = self.split_bytes;
         let ended_at = history.status.finished_at.unwrap_or(history.status.submitted_at);
@@ -122,7 +125,7 @@ impl Writer {
         };
         match placed {
             Ok(()) => {
-                // Else the sweep does.
+                // If this fails, the sweep removes them.
                 let _ = early::remove(store, job).await;
                 Ok(())
             }
@@ -160,7 +163,7 @@ impl Writer {
         Ok(())
     }
 
-    /// What is to be kept of a job; `None` if nothing is any more.
+    /// A job's history; `None` if it is no longer to be written.
     async fn ask_for_job(&self, job: JobId) -> Result<Option<JobHistory>, AskError> {
         match self.ask(Query::History { job }).await? {
             Some(Reply::History(history)) => Ok(Some(*history)),
@@ -188,7 +191,7 @@ impl Writer {
     }
 }
 
-/// Why a try did not end well, and the draft that it leaves to the next one.
+/// Why writing failed, and the draft left for the next try.
 struct Failed {
     error: HistoryError,
     draft: Option<Draft>,
@@ -204,14 +207,14 @@ async fn is_written(store: &ChunkStore, folder: &StorePath) -> Result<bool, Hist
     Ok(store.exists(&folder.join(JOB_FILE)?).await?)
 }
 
-/// Gives a draft its name.
+/// Gives a draft its final name.
 async fn place(
     store: &ChunkStore,
     draft: &StorePath,
     folder: &StorePath,
 ) -> Result<(), HistoryError> {
     match (store.rename(draft, folder).await, folder.parent()) {
-        // The first of its day.
+        // The first history of its day.
         (Err(StoreError::NotFound { .. }), Some(day)) => {
             store.mkdir(&day, true).await?;
             Ok(store.rename(draft, folder).await?)

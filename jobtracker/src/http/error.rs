@@ -1,4 +1,4 @@
-//! Which HTTP status each refusal gets: the only place of the JobTracker that decides it.
+//! Maps each refusal to an HTTP status: the only place in the JobTracker that decides it.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -16,24 +16,24 @@ use crate::admission::AdmissionError;
 use crate::event_loop::AskError;
 use crate::history::HistoryError;
 
-/// Seconds after which a daemon that restarts is mostly back.
+/// Seconds after which a restarting daemon is mostly back.
 const RETRY_AFTER: u32 = 1;
 /// Seconds after which some job may have ended.
 const RETRY_AFTER_JOBS: u32 = 5;
 
-/// What any question to the core may come to: the JobTracker stops.
+/// Problems of any request to the core: the JobTracker stops.
 pub(super) const ASKS: Problems = &[(503, "unavailable")];
-/// What any change may come to.
+/// Problems of any change.
 pub(super) const CHANGES: Problems = &[(503, "unavailable"), (507, "out-of-space")];
-/// What is named is not there.
+/// The named object does not exist.
 pub(super) const NO_SUCH: Problems = &[(404, "not-found")];
-/// What the core has forgotten is asked of the chunk store.
+/// What the core has forgotten is read from the chunk store.
 pub(super) const KEPT: Problems = &[(503, "unavailable"), (503, "store-unavailable")];
-/// A job's end can't be changed any more.
+/// The job has ended, which cannot be changed.
 pub(super) const ENDS_JOB: Problems = &[(409, "job-ended")];
-/// Nor an attempt's.
+/// The attempt has ended, which cannot be changed.
 pub(super) const ENDS_ATTEMPT: Problems = &[(409, "attempt-ended")];
-/// Why a job is not taken.
+/// Why a job is not accepted.
 pub(super) const SUBMITS: Problems = &[
     (400, "invalid-job"),
     (404, "input-not-found"),
@@ -42,18 +42,18 @@ pub(super) const SUBMITS: Problems = &[
     (429, "too-many-jobs"),
     (503, "store-unavailable"),
 ];
-/// Only so many may listen.
+/// The number of listeners is limited.
 pub(super) const LISTENS: Problems = &[(429, "too-many-requests")];
-/// Why a TaskTracker is not, or no more, of the cluster.
+/// Why a TaskTracker is not, or no longer, a member of the cluster.
 pub(super) const REGISTERS: Problems = &[
     (409, "not-registered"),
     (409, "wrong-cluster"),
     (409, "wrong-protocol"),
     (409, "host-name-taken"),
 ];
-/// What a TaskTracker says of a log, or the chunk store of one that was kept.
+/// Problems of a TaskTracker with a log, or of the chunk store with a saved one.
 pub(super) const PASSED_ON: Problems = &[(503, "unavailable"), (503, "store-unavailable")];
-/// What the chunk store says to who looks.
+/// Problems of the chunk store with reading metadata.
 pub(super) const LOOKS: Problems = &[
     (404, "not-found"),
     (409, "not-a-folder"),
@@ -62,7 +62,7 @@ pub(super) const LOOKS: Problems = &[
     (503, "store-unavailable"),
     (503, "unavailable"),
 ];
-/// And to who reads a file.
+/// Further ones with reading a file.
 pub(super) const READS: Problems = &[
     (409, "invalid-request"),
     (409, "is-a-folder"),
@@ -71,9 +71,9 @@ pub(super) const READS: Problems = &[
     (416, "invalid-request"),
     (429, "too-many-requests"),
 ];
-/// And to who removes one.
+/// Further ones with removing a file.
 pub(super) const REMOVES: Problems = &[(409, "invalid-request"), (507, "out-of-space")];
-/// And to who makes one.
+/// Further ones with writing a file.
 pub(super) const WRITES: Problems = &[
     (409, "already-exists"),
     (409, "changed"),
@@ -89,7 +89,7 @@ pub(super) const WRITES: Problems = &[
     (507, "out-of-space"),
 ];
 
-/// The statuses that come with each `type`, of those that this daemon decides.
+/// The statuses used with each `type`, for problems that this daemon decides.
 fn statuses(kind: ProblemKind) -> &'static [u16] {
     match kind {
         ProblemKind::InvalidRequest => &[400, 408, 409, 413, 415, 416],
@@ -142,7 +142,7 @@ impl From<AdmissionError> for Problem {
             AdmissionError::Elsewhere(error) if error.is_transient() => {
                 (503, ProblemKind::StoreUnavailable)
             }
-            // No entry in the configuration, or the store lets nobody in.
+            // It is not configured, or the store denies access.
             AdmissionError::Elsewhere(_) => (400, ProblemKind::InvalidJob),
             AdmissionError::Store(store) if store.is_transient() => {
                 (503, ProblemKind::StoreUnavailable)
@@ -202,35 +202,35 @@ fn problem(status: u16, kind: ProblemKind, detail: String) -> Problem {
     }
 }
 
-/// A job file of which not all has come in time.
+/// A job file that did not arrive completely in time.
 pub(super) fn late_job(limit: Duration) -> Problem {
     let detail = format!("the job did not arrive within {} s: send it again", limit.as_secs());
     problem(408, ProblemKind::InvalidRequest, detail)
 }
 
-/// One that is too long, or whose sender hung up.
+/// A job file that is too long, or whose sender hung up.
 pub(super) fn long_job(bytes_max: usize, error: &axum::Error) -> Problem {
     let detail = format!("the job did not arrive whole within {bytes_max} bytes: {error}");
     problem(413, ProblemKind::InvalidRequest, detail)
 }
 
-/// A job file that says something else.
+/// A body that is no job.
 pub(super) fn no_job(why: &str) -> Problem {
     problem(400, ProblemKind::InvalidRequest, format!("this is no job: {why}"))
 }
 
-/// A file that the web page does not have.
+/// A file that is not part of the web page.
 pub(super) fn no_page_file(name: &str) -> Problem {
     let detail = format!("the page has no file {name:?}: it begins at /");
     problem(404, ProblemKind::NotFound, detail)
 }
 
-/// A path that names no job, or no attempt.
+/// A path without a valid id of a job or an attempt.
 pub(super) fn bad_id(error: &IdError) -> Problem {
     problem(400, ProblemKind::InvalidRequest, error.to_string())
 }
 
-/// Nothing is kept of a job.
+/// There is no history of the job.
 pub(super) fn no_history(job: JobId) -> Problem {
     let detail = format!(
         "there is no history of {job}: it has not ended, has ended this very moment or longer ago than \
@@ -239,7 +239,7 @@ pub(super) fn no_history(job: JobId) -> Problem {
     problem(404, ProblemKind::NotFound, detail)
 }
 
-/// Nothing is kept of what an attempt wrote.
+/// No log of the attempt is kept.
 pub(super) fn no_kept_log(attempt: AttemptId) -> Problem {
     let job = attempt.task.job;
     let detail = format!(
@@ -249,28 +249,28 @@ pub(super) fn no_kept_log(attempt: AttemptId) -> Problem {
     problem(404, ProblemKind::NotFound, detail)
 }
 
-/// A path that names no host.
+/// A path without a valid host name.
 pub(super) fn bad_host(error: &NameError) -> Problem {
     problem(400, ProblemKind::InvalidRequest, error.to_string())
 }
 
-/// A path that names one job, and an attempt of another.
+/// A path that names one job and an attempt of another.
 pub(super) fn not_of_job(job: JobId, (what, theirs): (&dyn Display, JobId)) -> Problem {
     let detail = format!("{what} is not of {job}: it would be of {theirs}");
     problem(400, ProblemKind::InvalidRequest, detail)
 }
 
-/// An `Idempotency-Key` that is no text.
+/// An `Idempotency-Key` that is not text.
 pub(super) fn bad_key() -> Problem {
     refused(&Refusal::BadKey)
 }
 
-/// A path that the chunk store does not take.
+/// A path that the chunk store does not accept.
 pub(super) fn bad_path(error: &PathError) -> Problem {
     problem(400, ProblemKind::InvalidRequest, error.to_string())
 }
 
-/// A header that makes the request depend on which file is there, which nobody here knows.
+/// A header that makes the request conditional on a version of the file, which is not known here.
 pub(super) fn unknown_condition(header: &str) -> Problem {
     let detail = format!(
         "{header} can't be heeded: files have no e-tags here; to never replace one, leave replace=true away, and send no \
@@ -279,26 +279,26 @@ pub(super) fn unknown_condition(header: &str) -> Problem {
     problem(400, ProblemKind::InvalidRequest, detail)
 }
 
-/// An upload of a part of a file.
+/// An upload of part of a file.
 pub(super) fn partial_upload() -> Problem {
     let detail = "the body is a part of a file, as its Content-Range says, and a file is made of all of it at once: send the \
                   whole file (with curl, without -C), or append to it with `howdah fs append`";
     problem(400, ProblemKind::InvalidRequest, detail.to_owned())
 }
 
-/// An upload whose bytes are not those of the file.
+/// An upload with a content coding, whose bytes are not those of the file.
 pub(super) fn coded_upload() -> Problem {
     let detail = "a file has the bytes of the body as they are: send them without Content-Encoding, or give the file a name \
                   that says how it is compressed, such as .gz, and jobs will read it";
     problem(400, ProblemKind::InvalidRequest, detail.to_owned())
 }
 
-/// As many do this as may.
+/// The limit on parallel requests of a kind is reached.
 pub(super) fn too_many(detail: String) -> Problem {
     problem(429, ProblemKind::TooManyRequests, detail)
 }
 
-/// As many histories are being read as may be.
+/// The limit on histories being read is reached.
 pub(super) fn many_histories(max: usize) -> Problem {
     let detail = format!(
         "{max} histories of jobs are being read already, and others wait: try again in a moment"
@@ -306,14 +306,14 @@ pub(super) fn many_histories(max: usize) -> Problem {
     problem(503, ProblemKind::Unavailable, detail)
 }
 
-/// None of the bytes that are asked for is in the file.
+/// The requested range is outside the file.
 pub(super) fn no_such_range(path: &str, whole: u64) -> Problem {
     let detail =
         format!("{path} has {whole} bytes, and none of those that the header Range asks for");
     problem(416, ProblemKind::InvalidRequest, detail)
 }
 
-/// Folders are not removed by this way.
+/// Folders cannot be removed by this route.
 pub(super) fn folder_not_removed(path: &str) -> Problem {
     let detail = format!(
         "{path} is a folder, and only files are removed here: ask the chunk master (`POST /v1/files/delete`), or use \
@@ -322,14 +322,14 @@ pub(super) fn folder_not_removed(path: &str) -> Problem {
     problem(409, ProblemKind::InvalidRequest, detail)
 }
 
-/// The bytes of a file did not come whole.
+/// The bytes of a file did not arrive completely.
 pub(super) fn broken_upload(why: &str) -> Problem {
     let detail =
         format!("the file did not arrive whole, and nothing of it is kept: {why}; send it again");
     problem(400, ProblemKind::InvalidRequest, detail)
 }
 
-/// What the chunk store says to a caller, in its own words.
+/// An error of the chunk store, passed on in its own words.
 pub(super) fn of_store(error: &StoreError) -> Problem {
     if let Some(said) = error.problem() {
         return said.clone();
@@ -350,7 +350,7 @@ pub(super) fn of_store(error: &StoreError) -> Problem {
     }
 }
 
-/// An attempt of which no log can be had, neither of its TaskTracker nor of what was kept.
+/// Neither the TaskTracker nor the history has a log of the attempt.
 pub(super) fn no_log(attempt: AttemptId) -> Problem {
     let detail = format!(
         "there is no log of {attempt}: its TaskTracker is gone or has removed it, and only those of failed attempts are kept"
@@ -358,7 +358,7 @@ pub(super) fn no_log(attempt: AttemptId) -> Problem {
     problem(404, ProblemKind::NotFound, detail)
 }
 
-/// What a TaskTracker says of a log, or that it does not answer.
+/// An error of the TaskTracker with a log, or that it does not answer.
 pub(super) fn of_tracker(error: &CallError) -> Problem {
     match error.problem() {
         Some(said) => said.clone(),
@@ -368,7 +368,7 @@ pub(super) fn of_tracker(error: &CallError) -> Problem {
     }
 }
 
-/// A reply of another kind than its request: a flaw of this program.
+/// A reply of the wrong kind for its request: a bug.
 pub(super) fn unexpected(reply: &Reply) -> Problem {
     tracing::error!(?reply, "a reply that does not answer its request");
     let detail = "the JobTracker gave a reply of another kind; its log says more".to_owned();
@@ -382,7 +382,7 @@ mod tests {
 
     use super::*;
 
-    /// What is passed on has the chunk store's types, whose statuses that one decides.
+    /// Problems passed on have the chunk store's types, and that daemon decides their statuses.
     #[test]
     fn the_document_names_no_problem_that_the_code_can_not_give() {
         let groups = [

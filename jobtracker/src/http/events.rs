@@ -1,4 +1,5 @@
-//! Users' route: what happens, as server-sent events. Browsers read it by `fetch`, so that a token is sent as a header.
+//! Users' route: events as server-sent events. Browsers read it with `fetch`, so that the token
+//! goes into a header.
 
 use std::time::Duration;
 
@@ -21,9 +22,9 @@ use super::error::{LISTENS, NO_SUCH, too_many};
 use super::history::ask_or_read_job;
 use super::jobs::job_of;
 
-/// How long one request listens at most; whoever wants to hear more asks again.
+/// How long one request may listen; to go on, the client asks again.
 const LISTEN_MAX: Duration = Duration::from_hours(12);
-/// Time between two looks whether a listener's token still counts.
+/// Time between two checks that a listener's token is still valid.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 pub(super) fn routes() -> Routes<ServerState> {
@@ -48,7 +49,7 @@ struct Parameters {
     job: Option<String>,
 }
 
-/// Ends with the token at the latest, and soon after it is taken back.
+/// The stream ends when the token expires, and soon after it is revoked.
 async fn listen(
     State(state): State<ServerState>,
     caller: Caller,
@@ -73,7 +74,7 @@ async fn listen(
     Ok((headers, Body::from_stream(body)).into_response())
 }
 
-/// The next event; none once the listener has no right to it any more.
+/// The next event; `None` once the listener is no longer admitted.
 async fn next_while(
     events: &mut mpsc::Receiver<Bytes>,
     is_admitted: &impl Fn() -> bool,

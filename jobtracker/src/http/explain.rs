@@ -1,5 +1,5 @@
-//! The users' route that explains a job: what the core says of its tasks, and the path of its attempts, of which the core is
-//! not kept waiting.
+//! The users' route that explains a job: the core's explanation of its tasks, and the critical path
+//! of its attempts, which is computed outside the core so as not to keep it busy.
 
 use axum::extract::State;
 use jobtracker_core::{Query, Reply, critical_path};
@@ -56,7 +56,7 @@ async fn explain(
     Ok(Json(explanation))
 }
 
-/// Of a job that is over, a task is its attempts.
+/// The explanation of a task of an ended job consists of its attempts.
 fn add_attempts(explanation: &mut Explanation, task: TaskId, attempts: Vec<AttemptStatus>) {
     if explanation.tasks.is_empty() {
         explanation.tasks.push(TaskExplanation::over(task));
@@ -65,7 +65,7 @@ fn add_attempts(explanation: &mut Explanation, task: TaskId, attempts: Vec<Attem
     explanation.tasks[0].attempts = of_task.collect();
 }
 
-/// Those of one task, which a page may ask for each second, or of all.
+/// The attempts of one task, which a page may ask for every second, or of all.
 async fn attempts(
     state: &ServerState,
     job: JobId,

@@ -1,7 +1,9 @@
-//! Users' routes by which a browser, or `curl`, reaches the chunk store: a part of what the chunk master and the chunkservers
-//! offer, asked of the one daemon that people already talk to, so that no other has to admit a page of another origin, and
-//! chunkservers may have addresses that only the cluster reaches. What is asked is asked with the caller's own rights. The
-//! bytes of a file pass through here piece by piece, of few files at once: whoever moves many uses `howdah fs`.
+//! Users' routes that give browsers and `curl` access to the chunk store: a subset of the
+//! interfaces of the chunk master and the chunkservers, offered by the daemon that people already
+//! use, so that no other daemon has to admit pages of another origin, and chunkservers may have
+//! addresses that only the cluster reaches. Requests are made with the caller's own rights. File
+//! contents pass through here in pieces, for a few files at once: `howdah fs` is the tool for
+//! moving many.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,15 +31,15 @@ use super::error::{
 };
 use super::range::{RangeHeader, Wanted};
 
-/// Files whose bytes pass through at once.
+/// Limit on the files whose contents pass through at once.
 pub(super) const TRANSFERS_MAX: usize = 8;
-/// Entries of a page where the request does not say.
+/// Page size of a listing unless the request gives one.
 const LIST_DEFAULT: u32 = 500;
-/// Time in which more of an upload must arrive.
+/// How long an upload may deliver nothing.
 const STALL_MAX: Duration = Duration::from_secs(60);
-/// A user's file is nobody's page, whatever it says it is.
+/// A user's file must not act as a page, whatever its contents.
 const POLICY: &str = "default-src 'none'; sandbox";
-/// And no part of another site's page.
+/// Nor as part of another site's page.
 const RESOURCE_POLICY: &str = "cross-origin-resource-policy";
 
 type Answer<T> = Result<Json<T>, Problem>;
@@ -83,7 +85,7 @@ fn content() -> Methods<ServerState> {
         .problems(REMOVES)
 }
 
-/// The right to have a few bytes of a file pass.
+/// Permits for file transfers.
 #[derive(Clone, Debug)]
 pub(crate) struct Transfers(Arc<Semaphore>);
 
@@ -178,7 +180,7 @@ async fn download(
     Ok(bytes_of(&path, reader, length, transfer))
 }
 
-/// The range that the header asks for, with its place in the whole.
+/// The range that the header asks for, with its position in the file.
 async fn download_range(
     store: &ChunkStore,
     path: &StorePath,
@@ -193,7 +195,7 @@ async fn download_range(
     };
     let Some((first, length)) = range.of(whole) else { return Ok(no_such(whole)) };
     let reader = store.open_range(path, first, length).await.map_err(|error| of_store(&error))?;
-    // Another file may stand there by now.
+    // The file may have been replaced meanwhile.
     let whole = reader.len();
     let length = length.min(whole.saturating_sub(first));
     if length == 0 {
@@ -224,7 +226,8 @@ fn bytes_of(
     (headers, Body::from_stream(body)).into_response()
 }
 
-/// After an error nothing comes: the body is shorter than its head says, so that nobody takes it for whole.
+/// After an error the body ends: it is shorter than its header says, so that nobody takes it for
+/// complete.
 async fn next_piece<T>(
     reading: Option<(FileReader, T)>,
 ) -> Option<(Result<Bytes, StoreError>, Option<(FileReader, T)>)> {
@@ -238,7 +241,7 @@ async fn next_piece<T>(
     }
 }
 
-/// Browsers save it, and do not show it.
+/// Makes browsers save the file rather than show it.
 fn attachment(path: &StorePath) -> HeaderValue {
     let mut text = "attachment; filename*=UTF-8''".to_owned();
     for byte in path.name().unwrap_or("root").bytes() {
@@ -266,7 +269,7 @@ struct WriteParameters {
     replace: bool,
 }
 
-/// Makes a file of the body: whole, or not at all.
+/// Makes a file of the body: completely, or not at all.
 async fn upload(
     State(state): State<ServerState>,
     caller: Caller,
@@ -285,11 +288,12 @@ async fn upload(
     let writer = store.create(beside.as_ref().unwrap_or(&path), options).await;
     let mut writer = writer.map_err(|error| of_store(&error))?;
     if let Err(problem) = write_whole(&mut writer, body.into_data_stream()).await {
-        // The failure is what the caller must hear of; else the file goes when its lease ends.
+        // Report the failure in any case; if this fails, the file goes when its lease ends.
         let _ = writer.abandon().await;
         return Err(problem);
     }
-    // A task of its own: it gets to its end, too, when the caller has gone, who has sent all.
+    // In a task of its own, so that it completes even if the caller, who has sent everything, is
+    // gone.
     let ended = tokio::spawn(async move {
         match beside {
             Some(beside) => close_over(&store, writer, &beside, path).await,
@@ -298,13 +302,13 @@ async fn upload(
     });
     let status = match ended.await {
         Ok(status) => status.map_err(|error| of_store(&error))?,
-        // The daemon ends.
+        // The daemon shuts down.
         Err(ended) => return Err(broken_upload(&ended.to_string())),
     };
     Ok((StatusCode::CREATED, Json(status)))
 }
 
-/// Ends a file that was written beside another, and puts it in its place.
+/// Closes a file that was written beside another one, and moves it to that one's place.
 async fn close_over(
     store: &ChunkStore,
     writer: FileWriter,
@@ -313,14 +317,14 @@ async fn close_over(
 ) -> Result<FileStatus, StoreError> {
     let status = writer.close().await?;
     if let Err(error) = store.rename_over(beside, &path, Replace::Always).await {
-        // A name that nobody asked for is not to stay.
+        // The temporary name must not stay.
         let _ = store.delete_for_good(beside, false).await;
         return Err(error);
     }
     Ok(FileStatus { path, ..status })
 }
 
-/// A body that is a part of a file (RFC 9110, 14.5), or one that is coded (8.4), must not become the file.
+/// A partial body (RFC 9110, 14.5) or one with a content coding (8.4) must not become the file.
 fn check_whole(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(header::CONTENT_RANGE) {
         return Err(partial_upload());
@@ -331,8 +335,8 @@ fn check_whole(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Whoever guards against others' changes by a condition must not lose one: the only one that is kept is that nothing is there
-/// yet, of a request that replaces nothing.
+/// A caller that guards against concurrent changes by a condition must not lose one. The only
+/// condition supported is that nothing exists yet, in a request that replaces nothing.
 fn check_conditions(headers: &HeaderMap, may_replace: bool) -> Result<(), Problem> {
     let is_kept = |value: &HeaderValue| value == "*" && !may_replace;
     if headers.contains_key(header::IF_MATCH) {
@@ -344,7 +348,7 @@ fn check_conditions(headers: &HeaderMap, may_replace: bool) -> Result<(), Proble
     }
 }
 
-/// A name in the same folder that nobody has, and that no job reads.
+/// An unused name in the same folder, which no job reads.
 fn beside(path: &StorePath) -> Option<StorePath> {
     path.parent()?.join(&format!(".howdah-{}", net::random_hex(8))).ok()
 }
@@ -359,7 +363,7 @@ struct RemoveParameters {
     skip_trash: bool,
 }
 
-/// Removes a file, and no folder: those are many files.
+/// Removes a file but no folder, as that would be many files.
 async fn remove(
     State(state): State<ServerState>,
     caller: Caller,

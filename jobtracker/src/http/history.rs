@@ -1,5 +1,5 @@
-//! Users' routes: histories of jobs that are over, as they lie in the chunk store. What the JobTracker has forgotten is answered
-//! from there by the routes of jobs too.
+//! Users' routes: histories of ended jobs, as stored in the chunk store. The routes for jobs also
+//! answer from there what the JobTracker has forgotten.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,21 +24,23 @@ use crate::admission::resource;
 use crate::event_loop::AskError;
 use crate::history::read;
 
-/// Jobs of a list where the request does not say, and at most.
+/// Default and maximum length of a list.
 const LIST_DEFAULT: usize = 100;
 const LIST_MAX: usize = 1000;
 
-/// Histories that are read at once: of each, as much as [`read`] takes into memory is held until it is answered.
+/// Limit on the histories read in parallel: what [`read`] loads of each stays in memory until it is
+/// answered.
 const READS_MAX: usize = 8;
-/// Others wait so long for their turn.
+/// How long others wait for their turn.
 const TURN: Duration = Duration::from_secs(10);
 
-/// So long a history of a job that has just ended is waited for: it is written after its client was told of the end.
+/// How long to wait for the history of a job that has just ended: it is written after its client
+/// was told of the end.
 const WRITING: Duration = Duration::from_secs(5);
-/// Pause between two looks for it.
+/// Pause between two checks for it.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The right to read of a history, also to look whether there is one.
+/// Permits for reading histories, or for checking whether there is one.
 #[derive(Clone, Debug)]
 pub(crate) struct HistoryReads {
     permits: Arc<Semaphore>,
@@ -111,7 +113,8 @@ async fn list(
     Ok(Json(HistoryList { jobs }))
 }
 
-/// Any user may know of a job and its attempts. What it was told to do takes the right to read its output.
+/// Any user may see a job and its attempts. Its specification requires the right to read its
+/// output.
 async fn job(
     State(state): State<ServerState>,
     caller: Caller,
@@ -133,7 +136,7 @@ async fn attempts(
     attempts.map(Json).ok_or_else(|| no_history(job))
 }
 
-/// What its program wrote takes the same right.
+/// The program's output in the log requires the same right.
 async fn log(
     State(state): State<ServerState>,
     caller: Caller,
@@ -147,7 +150,7 @@ async fn log(
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }
 
-/// What a caller's token must be about who reads what a job wrote.
+/// The resource that a caller's token must cover to read what a job wrote.
 pub(super) async fn resource_of(state: &ServerState, job: JobId) -> Result<String, Problem> {
     let output = match state.ask(Query::Status { job, wait: None }).await {
         Ok(Reply::Status(status)) => Some(status.output),
@@ -157,11 +160,11 @@ pub(super) async fn resource_of(state: &ServerState, job: JobId) -> Result<Strin
         }
         Err(error) => return Err(error.into()),
     };
-    // Nobody knows any more whose it was.
+    // The owner is no longer known.
     Ok(output.as_deref().map_or(EVERYWHERE, resource).to_owned())
 }
 
-/// What is kept of a job, soon after its end too.
+/// Reads the history of a job, and waits for it for a while if the job has just ended.
 async fn once_written<T, F>(
     state: &ServerState,
     job: JobId,
@@ -197,13 +200,13 @@ pub(super) async fn kept_attempts(
     Ok(read::attempts(&state.store.prompt(), job).await?)
 }
 
-/// What is asked of a job: the core's answer, or what is kept of a job that it has forgotten.
+/// The answer to a query about a job: the core's, or the history of a job that it has forgotten.
 pub(super) enum Told<T> {
     Now(Reply),
     Kept(T),
 }
 
-/// Asks the core; of a job that it does not know, what is kept.
+/// Asks the core; for a job that it does not know, reads the history.
 pub(super) async fn ask_or_read<T, F>(
     state: &ServerState,
     query: Query,
@@ -222,7 +225,7 @@ where
     }
 }
 
-/// The same of the job itself.
+/// The same for the job itself.
 pub(super) async fn ask_or_read_job(
     state: &ServerState,
     query: Query,
@@ -230,7 +233,7 @@ pub(super) async fn ask_or_read_job(
     ask_or_read(state, query, |job| kept_job(state, job)).await
 }
 
-/// The same of its attempts.
+/// The same for its attempts.
 pub(super) async fn ask_or_read_attempts(
     state: &ServerState,
     query: Query,

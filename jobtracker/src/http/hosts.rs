@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::ServerState;
 use super::error::{ASKS, CHANGES, NO_SUCH, bad_host, unexpected};
 
-/// What a caller's token must be about who reads what may be anybody's.
+/// The resource that a caller's token must cover to read what may belong to anybody.
 pub(super) const EVERYWHERE: &str = "/";
 
 pub(super) fn routes() -> Routes<ServerState> {
@@ -55,7 +55,7 @@ async fn list(State(state): State<ServerState>) -> Result<Json<HostList>, Proble
     }
 }
 
-/// What the core does not know: whom this JobTracker reaches.
+/// Adds what the core does not know: which hosts this JobTracker cannot reach.
 fn with_reach(state: &ServerState, mut list: HostList) -> HostList {
     for status in &mut list.hosts {
         status.unreached = state.reach.unreached(&status.host);
@@ -80,7 +80,7 @@ struct DrainParameters {
     kill: bool,
 }
 
-/// Whoever may change everything may have a host emptied.
+/// Requires a superuser.
 async fn drain(
     State(state): State<ServerState>,
     caller: Caller,
@@ -94,7 +94,7 @@ async fn drain(
     host_status(&state, reply)
 }
 
-/// Of a host that is not there nothing is known any more.
+/// Replies with an empty list if the host is not registered and so no longer known.
 async fn undrain(
     State(state): State<ServerState>,
     caller: Caller,
@@ -108,7 +108,7 @@ async fn undrain(
     }
 }
 
-/// Whoever may change everything may have a host forgiven.
+/// Requires a superuser.
 async fn forgive(
     State(state): State<ServerState>,
     caller: Caller,

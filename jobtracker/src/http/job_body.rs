@@ -1,4 +1,4 @@
-//! A job as it is submitted: JSON, or YAML as job files are. What does not parse is told with line, column and key.
+//! The body of a submission: JSON, or YAML as in job files. Parse errors name line, column and key.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use net::{Json, Problem, schema_words};
 
 use super::error::{late_job, long_job, no_job};
 
-/// The media type of job files (RFC 9512), and the name that it had before.
+/// The media type of job files (RFC 9512), and its former name.
 const YAML: [&str; 2] = ["application/yaml", "application/x-yaml"];
 /// Length limit of a job file, bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
-/// Time in which the whole of it must arrive.
+/// Time limit for it to arrive completely.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// See the module.
+/// A submitted job.
 pub(super) struct JobBody(pub(super) JobSpec);
 
 impl<S: Send + Sync> FromRequest<S> for JobBody {

@@ -1,4 +1,4 @@
-//! Users' routes: jobs and what hangs below them.
+//! Users' routes: jobs and what belongs to them.
 
 use std::time::Duration;
 
@@ -26,10 +26,10 @@ use super::history::{Told, ask_or_read_attempts, ask_or_read_job};
 use super::job_body::JobBody;
 use crate::admission::{JobPaths, check_owner, check_spec, check_store, normalise, resource};
 
-/// Makes a submission safe to repeat.
+/// Makes a submission idempotent.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Jobs of a list where the request does not say.
+/// Length of a list unless the request gives one.
 const LIST_DEFAULT: usize = 100;
 
 type Answer<T> = Result<Json<T>, Problem>;
@@ -166,7 +166,7 @@ async fn check_pool(state: &ServerState, pool: Option<&str>) -> Result<(), Probl
     }
 }
 
-/// What the chunk store says to it, and whether the caller may make the output there.
+/// Checks the job against the chunk store, and whether the caller may make the output there.
 async fn check_all(state: &ServerState, caller: &Caller, paths: &JobPaths) -> Result<(), Problem> {
     check_store(&state.store, paths).await?;
     if caller.standing != Standing::Superuser {
@@ -185,7 +185,7 @@ fn check_rights(caller: &Caller, paths: &JobPaths) -> Result<(), Problem> {
     caller.require(Right::Write, paths.output.resource())
 }
 
-/// The first answer to a request that comes again, even if its output exists by now.
+/// The answer given earlier to the same submission, even if the output exists by now.
 async fn already_submitted(
     state: &ServerState,
     owner: &str,
@@ -198,7 +198,7 @@ async fn already_submitted(
     }
 }
 
-/// The header of that name.
+/// The header `Idempotency-Key`.
 struct SubmissionKey(Option<String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for SubmissionKey {
@@ -268,7 +268,7 @@ async fn status(
     }
 }
 
-/// A job's owner may end it, with a token that may write its output.
+/// Requires the job's owner, with a token that may write its output.
 async fn kill(
     State(state): State<ServerState>,
     caller: Caller,
@@ -294,7 +294,7 @@ async fn fail_attempt(
     end_attempt(&state, &caller, (&id, &attempt), EndsAs::Failed).await
 }
 
-/// Whoever may end a job may end its attempts.
+/// Requires the rights needed to kill the job.
 async fn end_attempt(
     state: &ServerState,
     caller: &Caller,
@@ -310,7 +310,7 @@ async fn end_attempt(
     }
 }
 
-/// Whoever may end a job may change its share of the slots.
+/// Requires the rights needed to kill the job.
 async fn set_priority(
     State(state): State<ServerState>,
     caller: Caller,
@@ -330,7 +330,7 @@ pub(super) struct PauseParameters {
     pub(super) kill: bool,
 }
 
-/// Whoever may end a job may pause it.
+/// Requires the rights needed to kill the job.
 async fn pause(
     State(state): State<ServerState>,
     caller: Caller,
@@ -350,7 +350,7 @@ async fn resume(
     job_status(state.core.ask(|reply_to| Input::Resume { job, reply_to }).await?)
 }
 
-/// A job that the caller may change.
+/// The job, if the caller may change it.
 async fn changed_by(state: &ServerState, caller: &Caller, id: &str) -> Result<JobId, Problem> {
     let job = job_of(id)?;
     let Json(status) = job_status(state.query(Query::Status { job, wait: None }).await?)?;

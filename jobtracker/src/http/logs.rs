@@ -1,5 +1,6 @@
-//! Users' route: a part of what an attempt wrote, running or over. Its TaskTracker has it, which may have an address that only
-//! the cluster reaches; when that one is gone, what was kept of a failed attempt. A part is short: logs are read piece by piece.
+//! Users' route: part of the log of an attempt, running or ended. It comes from the attempt's
+//! TaskTracker, which may have an address that only the cluster reaches; if that is gone, from the
+//! saved log of a failed attempt. Parts are short: logs are read in pieces.
 
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -21,7 +22,7 @@ use super::jobs::attempt_of;
 use crate::event_loop::AskError;
 use crate::history::read;
 
-/// Bytes of a part where the request does not say.
+/// Length of a part unless the request gives one.
 const PART_DEFAULT: u64 = 64 << 10;
 
 pub(super) fn routes() -> Routes<ServerState> {
@@ -47,7 +48,7 @@ struct Parameters {
     limit: Option<u64>,
 }
 
-/// Whoever may read a job's output may read what its program wrote.
+/// Requires the right to read the job's output.
 async fn log(
     State(state): State<ServerState>,
     caller: Caller,
@@ -80,7 +81,7 @@ async fn log(
     Ok((headers, part.bytes).into_response())
 }
 
-/// Of its TaskTracker, if that one and the attempt are known.
+/// The address of the attempt's TaskTracker, if both are known.
 async fn address_of(state: &ServerState, attempt: AttemptId) -> Result<Option<String>, Problem> {
     match state.ask(Query::Attempt { attempt }).await {
         Ok(Reply::Attempt(status)) => Ok(status.address),
@@ -126,7 +127,7 @@ async fn from_tracker(
     tokio::time::timeout(client.request_timeout(), whole).await.map_err(timed_out)?
 }
 
-/// What was kept of a failed attempt: of a long log its head and tail, which count as all of it.
+/// The saved log of a failed attempt; the head and tail of a long one count as all of it.
 async fn kept(
     state: &ServerState,
     attempt: AttemptId,

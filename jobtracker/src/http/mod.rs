@@ -1,5 +1,5 @@
-//! The JobTracker's HTTP: decode, check the caller's right, ask the core, encode. No decisions; statuses
-//! are `error.rs`'. `howdah openapi jobtracker` lists the routes.
+//! The JobTracker's HTTP layer: decodes, checks the caller's rights, asks the core, encodes. It
+//! makes no decisions; `error.rs` assigns statuses. `howdah openapi jobtracker` lists the routes.
 
 mod error;
 mod events;
@@ -40,33 +40,33 @@ pub(crate) use files::Transfers;
 pub(crate) use history::HistoryReads;
 pub use openapi::openapi;
 
-/// How long a scrape waits for the core: less than Prometheus waits for a scrape.
+/// How long a scrape waits for the core; shorter than Prometheus' own time-out.
 const SCRAPE_PATIENCE: Duration = Duration::from_secs(3);
 
-/// What handlers share.
+/// The state that handlers share.
 #[derive(Clone)]
 pub(crate) struct ServerState {
     /// The core behind its loop.
     pub(crate) core: CoreHandle,
-    /// The chunk store, for what must be asked before a job is submitted.
+    /// The chunk store, for checks before a job is submitted.
     pub(crate) store: Store,
-    /// Who stands where.
+    /// The racks of hosts.
     pub(crate) topology: Topology,
-    /// Who is not reached.
+    /// TaskTrackers that cannot be reached.
     pub(crate) reach: Reach,
-    /// `host:port` where others reach this JobTracker.
+    /// The `host:port` at which others reach this JobTracker.
     pub(crate) address: String,
-    /// Whether it is asked by TLS.
+    /// Whether it serves TLS.
     pub(crate) is_tls: bool,
-    /// Who listens to what happens.
+    /// The listeners to events.
     pub(crate) events: Events,
-    /// How many files' bytes may pass.
+    /// Permits for file transfers.
     pub(crate) transfers: Transfers,
-    /// How many histories may be read.
+    /// Permits for reading histories.
     pub(crate) history_reads: HistoryReads,
 }
 
-/// All routes behind their guard.
+/// All routes behind the access guard.
 pub(crate) fn router(state: ServerState, guard: Guard, health: Health, metrics: Metrics) -> Router {
     let renewed = from_fn_with_state(state.clone(), renew_gauges);
     routes()
@@ -75,7 +75,7 @@ pub(crate) fn router(state: ServerState, guard: Guard, health: Health, metrics: 
         .into_observed_router(state, guard, Requests::new(REQUESTS).observer())
 }
 
-/// The routes below `/v1` and who may call them, as the router has them: tests hold a table to it.
+/// The routes below `/v1` and their access rules, for tests that compare them with a table.
 #[must_use]
 pub fn access() -> Vec<(&'static str, net::Access)> {
     routes().list().collect()
@@ -123,7 +123,8 @@ impl ServerState {
     }
 }
 
-/// Renews the gauges before they are read. Those of the core stay as they were while its journal's disk hangs.
+/// Updates the gauges before they are read. The core's gauges keep their values while its journal's
+/// disk hangs.
 async fn renew_gauges(State(state): State<ServerState>, request: Request, next: Next) -> Response {
     let summary = tokio::time::timeout(SCRAPE_PATIENCE, state.query(Query::Summary)).await;
     if let Ok(Ok(Reply::Summary(summary))) = summary {

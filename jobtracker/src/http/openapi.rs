@@ -1,5 +1,5 @@
-//! The description of the JobTracker's interface: OpenAPI 3.1, made from the routes. It is served, and kept in
-//! `docs/openapi/jobtracker.json`, which a test compares.
+//! The description of the JobTracker's interface: OpenAPI 3.1, generated from the routes. It is
+//! served, and kept in `docs/openapi/jobtracker.json`, which a test compares.
 
 use std::sync::LazyLock;
 

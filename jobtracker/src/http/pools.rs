@@ -1,4 +1,4 @@
-//! Users' routes: pools, and what is done to all jobs of one.
+//! Users' routes: pools, and operations on all jobs of a pool.
 
 use axum::extract::State;
 use jobtracker_core::{Input, PoolVerb, Query, Reply};
@@ -66,7 +66,7 @@ async fn kill(
     tell(&state, &caller, pool, PoolVerb::Kill).await
 }
 
-/// Jobs of a pool may be anybody's: only who may change everything decides over all of them.
+/// Requires a superuser, as the jobs of a pool may belong to anybody.
 async fn tell(
     state: &ServerState,
     caller: &Caller,

@@ -1,4 +1,4 @@
-//! Users' route: whom Prometheus is to scrape. The chunkservers are the chunk master's to tell.
+//! Users' route: the scrape targets for Prometheus. The chunk master lists the chunkservers.
 
 use axum::extract::State;
 use daemon::TargetGroup;
@@ -19,7 +19,7 @@ pub(super) fn routes() -> Routes<ServerState> {
     Routes::new().route("/v1/prometheus/targets", Access::USERS, targets)
 }
 
-/// Hosts that are drained and gone have no address.
+/// Hosts that are drained and gone have no address, so they are left out.
 async fn targets(State(state): State<ServerState>) -> Result<Json<Vec<TargetGroup>>, Problem> {
     let hosts = match state.query(Query::Hosts { only: None }).await? {
         Reply::Hosts(list) => list.hosts,

@@ -1,5 +1,6 @@
-//! `Range: bytes=…` of a request for a file's bytes (RFC 9110, section 14), as browsers and `curl -C -` send it. A range that
-//! is no range of bytes, or several at once, is as none, which that RFC allows.
+//! The header `Range: bytes=…` of a request for a file's bytes (RFC 9110, section 14), as sent by
+//! browsers and `curl -C -`. A range of another unit, or several ranges, are ignored, as that RFC
+//! allows.
 
 use std::convert::Infallible;
 
@@ -8,17 +9,18 @@ use axum::http::header;
 use axum::http::request::Parts;
 use net::api::{Draft, Takes};
 
-/// The bytes that a request wants of a file of which it does not know the length.
+/// The bytes that a request wants of a file whose length it does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// From this byte on, up to another one, or to the end.
+    /// From this byte on, up to another one (inclusive) or to the end.
     From(u64, Option<u64>),
-    /// So many at the end.
+    /// The last bytes, this many.
     Last(u64),
 }
 
 impl Wanted {
-    /// The first byte and the length, of a file of `whole` bytes; nothing if it has none of them.
+    /// The first byte and the length of the range in a file of `whole` bytes; `None` if it contains
+    /// none of them.
     pub(super) fn of(self, whole: u64) -> Option<(u64, u64)> {
         let (first, end) = match self {
             Self::From(first, last) => (first, last.map_or(whole, |last| last.saturating_add(1))),
@@ -29,14 +31,15 @@ impl Wanted {
     }
 }
 
-/// The header of that name.
+/// The header `Range`.
 pub(super) struct RangeHeader(pub(super) Option<Wanted>);
 
 impl<S: Send + Sync> FromRequestParts<S> for RangeHeader {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        // Files have no e-tag here, so that none that `If-Range` names is the file's: then all of it is wanted.
+        // Files have no entity tags here, so an `If-Range` never matches, and the whole file is
+        // wanted.
         let is_asked = !parts.headers.contains_key(header::IF_RANGE);
         let range = parts.headers.get(header::RANGE).filter(|_| is_asked);
         Ok(Self(range.and_then(|range| range.to_str().ok()).and_then(parse)))

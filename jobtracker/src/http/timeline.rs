@@ -1,5 +1,6 @@
-//! Users' routes for what is drawn of a job: when and where its attempts ran, and what its reduces read. Put together from the
-//! core's pages, so that others come between; of jobs whose tasks the core has forgotten, from what was kept of them.
+//! Users' routes for charts of a job: when and where its attempts ran, and how much its reduces
+//! read. Assembled from pages of the core, so that other inputs are handled in between; for jobs
+//! whose tasks the core has forgotten, from the history.
 
 use axum::extract::State;
 use ids::UnixMillis;
@@ -18,7 +19,7 @@ use super::error::{KEPT, NO_SUCH, unexpected};
 use super::history::{Told, ask_or_read_attempts, kept_attempts};
 use super::jobs::job_of;
 
-/// Attempts from which on a page is full, where the request does not say, and at most.
+/// Number of attempts that fill a page: default and maximum.
 const PAGE_DEFAULT: usize = 5000;
 const PAGE_MAX: usize = 20_000;
 
@@ -92,7 +93,8 @@ async fn timeline(
     Ok(Json(whole))
 }
 
-/// The attempts of a job that is known and whose tasks are not: those that were kept, else the few that are remembered.
+/// The attempts of a known job whose tasks are forgotten: from its history, or else the few that
+/// the core still has.
 async fn forgotten(state: &ServerState, job: JobId) -> Result<Vec<AttemptHistory>, Problem> {
     if let Some(kept) = kept_attempts(state, job).await? {
         return Ok(kept);

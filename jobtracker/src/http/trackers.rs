@@ -1,5 +1,5 @@
-//! TaskTrackers' routes: registration and heartbeats. A heartbeat's reply may be parked for the
-//! heartbeat interval.
+//! TaskTrackers' routes: registration and heartbeats. The reply to a heartbeat may be parked for
+//! the heartbeat interval.
 
 use axum::extract::State;
 use daemon::{ReachReply, ReachRequest};

@@ -1,6 +1,7 @@
-//! The web page: its files lie in `jobtracker/web/` and stand in the binary. They need no token, since they tell nothing; the
-//! page is a client of `/v1` like any other, and asks for the token that those routes want. What a browser may do for it is
-//! bounded here: nothing from elsewhere, no script or style within a document, no frame around it.
+//! The web page, whose files are in `jobtracker/web/` and are compiled into the binary. They need
+//! no token, as they contain no data; the page is a client of `/v1` like any other, and asks for
+//! the token that those routes require. The headers here restrict what a browser may do for it:
+//! nothing from elsewhere, no inline scripts or styles, no framing.
 
 use std::sync::LazyLock;
 
@@ -13,19 +14,19 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::ServerState;
 use super::error::{NO_SUCH, no_page_file};
 
-/// What the page may load, and from where. Trusted types: no text ever becomes HTML.
+/// What the page may load, and from where. With trusted types, no text can become HTML.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// The headers of each of its files.
+/// The headers of each file.
 const HEADERS: [(HeaderName, &str); 6] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    // Another JobTracker's page may come from the same address tomorrow.
+    // Tomorrow another JobTracker may serve its page from the same address.
     (header::CACHE_CONTROL, "no-cache"),
 ];
 
@@ -56,7 +57,7 @@ static FILES: &[(&str, &[u8])] = &files![
     "timeline.js",
 ];
 
-/// The entity tags of [`FILES`], made once.
+/// The entity tags of [`FILES`], computed once.
 static TAGS: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| {
     let tag = |bytes: &[u8]| format!("\"{:032x}\"", xxh3_128(bytes));
     let tags = FILES.iter().map(|(_, bytes)| HeaderValue::try_from(tag(bytes)));
@@ -174,7 +175,7 @@ mod tests {
         assert_eq!(serve("../Cargo.toml", &HeaderMap::new()).status(), 404);
     }
 
-    /// A browser would refuse what the policy forbids; and nothing may be asked of another host.
+    /// A browser would refuse what the policy forbids; and no request may go to another host.
     #[test]
     fn no_file_holds_what_its_own_policy_forbids() {
         for (name, bytes) in FILES {

@@ -6,7 +6,7 @@ use mapreduce_protocol::FailureKind;
 const KIND: &[MetricLabel] = &[MetricLabel::of("kind", &["map", "reduce"])];
 const POOL: &[MetricLabel] = &[MetricLabel::open("pool")];
 const ENDED: &[MetricLabel] = &[MetricLabel::of("state", &["succeeded", "failed", "killed"])];
-/// What the JobTracker serves beside `daemon::COMMON_METRICS`. Whatever is counted since its start begins at 0 there.
+/// The JobTracker's metrics besides `daemon::COMMON_METRICS`. Counters start at 0 with the process.
 pub const METRICS: &[MetricFamily] = &[
     gauge_of("howdah_jobtracker_jobs", "Jobs that are remembered, by state").by(&[
         MetricLabel::of("state", &["prep", "running", "succeeded", "failed", "killed"]),

@@ -1,4 +1,4 @@
-//! Where one input's splits end, and on which hosts their bytes are.
+//! Cuts one input into splits, and finds the hosts with their bytes.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -16,10 +16,10 @@ use mapreduce_protocol::{
 
 use super::SplitError;
 
-/// Bytes of one job's input that are read for its lines to be counted, at most.
+/// Limit on the bytes of one job's input that are read to count lines.
 pub(super) const COUNTED_BYTES_MAX: u64 = 256 << 20;
 
-/// What the lines of a job's files may still make and cost.
+/// What is left for one job to count lines: splits, and bytes to read.
 pub(super) struct Allowance {
     splits: usize,
     counted_bytes: u64,
@@ -32,7 +32,7 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Takes what the count of a file reads.
+    /// Deducts the bytes of a file to be counted.
     fn count(&mut self, path: &str, length: u64) -> Result<(), SplitError> {
         let left = self.counted_bytes.checked_sub(length);
         self.counted_bytes =
@@ -41,7 +41,7 @@ impl Allowance {
     }
 }
 
-/// Where the splits of a file of lines end, as many as are allowed.
+/// Ends of the splits of a file of lines, up to the allowed number.
 struct LineEnds<'a> {
     cuts: LineCuts,
     ends: Vec<u64>,
@@ -60,12 +60,12 @@ impl LineEnds<'_> {
     }
 }
 
-/// A file or an object, of which all is known that cuts need.
+/// A file or an object, with all that is needed to cut it.
 pub(super) struct Found {
     path: Arc<str>,
     length: u64,
     e_tag: Option<String>,
-    /// Of an object none: it is as far from one host as from another.
+    /// None for an object: it is equally far from all hosts.
     chunks: Vec<ChunkLocation>,
 }
 
@@ -80,7 +80,8 @@ impl Found {
         Self { path, length, e_tag: object.e_tag, chunks: Vec::new() }
     }
 
-    /// Its splits, none longer than `split_bytes` but where the formats say so. What is beyond [`SPLITS_MAX`] may be missing.
+    /// Its splits, none longer than `split_bytes` unless the formats require it. Those beyond
+    /// [`SPLITS_MAX`] may be missing.
     pub(super) fn cut(&self, formats: &Formats, split_bytes: u64) -> Vec<PlannedSplit> {
         if !formats.splits(&self.path) {
             return vec![self.split(0, self.length, homes_of_most(&self.chunks))];
@@ -105,7 +106,7 @@ impl Found {
         splits
     }
 
-    /// Its splits, each of which ends at one of `ends`, or at the file's end.
+    /// Its splits, each ending at one of `ends` or at the end of the file.
     fn cut_at(&self, ends: Vec<u64>) -> Vec<PlannedSplit> {
         let last = (ends.last() != Some(&self.length)).then_some(self.length);
         let (mut offset, mut splits) = (0, Vec::with_capacity(ends.len() + 1));
@@ -124,7 +125,7 @@ impl Found {
         PlannedSplit { split: Split { pieces: vec![piece] }, homes }
     }
 
-    /// Its splits of as many lines each as the format says: it is read.
+    /// Its splits with as many lines each as the format says, for which it is read.
     pub(super) async fn cut_by_lines(
         &self,
         (store, others): (&ChunkStore, &Stores),
@@ -158,7 +159,7 @@ impl Found {
     }
 }
 
-/// How many lines each map reads, if the format says so.
+/// Number of lines per map, if the format gives one.
 pub(super) fn lines_per_split(formats: &Formats) -> Option<u32> {
     match formats.input {
         InputFormat::Lines { per_split } => Some(per_split),
@@ -166,12 +167,12 @@ pub(super) fn lines_per_split(formats: &Formats) -> Option<u32> {
     }
 }
 
-/// The hosts that hold most of the chunks' bytes, best first, and no more of them than one chunk has.
+/// The hosts with most of the chunks' bytes, best first, and no more of them than one chunk has.
 fn homes_of_most(chunks: &[ChunkLocation]) -> Vec<Arc<Home>> {
     best_homes(chunks.iter().map(|chunk| (homes(chunk), chunk.length)))
 }
 
-/// The same splits, but for small files that one map reads together.
+/// The same splits, except that small files are packed together for one map.
 pub(super) fn packed(splits: Vec<PlannedSplit>, split_bytes: u64) -> Vec<PlannedSplit> {
     let small: Vec<_> =
         splits.iter().map(|planned| Small::of(&planned.split, split_bytes)).collect();
@@ -186,8 +187,8 @@ pub(super) fn packed(splits: Vec<PlannedSplit>, split_bytes: u64) -> Vec<Planned
     packed
 }
 
-/// The hosts that hold most of the bytes of several ranges, best first, and no more of them than hold one. Those that hold
-/// as much as one another stay in their order.
+/// The hosts with most of the bytes of several ranges, best first, and no more of them than one
+/// range has. Hosts with equal amounts keep their order.
 fn best_homes(ranges: impl Iterator<Item = (Vec<Arc<Home>>, u64)>) -> Vec<Arc<Home>> {
     let (mut bytes, mut n) = (BTreeMap::<Arc<Home>, (Reverse<u64>, usize)>::new(), 0);
     for (homes, length) in ranges {
@@ -237,7 +238,7 @@ mod tests {
         Found { path: path.into(), length, e_tag: None, chunks }
     }
 
-    /// Place, length and hosts of each.
+    /// Offset, length and hosts of each split.
     fn told(splits: &[PlannedSplit]) -> Vec<(u64, u64, Vec<&str>)> {
         let mut told = Vec::new();
         for PlannedSplit { split, homes } in splits {

@@ -1,5 +1,6 @@
-//! Makes a job's splits: lists its inputs, asks where their chunks are, cuts. One split for each chunk,
-//! in the order of inputs, names and offsets, so that the ordinals of maps are the same whoever plans.
+//! Makes a job's splits: lists its inputs, asks where their chunks are, and cuts them. One split
+//! per chunk, in the order of inputs, names and offsets, so that maps get the same ordinals whoever
+//! plans.
 
 mod cut;
 
@@ -15,27 +16,27 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::store::{Store, outcome_of, outcome_of_other};
 use cut::{Allowance, COUNTED_BYTES_MAX, Found, lines_per_split, packed};
 
-/// Calls to the chunk master of one job at once.
+/// Limit on the parallel calls to the chunk master for one job.
 const PARALLEL_CALLS: usize = 16;
-/// Entries of one input folder, at most.
+/// Limit on the entries of one input folder.
 const FOLDER_ENTRIES_MAX: usize = 1_000_000;
-/// A split list up to this length goes into the journal; a record has at most 1 MiB.
+/// A split list up to this length goes into the journal, where a record has at most 1 MiB.
 const INLINE_BYTES_MAX: usize = 256 << 10;
-/// How the names of split lists begin.
+/// Prefix of the names of split lists.
 const LIST_PREFIX: &str = "_splits-";
-/// A split list that is longer than this is not ours.
+/// Length limit of a split list; a longer file was not written by us.
 const STAGED_BYTES_MAX: u64 = 2 << 30;
 
 /// Why there are no splits.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SplitError {
-    /// An input is not there any more.
+    /// An input no longer exists.
     #[error("input {path} does not exist: put it there, or name another")]
     InputNotFound {
         /// The input.
         path: StorePath,
     },
-    /// An input folder without any file that would be read.
+    /// An input folder has no files that would be read.
     #[error("{}", no_files(path))]
     NoFiles {
         /// The folder, or its URL.
@@ -53,48 +54,48 @@ pub(crate) enum SplitError {
         /// The log.
         path: StorePath,
     },
-    /// Its chunks do not follow each other up to its length, so it was replaced between two questions.
+    /// A file's chunks are not contiguous up to its length, so it was replaced between two queries.
     #[error("input {path} was replaced while its splits were made: submit again when it rests")]
     InputReplaced {
         /// The file.
         path: StorePath,
     },
-    /// Too many of them.
+    /// There are too many splits.
     #[error(
         "the input makes more than {SPLITS_MAX} splits: use larger chunks or splits, or fewer files"
     )]
     TooMany,
-    /// A file that its format can't be read from.
+    /// A file that cannot be read in its format.
     #[error("{reason}")]
     Format {
-        /// Which, why, and what to do.
+        /// Which file, why, and what to do.
         reason: String,
     },
-    /// Files whose lines would take too long to be counted.
+    /// Counting the lines of the input would take too long.
     #[error(
         "with {path} the input has more than {COUNTED_BYTES_MAX} bytes: of so many 'input_format: lines' counts the lines before \
          the job begins; read it as 'text', or by several jobs"
     )]
     TooLongToCount {
-        /// The first file that is too much.
+        /// The first file beyond the limit.
         path: String,
     },
-    /// The split list that was written down is not the one that is there.
+    /// The split list is not the one that was written.
     #[error("the split list {path} is not the one that was written")]
     Altered {
         /// The file.
         path: StorePath,
     },
-    /// A path that the chunk store does not take.
+    /// A path that the chunk store does not accept.
     #[error(transparent)]
     Path(#[from] PathError),
     /// A URL that names no store.
     #[error(transparent)]
     Url(#[from] UrlError),
-    /// Another store's no.
+    /// Another store's error.
     #[error("input {0}")]
     Elsewhere(#[from] OtherStoreError),
-    /// The chunk store's no.
+    /// The chunk store's error.
     #[error(transparent)]
     Store(Box<StoreError>),
 }
@@ -105,8 +106,8 @@ impl From<StoreError> for SplitError {
     }
 }
 
-/// Makes the splits, and the staging folder. Splits that are few are told to `found` before that: the one is written down
-/// by the JobTracker while the other is by the chunk master.
+/// Makes the splits and the staging folder. If the splits are few, `found` gets them first: the
+/// JobTracker journals them while the chunk master makes the folder.
 pub(crate) async fn plan(
     store: &Store,
     spec: &JobSpec,
@@ -127,15 +128,15 @@ pub(crate) async fn plan(
     Planned::Whole(outcome(with_staged_list(&store.patient(), staging, splits, bytes).await))
 }
 
-/// How a plan came to its end.
+/// The result of a plan.
 pub(crate) enum Planned {
-    /// With the splits.
+    /// It contains the splits.
     Whole(StoreOutcome<Plan>),
-    /// The splits were told before; now the staging folder is there, or is not.
+    /// The splits were passed on before; this tells whether the staging folder was made.
     Staging(StoreOutcome<()>),
 }
 
-/// Makes the staging folder, if it is not there.
+/// Makes the staging folder unless it exists.
 pub(crate) async fn make_staging(store: &Store, staging: &str) -> StoreOutcome<()> {
     let make = async {
         let staging: StorePath = staging.parse()?;
@@ -144,7 +145,7 @@ pub(crate) async fn make_staging(store: &Store, staging: &str) -> StoreOutcome<(
     outcome(make.await)
 }
 
-/// Reads a list back that [`plan`] has put into the staging folder.
+/// Reads back a list that [`plan`] has put into the staging folder.
 pub(crate) async fn read(
     store: &ChunkStore,
     list: &StagedSplits,
@@ -161,7 +162,7 @@ fn outcome<T>(result: Result<T, SplitError>) -> StoreOutcome<T> {
     }
 }
 
-/// Makes the staging folder, and puts a list into it that is too long for the journal.
+/// Makes the staging folder, and writes a list into it that is too long for the journal.
 async fn with_staged_list(
     store: &ChunkStore,
     staging: &str,
@@ -170,7 +171,8 @@ async fn with_staged_list(
 ) -> Result<Plan, SplitError> {
     let staging: StorePath = staging.parse()?;
     store.mkdir(&staging, true).await?;
-    // An earlier try may have left one, and may still be heard by the chunk master: each has a name of its own.
+    // An earlier try may have left a list, or may still reach the chunk master: each has a name of
+    // its own.
     remove_former_lists(store, &staging).await?;
     let path = staging.join(&format!("{LIST_PREFIX}{}", net::random_hex(8)))?;
     let staged = StagedSplits { path: path.to_string(), digest: digest(&bytes) };
@@ -178,7 +180,7 @@ async fn with_staged_list(
     Ok(Plan { splits, staged: Some(staged) })
 }
 
-/// Removes what earlier plans of the same job have left, of which no record tells.
+/// Removes lists left by earlier plans of the same job, which no record refers to.
 pub(crate) async fn remove_former_lists(
     store: &ChunkStore,
     staging: &StorePath,
@@ -208,7 +210,7 @@ fn digest(bytes: &[u8]) -> String {
     format!("{:032x}", xxh3_128(bytes))
 }
 
-/// Something to read.
+/// A file or object to be read.
 enum Source {
     File(StorePath),
     Object(Object),
@@ -250,7 +252,7 @@ async fn splits(
     Ok(if spec.combines_files() { packed(splits, split_bytes) } else { splits })
 }
 
-/// The files that an input means, sorted by name; empty ones make no split.
+/// The files that an input stands for, sorted by name; empty ones make no split.
 async fn files_of(store: &ChunkStore, input: StorePath) -> Result<Vec<StorePath>, SplitError> {
     let status = match store.stat(&input).await {
         Err(StoreError::NotFound { path, .. }) => return Err(SplitError::InputNotFound { path }),
@@ -270,7 +272,7 @@ async fn files_of(store: &ChunkStore, input: StorePath) -> Result<Vec<StorePath>
     entries.into_iter().filter_map(|entry| to_read(entry).transpose()).collect()
 }
 
-/// The objects that a URL means, sorted by name; empty ones make no split.
+/// The objects that a URL stands for, sorted by name; empty ones make no split.
 async fn objects_of(others: &Stores, url: StoreUrl) -> Result<Vec<Source>, SplitError> {
     let store = others.open(&url)?;
     let mut objects: Vec<_> = store.find(url.path()).await?.into_iter().collect();
@@ -285,25 +287,26 @@ async fn objects_of(others: &Stores, url: StoreUrl) -> Result<Vec<Source>, Split
     Ok(objects.into_iter().map(Source::Object).collect())
 }
 
-/// The same as [`is_read`] of an object's name.
+/// The same as [`is_read`], for the name of an object.
 pub(crate) fn is_read_object(name: Option<&str>) -> bool {
     name.is_some_and(|name| !is_hidden(name))
 }
 
-/// Whether an input folder's entry is read: a file, and not one of those that jobs leave beside data.
+/// Whether an entry of an input folder is read: it is a file, and not one of those that jobs leave
+/// beside data.
 pub(crate) fn is_read(entry: &FileStatus) -> bool {
     let is_file = matches!(entry.kind, FileKind::File { .. });
     is_file && !entry.path.name().is_some_and(is_hidden)
 }
 
-/// An empty folder is more often a wrong name than a wish for an empty output.
+/// Empty folders are refused: more often than wanting an empty output, somebody mistyped a name.
 pub(crate) fn no_files(folder: &str) -> String {
     format!(
         "input folder {folder} holds no files (subfolders, and names that begin with '_' or '.', are not read): name the folders that hold the files, or put files there"
     )
 }
 
-/// Whether it is a log, whose length says nothing: what was appended last is in its open chunk.
+/// Whether it is a log, whose length is not final: the latest appends are in its open chunk.
 pub(crate) fn is_log(entry: &FileStatus) -> bool {
     matches!(entry.kind, FileKind::File { log: true, .. })
 }
@@ -326,7 +329,7 @@ fn to_read(status: FileStatus) -> Result<Option<StorePath>, SplitError> {
     }
 }
 
-/// All chunks of `file`. The chunk master tells so many at once and no more.
+/// All chunks of `file`. The chunk master returns only so many per call.
 async fn locate(store: &ChunkStore, file: StorePath) -> Result<(StorePath, Located), SplitError> {
     let mut all = locate_from(store, &file, 0).await?;
     check_row(&file, 0, &all.chunks)?;
@@ -358,7 +361,7 @@ async fn locate_from(
     }
 }
 
-/// Whether the chunks follow each other from `start` on: a gap would be bytes that no map reads.
+/// Checks that the chunks are contiguous from `start` on: no map would read the bytes in a gap.
 fn check_row(file: &StorePath, start: u64, chunks: &[ChunkLocation]) -> Result<(), SplitError> {
     let mut end = start;
     for chunk in chunks {
@@ -428,7 +431,7 @@ mod tests {
         assert_eq!(to_read(file("/in/a", 1, false)).unwrap().unwrap().as_str(), "/in/a");
         assert!(to_read(file("/in/a", 0, false)).unwrap().is_none());
         assert!(to_read(file("/in/a", 1, true)).unwrap_err().to_string().contains("still being"));
-        // A log is refused as one, also where none of its chunks is sealed, and its length is 0.
+        // A log is refused as such, even if none of its chunks is sealed and its length is 0.
         for length in [0, 1] {
             let log = file_or_log("/in/log", length, false, true);
             assert!(is_read(&log) && is_log(&log));

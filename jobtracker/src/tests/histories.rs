@@ -1,4 +1,4 @@
-//! What is kept of jobs that are over.
+//! Histories of ended jobs.
 
 use super::*;
 

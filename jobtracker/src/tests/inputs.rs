@@ -1,4 +1,4 @@
-//! What jobs read: files of many chunks, folders, and what changes under their plans.
+//! Inputs of jobs: files of many chunks, folders, and changes while they are being planned.
 
 use super::*;
 
@@ -59,7 +59,7 @@ async fn a_log_is_no_input_whatever_of_it_is_sealed_and_wherever_it_lies() {
         let input = if log == "/in/log" { log } else { "/in/mixed" };
         let said = match cluster.submit(&job_on(&[input]), None).await {
             Err(refused) => refused.to_string(),
-            // A submit looks at the first entries alone; the plan at all.
+            // A submission checks only the first entries, the plan all of them.
             Ok(job) => {
                 let waits = format!("/v1/jobs/{}?wait_ms=30000", job.id);
                 let status: JobStatus = cluster.get(&waits).await.unwrap();

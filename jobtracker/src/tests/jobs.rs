@@ -1,4 +1,4 @@
-//! Jobs: from submission to publication, what is refused, and what a retry gives.
+//! Jobs: from submission to publication, refusals, and retries.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! The JobTracker behind real HTTP and a real journal in a temporary folder, before a chunk master that
-//! knows a few files.
+//! The JobTracker with real HTTP and a real journal in a temporary folder, against a chunk master
+//! that knows a few files.
 
 mod histories;
 mod inputs;
@@ -39,21 +39,21 @@ use crate::{InitError, JobtrackerSettings, RunError, init, run};
 
 const ALL: Access = Access::Roles(&[Role::Master]);
 
-/// What the chunk master knows: files with their lengths, folders made, publications.
+/// The state of the chunk master: files with their lengths, folders made, publications.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     pub(crate) lengths: BTreeMap<StorePath, u64>,
-    /// Files of several chunks: bytes of each chunk. They are told two at a time.
+    /// Lengths of the chunks of files with several chunks. Two chunks are reported per call.
     chunk_bytes: BTreeMap<StorePath, u64>,
-    /// Whether a file grows by a byte whenever its chunks are asked for.
+    /// Whether a file grows by a byte whenever its chunks are located.
     replaced: bool,
-    /// Which of the files are logs.
+    /// The files that are logs.
     logs: BTreeSet<StorePath>,
     folders: BTreeSet<StorePath>,
     published: Vec<Publish>,
-    /// Publications that are still to be refused since the chunk master's disk is full.
+    /// Number of publications still to be refused because the chunk master's disk is full.
     full: u32,
-    /// Removals that are still to be refused.
+    /// Number of removals still to be refused.
     kept: u32,
 }
 
@@ -123,7 +123,7 @@ async fn stat(
     files.status(&path).map(Json).ok_or_else(|| not_found(&path))
 }
 
-/// One entry at a time, so that whoever wants all must ask again.
+/// One entry at a time, so that callers have to page.
 async fn list(
     State(master): State<Master>,
     Json(List { path, after, .. }): Json<List>,
@@ -351,7 +351,7 @@ impl Cluster {
         (self.address, self.shutdown, self.daemon) = start(settings);
     }
 
-    /// Goes on with a new journal in another folder.
+    /// Continues with a new journal in another folder.
     async fn start_anew(&mut self) {
         self.shutdown.trigger();
         (&mut self.daemon).await.unwrap().unwrap();
@@ -416,7 +416,8 @@ impl Cluster {
         }
     }
 
-    /// Waits until `/metrics` has this line. Only for one test: the recorder is the process'.
+    /// Waits until `/metrics` has this line. Only for one test, as the recorder is global to the
+    /// process.
     async fn metric(&self, line: &str) {
         let waiting = clock::Stopwatch::start();
         loop {
@@ -477,7 +478,7 @@ impl Tracker<'_> {
         }
     }
 
-    /// Heartbeats once, and says what it is to do.
+    /// Sends one heartbeat and returns the commands.
     async fn beat(&mut self) -> Vec<TrackerCommand> {
         let message = self.message();
         let (client, address) = (&self.cluster.tracker, &self.cluster.address);
@@ -488,7 +489,7 @@ impl Tracker<'_> {
         reply.commands.into_iter().map(|command| command.item).collect()
     }
 
-    /// Heartbeats until it is to start an attempt.
+    /// Sends heartbeats until it is told to start an attempt.
     async fn launched(&mut self) -> AttemptId {
         loop {
             for command in self.beat().await {

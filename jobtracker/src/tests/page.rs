@@ -1,4 +1,5 @@
-//! The web page and what it asks for beside other clients' routes: events, time lines, parts of logs, jobs in YAML.
+//! The web page and the routes that it uses besides other clients': events, time lines, parts of
+//! logs, jobs in YAML.
 
 use mapreduce_protocol::{PartitionList, Timeline};
 use net::reqwest::{Method, Response};
@@ -12,7 +13,7 @@ impl Cluster {
         client.send(&self.address, request).await
     }
 
-    /// A client whose token is good for so long.
+    /// A client with a token that is valid for this long.
     fn for_a_while(&self, long: Duration) -> Client {
         let expires = clock::wall() + long;
         let token = self.keyring.mint(&Capability::unlimited("a", Role::User, expires));
@@ -20,7 +21,7 @@ impl Cluster {
     }
 }
 
-/// Reads events until one holds all these texts; `None` if they end before.
+/// Reads events until one contains all these texts; `None` if they end before.
 async fn hear(events: &mut Response, texts: &[&str]) -> Option<String> {
     let mut heard = String::new();
     let all = async {
@@ -76,7 +77,7 @@ async fn listeners_hear_of_a_job_from_its_submission_to_its_end() {
     let id = format!("\"id\":\"{}\"", status.id);
     let ended = [&id, "\"state\":\"SUCCEEDED\""];
     assert!(hear(&mut events, &ended).await.is_some());
-    // Who comes later is told what is known; of another job nothing.
+    // A later listener first gets the known state, without other jobs.
     let path = format!("/v1/events?job={}", status.id);
     let mut late = cluster.raw(&cluster.client, &path).await.unwrap();
     assert!(hear(&mut late, &ended).await.is_some());

@@ -54,7 +54,7 @@ async fn a_start_that_asks_again_whether_it_is_the_newest_knows_what_it_has_left
     let find = async |start: &Beginning| find_newer(&store, start, async || Ok(None)).await;
     let [first, second, copy] = [1, 2, 2].map(|epoch| Beginning::new(Epoch(epoch), 1));
     assert_eq!(find(&first).await.unwrap(), None);
-    // The word of the first start can't be taken away.
+    // The mark of the first start cannot be removed.
     master.files().kept = 1;
     find(&second).await.unwrap_err();
     for _ in 0..2 {
@@ -69,7 +69,7 @@ async fn a_start_that_asks_again_whether_it_is_the_newest_knows_what_it_has_left
 #[tokio::test]
 async fn a_first_start_that_waits_for_the_chunk_master_can_be_stopped_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    // Bound, so that nobody else answers there; and nobody does here.
+    // Bound, so that nobody else listens there; this test does not answer.
     let away = TcpListener::bind("127.0.0.1:0").unwrap();
     let chunkmaster = away.local_addr().unwrap().to_string();
     let settings = settings(dir.path(), &Keyring::new(&Secret::random()), &chunkmaster);
@@ -81,7 +81,8 @@ async fn a_first_start_that_waits_for_the_chunk_master_can_be_stopped_and_leaves
     assert!(!settings.jobtracker.data_dir.exists());
 }
 
-/// A file in the place of one that the journal makes, which whoever opens it for writing waits for, as for a disk that hangs.
+/// A file in place of one of the journal's, which blocks whoever opens it for writing, as a disk
+/// that hangs would.
 struct Pipe(std::path::PathBuf);
 
 impl Pipe {

@@ -1,4 +1,5 @@
-//! What the jobs' side and the chunk store's side each write for themselves, as neither may name the other's crate.
+//! Words that the jobs' side and the chunk store's side each define for themselves, as neither may
+//! depend on the other's crate.
 
 use chunkstore_protocol::StorePath;
 use chunkstore_protocol::path::SYSTEM_FOLDER;

@@ -1,4 +1,5 @@
-//! A pretended attempt: how long its work takes on its host, and how far it is. What it does when is the world's to say.
+//! A simulated attempt: how long its work takes on its host, and how far it has got. The world
+//! decides what it does when.
 
 use std::time::Duration;
 
@@ -9,25 +10,25 @@ use crate::cluster::scenario::{MapPlan, Rates, ReducePlan};
 use crate::cluster::shuffle::{Fetch, Shuffle};
 use crate::random::Random;
 
-/// The least of its usual time that an attempt takes, however lucky.
+/// The smallest share of its usual time that an attempt takes, however lucky it is.
 const LUCK_MAX: f64 = 0.3;
-/// The least that is left of a measured time where reading is nearer now than it was.
+/// The least that is left of a measured time if the map reads from nearer now than it did then.
 const MEASURED_MIN: Duration = Duration::from_millis(1);
 
-/// What an attempt does.
+/// What an attempt is doing.
 #[derive(Clone, Debug)]
 pub(crate) enum Stage {
     /// Its process is being started.
     Starting,
-    /// A map reads and works; a reduce merges and reduces what it has.
+    /// A map reads and computes; a reduce merges and reduces what it has fetched.
     Working { began: Monotonic, ends: Monotonic },
-    /// A reduce fetches.
+    /// A reduce fetches maps' outputs.
     Fetching(Fetch),
     /// It is being killed.
     Dying,
 }
 
-/// See the module.
+/// One simulated attempt on one host.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     pub(crate) job: usize,
@@ -36,14 +37,15 @@ pub(crate) struct Attempt {
     /// When it took its slot.
     pub(crate) since: Monotonic,
     pub(crate) stage: Stage,
-    /// The number of what comes next: what was to come before is not wanted any more.
+    /// The number of the step planned next: steps planned earlier are obsolete.
     pub(crate) step: u64,
-    /// How many times longer everything takes.
+    /// How many times longer than usual everything takes it.
     pub(crate) slowness: f64,
 }
 
 impl Attempt {
-    /// How far it says to be: a map by what it has read, a reduce by maps fetched and then by what it has merged, a half each.
+    /// The progress it reports: of a map the share that it has read; of a reduce one half for the
+    /// maps fetched, and the other half for what it has merged.
     pub(crate) fn progress(
         &mut self,
         now: Monotonic,
@@ -67,7 +69,8 @@ impl Attempt {
     }
 }
 
-/// How much longer or shorter an attempt takes than its like; the same for the same attempt in every run of a seed.
+/// How much longer or shorter an attempt takes than others of its kind; the same for the same
+/// attempt in every run of a seed.
 pub(crate) fn luck(
     seed: u64,
     spread: f64,
@@ -78,12 +81,14 @@ pub(crate) fn luck(
         mixed = Random::new(mixed ^ part).next();
     }
     let mut random = Random::new(mixed);
-    // The sum of twelve even numbers from 0 to 1 is as good as normal, with a deviation of 1.
+    // The sum of twelve uniform numbers from 0 to 1 is nearly normal, with a standard deviation of
+    // 1.
     let sum: f64 = (0..12).map(|_| random.share()).sum();
     (1.0 + spread * (sum - 6.0)).max(LUCK_MAX)
 }
 
-/// How long a map works that runs so near to its bytes; `writes` the job's output itself, if there are no reduces.
+/// How long a map works that runs at this distance from its data; with `writes` it writes the job's
+/// output itself, as there are no reduces.
 pub(crate) fn map_time(rates: &Rates, map: &MapPlan, place: Locality, writes: bool) -> Duration {
     let reading = |place| {
         let rate = match place {
@@ -105,7 +110,7 @@ pub(crate) fn map_time(rates: &Rates, map: &MapPlan, place: Locality, writes: bo
     }
 }
 
-/// How long a reduce works that has fetched so many bytes.
+/// How long a reduce works that has fetched this many bytes.
 pub(crate) fn reduce_time(rates: &Rates, reduce: &ReducePlan, fetched: f64) -> Duration {
     match reduce.took {
         Some(time) => time,
@@ -113,7 +118,7 @@ pub(crate) fn reduce_time(rates: &Rates, reduce: &ReducePlan, fetched: f64) -> D
     }
 }
 
-/// The longest there is for what is longer.
+/// A duration of this many seconds; the longest duration if they are too many.
 pub(crate) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }

@@ -1,4 +1,4 @@
-//! What is seen of everything that happens, and the report that is made of it. It decides nothing.
+//! Observes everything that happens, and makes the report of it. It decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::cluster::report::{Backups, InUse, JobReport, Places, PoolReport, Repo
 use crate::cluster::scenario::{JobPlan, Scenario};
 use crate::cluster::shares::{Wish, due};
 
-/// Pieces that the time is cut into for people.
+/// The number of pieces that the time is cut into for the report's timeline.
 const PIECES: usize = 60;
 
-/// When an attempt took a slot, or gave it back.
+/// An attempt took a slot, or gave it back.
 #[derive(Clone, Copy, Debug)]
 struct Change {
     at: Monotonic,
@@ -22,7 +22,7 @@ struct Change {
     takes: bool,
 }
 
-/// See the module.
+/// What has been observed so far.
 pub(crate) struct Book {
     /// Time zero of the report.
     zero: Monotonic,
@@ -32,9 +32,9 @@ pub(crate) struct Book {
     changes: Vec<Change>,
     launched: BTreeSet<TaskId>,
     n_launches: u64,
-    /// Tasks of which the next attempt is a backup.
+    /// Tasks whose next attempt is a backup.
     announced: BTreeSet<TaskId>,
-    /// Backups of which nothing has come yet.
+    /// Backups whose outcome is not yet known.
     pending: BTreeMap<TaskId, AttemptId>,
     n_backups: u64,
     backups: Backups,
@@ -127,7 +127,7 @@ impl Book {
         }
     }
 
-    /// Its slot is free again.
+    /// An attempt's slot is free again.
     pub(crate) fn left(&mut self, at: Monotonic, attempt: AttemptId, held: Duration) {
         let is_reduce = attempt.task.kind == TaskKind::Reduce;
         self.changes.push(Change { at, is_reduce, takes: false });
@@ -200,7 +200,8 @@ impl Book {
         }
     }
 
-    /// Looks at what the pools hold and want, of `slots`; it is taken to have been so since the last look.
+    /// Looks at what the pools hold and want of `slots`, and counts it for the whole time since the
+    /// last look.
     pub(crate) fn look(
         &mut self,
         at: Monotonic,
@@ -226,7 +227,7 @@ impl Book {
         }
     }
 
-    /// What came out, after so many events.
+    /// The report, after this many events.
     pub(crate) fn report(mut self, slots: u64, events: u64) -> Report {
         let first = self.jobs.iter().map(|job| job.submitted).min().unwrap_or_default();
         let last = self.jobs.iter().map(|job| job.ended).max().unwrap_or_default();
@@ -246,7 +247,7 @@ impl Book {
         }
     }
 
-    /// Slots in use between two times, in the mean of each piece.
+    /// The mean number of slots in use in each piece of the time between two times.
     fn timeline(&self, from: Monotonic, to: Monotonic) -> Vec<InUse> {
         let mut pieces = vec![InUse::default(); PIECES];
         let length = to.since(from).as_secs_f64() / PIECES as f64;
@@ -263,7 +264,7 @@ impl Book {
     }
 }
 
-/// Adds what was in use between two times to the pieces that they touch.
+/// Adds what was in use between two times to the pieces that this time overlaps.
 fn spread(
     pieces: &mut [InUse],
     length: f64,

@@ -1,17 +1,18 @@
-//! Where the chunks of jobs' inputs lie: as the chunk store places what is put from outside, the first replica of each on a
-//! host that has least, the second on another rack, the third on the second's rack (`chunkstore/core`, `placement`).
+//! Where the chunks of jobs' inputs lie: where the chunk store places the chunks of a client
+//! outside the cluster, which is the first replica on one of the hosts that hold least, the second
+//! on another rack, and the third on the second's rack (`chunkstore/core`, `placement`).
 
 use std::collections::BTreeSet;
 
 use crate::random::Random;
 
-/// Replicas of each chunk, if there are so many hosts.
+/// Replicas of each chunk, if there are enough hosts.
 const REPLICAS: usize = 3;
 
-/// One host among others: by what it holds, of equal ones in a random order.
+/// A host's place in the order: by how much it holds, equal ones in random order.
 type Turn = (u32, u64, usize);
 
-/// Hosts by what they hold.
+/// The hosts, ordered by how much they hold.
 pub(crate) struct Shelves {
     random: Random,
     racks: Vec<usize>,
@@ -21,7 +22,7 @@ pub(crate) struct Shelves {
 }
 
 impl Shelves {
-    /// Hosts that hold nothing; `racks` has the rack of each.
+    /// Hosts that hold nothing yet; `racks` has the rack of each.
     pub(crate) fn new(racks: Vec<usize>, mut random: Random) -> Self {
         let turns: Vec<Turn> = (0..racks.len()).map(|host| (0, random.next(), host)).collect();
         let n_racks = racks.iter().max().map_or(0, |last| last + 1);

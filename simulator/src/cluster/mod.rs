@@ -1,14 +1,17 @@
-//! A pretended cluster at work: hosts in racks, jobs that come over time, slow hosts and hosts that die; and the *real* cores
-//! of the JobTracker and of the TaskTrackers, which decide everything. What is pretended is how long things take. So a
-//! configuration, or more hosts, can be tried out in seconds, and what the papers measured is held to by tests.
+//! A simulated cluster at work: hosts in racks, jobs that arrive over time, slow hosts and hosts
+//! that die; and the *real* cores of the JobTracker and of the TaskTrackers, which make all
+//! decisions. Only how long things take is simulated. So a configuration, or more hosts, can be
+//! tried out in seconds, and tests check that it reproduces what the papers measured.
 //!
-//! - `scenario`: what is simulated; `report`: what came out;
-//! - `world`: who talks to whom, and when; `tracker`: a host; `attempt`, `shuffle`: how long work takes;
-//! - `input`: where chunks lie; `book`, `shares`: what is seen of it all.
+//! - `scenario`: what is simulated; `report`: the results;
+//! - `world`: who talks to whom, and when; `tracker`: a host; `attempt`, `shuffle`: how long work
+//!   takes;
+//! - `input`: where chunks lie; `book`, `shares`: what is observed.
 //!
-//! What is simpler than the truth: nobody shares a disk, a network or a switch with anybody (rates are those of an attempt on
-//! a busy host); a reduce hears of a map's output at once, and not by a heartbeat; the chunk store always answers, and an
-//! input's chunks are readable somewhere, whoever dies; no attempt fails of itself.
+//! What is simpler than in reality: attempts do not compete for disks, the network or switches (the
+//! rates are those of an attempt on a busy host); a reduce learns of a map's output at once, not by
+//! a heartbeat; the chunk store always answers, and the chunks of an input stay readable somewhere,
+//! whichever hosts die; no attempt fails on its own.
 
 mod attempt;
 mod book;
@@ -28,10 +31,10 @@ pub use scenario::{
 };
 pub use world::{NoEnd, SimulationError};
 
-/// Lives a scenario through, until all its jobs have ended.
+/// Runs a scenario until all its jobs have ended.
 ///
 /// # Errors
-/// It is none that can be lived through, or its jobs do not end.
+/// The scenario is invalid, or its jobs do not end.
 pub fn simulate(scenario: &Scenario) -> Result<Report, SimulationError> {
     scenario.check().map_err(SimulationError::Invalid)?;
     world::World::new(scenario).run().map_err(SimulationError::NoEnd)

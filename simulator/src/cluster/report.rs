@@ -1,4 +1,4 @@
-//! What came out: times, places, slots in use, backups.
+//! The results: times, places, slots in use, backups.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,32 +6,34 @@ use std::time::Duration;
 use jobtracker_core::Locality;
 use mapreduce_protocol::JobState;
 
-/// See the module. Times are from the beginning, at which the first job may be submitted.
+/// The results of a simulation. Times are counted from its beginning, the earliest time at which a
+/// job may be submitted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    /// From the first submit to the last end.
+    /// From the first submission to the last end.
     pub time: Duration,
     /// The jobs, in the order of the scenario.
     pub jobs: Vec<JobReport>,
-    /// Slots of all hosts.
+    /// Slots of all hosts together.
     pub slots: u64,
-    /// Slots in use over time, from the first submit on.
+    /// Slots in use over time, from the first submission on.
     pub timeline: Vec<InUse>,
-    /// What came of the backups.
+    /// The outcomes of the backups.
     pub backups: Backups,
     /// Attempts that were killed or lost with their hosts.
     pub killed: u64,
-    /// Attempts that were run because the one before did not succeed; without backups.
+    /// Attempts that were run because an earlier one did not succeed or its output was lost;
+    /// backups are not counted.
     pub rerun: u64,
-    /// Maps' outputs that were lost and had to be made again.
+    /// Maps' outputs that were lost.
     pub outputs_lost: u64,
-    /// What the pools held, by name; of pools that had jobs.
+    /// What the pools that had jobs held, by the pool's name.
     pub pools: BTreeMap<String, PoolReport>,
-    /// Things that happened: what the simulation cost.
+    /// The number of simulated events: what the simulation cost.
     pub events: u64,
 }
 
-/// Slots in use during one piece of time, in the mean.
+/// The mean number of slots in use during one piece of the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct InUse {
     /// By maps.
@@ -40,74 +42,76 @@ pub struct InUse {
     pub reduces: f64,
 }
 
-/// One job.
+/// What became of one job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobReport {
-    /// What people call it.
+    /// Its name for people.
     pub name: String,
     /// How it ended.
     pub state: JobState,
-    /// Why, if it did not succeed.
+    /// Why it did not succeed, if it did not.
     pub failure: Option<String>,
     /// When it was submitted.
     pub submitted: Duration,
     /// When its first attempt was launched.
     pub launched: Option<Duration>,
-    /// When its last map was done, the last time.
+    /// When its last map was done; after a lost output, when that was made again.
     pub maps_done: Option<Duration>,
-    /// When its last reduce had fetched everything.
+    /// When the last of its reduces had fetched everything.
     pub fetched: Option<Duration>,
     /// When its last task was done.
     pub tasks_done: Option<Duration>,
-    /// When its output was there.
+    /// When it ended; if it succeeded, with its output published.
     pub ended: Duration,
-    /// Tasks.
+    /// The number of its map tasks.
     pub maps: usize,
-    /// The same.
+    /// The number of its reduce tasks.
     pub reduces: usize,
-    /// Maps that won on a host of their bytes, on the rack of one, elsewhere.
+    /// How many of the winning maps ran on a host of their data, on the rack of one, and elsewhere.
     pub places: Places,
-    /// Bytes of maps' outputs that its reduces had.
+    /// Bytes of maps' outputs that its reduces fetched.
     pub fetched_bytes: f64,
-    /// Those of them that came from other hosts than their own.
+    /// How many of these came from other hosts than the reduce's own.
     pub fetched_from_others: f64,
-    /// Time that its attempts held slots.
+    /// The total time for which its attempts held slots.
     pub slot_time: Duration,
 }
 
-/// How near maps ran to their bytes.
+/// How near maps ran to their data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Places {
-    /// On a host of them.
+    /// On a host that has the data.
     pub node_local: u64,
-    /// On the rack of one.
+    /// On the rack of such a host.
     pub rack_local: u64,
-    /// Elsewhere.
+    /// On any other host.
     pub off_rack: u64,
 }
 
-/// What came of backups.
+/// The outcomes of backups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backups {
-    /// They succeeded first.
+    /// Backups that succeeded before the late attempt.
     pub won: u64,
-    /// The late attempts did.
+    /// Backups whose late attempt succeeded first.
     pub lost: u64,
-    /// Neither: they died, or their slots were needed.
+    /// Backups that ended without any success: they failed, or were killed, for example because
+    /// their slots were needed.
     pub useless: u64,
 }
 
-/// What one pool held.
+/// What one pool held, and what was due to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PoolReport {
-    /// Slots times seconds.
+    /// The slots that it held, times seconds.
     pub held: f64,
-    /// The same, had it at all times held its share of what all wanted.
+    /// The slots that it should have held, times seconds: at each time its fair share of what all
+    /// pools wanted.
     pub due: f64,
 }
 
 impl Report {
-    /// The part of all slots' time that was used, 0 to 1.
+    /// The share of all slots' time that was used, 0 to 1.
     #[must_use]
     pub fn utilisation(&self) -> f64 {
         let used: f64 = self.timeline.iter().map(|it| it.maps + it.reduces).sum();
@@ -115,7 +119,7 @@ impl Report {
         if whole > 0.0 { used / whole } else { 0.0 }
     }
 
-    /// Where all maps ran.
+    /// How near to their data the maps of all jobs ran.
     #[must_use]
     pub fn places(&self) -> Places {
         let mut sum = Places::default();
@@ -123,7 +127,8 @@ impl Report {
         sum
     }
 
-    /// Jain's index of what the pools held of what was due to them: 1 if all got the same part of it.
+    /// Jain's index of the ratio between what each pool held and what was due to it: 1 if it is the
+    /// same for all.
     #[must_use]
     pub fn fairness(&self) -> f64 {
         let parts = self.pools.values().filter(|it| it.due > 0.0).map(|it| it.held / it.due);
@@ -132,7 +137,7 @@ impl Report {
 }
 
 impl Places {
-    /// A map ran there.
+    /// Counts a map that ran at this distance from its data.
     pub(crate) fn count(&mut self, place: Locality) {
         *match place {
             Locality::NodeLocal => &mut self.node_local,
@@ -147,7 +152,7 @@ impl Places {
         self.off_rack += other.off_rack;
     }
 
-    /// The shares of the three, 0 to 1.
+    /// The three as shares of their sum, 0 to 1.
     #[must_use]
     pub fn shares(&self) -> [f64; 3] {
         let all = [self.node_local, self.rack_local, self.off_rack];
@@ -156,7 +161,7 @@ impl Places {
     }
 }
 
-/// Jain's index of fairness: 1 if all parts are equal, 1/n if one has all.
+/// Jain's index of fairness: 1 if all numbers are equal, 1/n if all but one are 0.
 fn jain(parts: impl Iterator<Item = f64>) -> f64 {
     let (mut n, mut sum, mut squares) = (0.0, 0.0, 0.0);
     for part in parts {

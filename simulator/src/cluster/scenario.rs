@@ -1,5 +1,6 @@
-//! What is simulated: a cluster, the rules that its JobTracker goes by, how fast its hosts are, jobs, and what befalls hosts.
-//! Numbers only; who makes them up, or takes them from a finished job, is the caller.
+//! What is simulated: a cluster, the rules of its JobTracker, how fast its hosts are, the jobs, and
+//! the deaths of hosts. These are only numbers; the caller makes them up, or takes them from a
+//! finished job.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,164 +8,167 @@ use std::time::Duration;
 use jobtracker_core::Settings;
 use mapreduce_protocol::Priority;
 
-/// Hosts at most: more would say nothing new, and take hours.
+/// The most hosts: more would show nothing new, and take hours.
 pub const HOSTS_MAX: usize = 100_000;
-/// Tasks of all jobs at most.
+/// The most tasks of all jobs together.
 pub const TASKS_MAX: usize = 5_000_000;
 
-/// See the module.
+/// Everything that a simulation depends on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
-    /// What chance there is comes out of it: the same seed gives the same report.
+    /// The seed of all random choices: the same seed gives the same report.
     pub seed: u64,
     /// The hosts.
     pub cluster: Cluster,
     /// The rules of the JobTracker.
     pub rules: Settings,
-    /// How fast an attempt is on a host that is well.
+    /// How fast an attempt is on a host that is not slow.
     pub rates: Rates,
-    /// The jobs, in whatever order.
+    /// The jobs, in any order.
     pub jobs: Vec<JobPlan>,
-    /// Hosts that die.
+    /// The hosts that die.
     pub deaths: Vec<Deaths>,
 }
 
-/// Hosts, evenly spread over racks.
+/// Hosts, spread evenly over racks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
-    /// TaskTrackers; each host also keeps chunks.
+    /// The number of hosts; each runs a TaskTracker and keeps chunks.
     pub hosts: usize,
-    /// Racks that they stand in.
+    /// The number of racks.
     pub racks: usize,
-    /// Slots of each.
+    /// Slots of each host.
     pub slots: u32,
-    /// Hosts that are slow from the start.
+    /// The number of hosts that are slow from the start.
     pub slow: usize,
-    /// How many times longer everything takes there.
+    /// How many times longer everything takes on a slow host.
     pub slow_factor: f64,
 }
 
-/// What one attempt gets done in a second, bytes; and what else takes time. An attempt does one thing after the other.
+/// How many bytes one attempt processes in a second, and what else takes time. An attempt does one
+/// thing after another.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
-    /// A map reads so much from its own host.
+    /// What a map reads from its own host.
     pub read_local: f64,
-    /// The same from a host of its rack.
+    /// What a map reads from a host of its rack.
     pub read_rack: f64,
-    /// The same from elsewhere.
+    /// What a map reads from any other host.
     pub read_remote: f64,
-    /// A map works through so much of its input, and leaves its output.
+    /// What a map processes of its input, including leaving its output.
     pub map: f64,
-    /// A reduce fetches so much of maps' outputs from other hosts; from its own it reads.
+    /// What a reduce fetches of maps' outputs from other hosts; from its own host it reads at
+    /// `read_local`.
     pub fetch: f64,
-    /// A reduce merges and reduces so much of what it has fetched.
+    /// What a reduce merges and reduces of what it has fetched.
     pub reduce: f64,
-    /// An attempt writes so much of the job's output, with all its replicas.
+    /// What an attempt writes of the job's output, with all its replicas.
     pub write: f64,
-    /// Until a process runs.
+    /// The time until a process runs.
     pub start: Duration,
-    /// How much attempts that are alike differ: the standard deviation of their times, as a share.
+    /// How much attempts of one kind differ: the standard deviation of their times, as a share of
+    /// the mean.
     pub spread: f64,
 }
 
 /// A job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobPlan {
-    /// What people call it.
+    /// Its name for people.
     pub name: String,
     /// Its pool; the default one if absent.
     pub pool: Option<String>,
     /// Its priority.
     pub priority: Option<Priority>,
-    /// Whether late attempts get backups; as the rules say if absent.
+    /// Whether its late attempts get backups; absent: as the rules say.
     pub speculative: Option<bool>,
     /// When it is submitted.
     pub at: Duration,
     /// Its maps.
     pub maps: Vec<MapPlan>,
-    /// Its reduces; none: the maps write the output.
+    /// Its reduces; if there are none, its maps write the output.
     pub reduces: Vec<ReducePlan>,
 }
 
 /// A map.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MapPlan {
-    /// What it reads.
+    /// The bytes that it reads.
     pub input: u64,
-    /// What it leaves for the reduces, or writes if there are none.
+    /// The bytes that it leaves for the reduces, or writes if there are none.
     pub output: u64,
-    /// The reduce that all of it is for; absent: each reduce has its share of it.
+    /// The reduce that gets all of its output; absent: each reduce gets its share.
     pub partition: Option<usize>,
-    /// What it took once, where that is known.
+    /// The measured time of a real attempt, if it is known.
     pub took: Option<Took>,
 }
 
-/// What an attempt of a real map took.
+/// How long an attempt of a real map took.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Took {
     /// From its launch to its end.
     pub time: Duration,
-    /// How near to its bytes it ran.
+    /// How near to its data it ran.
     pub place: jobtracker_core::Locality,
 }
 
 /// A reduce.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ReducePlan {
-    /// Its share of the output of each map that makes something for all.
+    /// Its share of the output of each map that serves all reduces.
     pub share: f64,
-    /// What it writes.
+    /// The bytes that it writes.
     pub output: u64,
-    /// How long it worked once, from the end of the last map on, where that is known.
+    /// How long it once worked after the end of the last map, if that is known.
     pub took: Option<Duration>,
 }
 
-/// Hosts, drawn by chance, that die at one time.
+/// Hosts, chosen at random, that die at the same time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Deaths {
     /// How many.
     pub hosts: usize,
     /// When.
     pub at: Duration,
-    /// After how long their TaskTrackers are started again, with the maps' outputs on their disks; absent: the hosts are gone,
-    /// and nobody is told.
+    /// How long after that their TaskTrackers are started again, with the maps' outputs on their
+    /// disks; absent: the hosts are gone, and nobody is told.
     pub back_after: Option<Duration>,
 }
 
-/// Why a scenario can't be lived through.
+/// Why a scenario cannot be simulated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidScenario {
-    /// The cluster has no host, no rack, no slot, or too many of them.
+    /// The cluster has no host, rack or slot, or too many of them.
     #[error(
         "a cluster has 1 to {HOSTS_MAX} hosts, of 1 to 1024 slots, in as many racks at most as it has hosts"
     )]
     Cluster,
-    /// More hosts are slow or die than there are.
+    /// More hosts are to be slow, or to die, than there are.
     #[error("{asked} hosts are to {what}, and the cluster has {hosts}")]
     Hosts {
-        /// How many.
+        /// The number of hosts that were asked for.
         asked: usize,
-        /// What is to become of them.
+        /// What is to happen to them.
         what: &'static str,
-        /// How many there are.
+        /// The number of hosts that there are.
         hosts: usize,
     },
-    /// A number is no rate, factor or share.
+    /// A number is out of its range.
     #[error("{what} must be a number above 0")]
     Number {
-        /// Which.
+        /// Which number.
         what: &'static str,
     },
-    /// There is nothing to do.
+    /// There is nothing to do: there is no job, or a job has no map.
     #[error("there is no job with a map")]
     NoJobs,
-    /// There is too much.
+    /// There are too many tasks.
     #[error("the jobs have {tasks} tasks: at most {TASKS_MAX} can be simulated")]
     TooManyTasks {
         /// How many there are.
         tasks: usize,
     },
-    /// A job's pool is not one of the rules'.
+    /// A job's pool is not one of those in the rules.
     #[error("the job '{job}' is in the pool '{pool}', and the configuration has no such one")]
     Pool {
         /// The job.
@@ -175,7 +179,7 @@ pub enum InvalidScenario {
 }
 
 impl Scenario {
-    /// Whether it can be lived through.
+    /// Checks that the scenario can be simulated.
     pub(crate) fn check(&self) -> Result<(), InvalidScenario> {
         let Cluster { hosts, racks, slots, slow, slow_factor } = self.cluster;
         let fits = (1..=HOSTS_MAX).contains(&hosts) && (1..=hosts).contains(&racks);

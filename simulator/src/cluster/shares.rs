@@ -1,4 +1,5 @@
-//! What is due to each pool: the slots shared by weights among those that want them, nobody given more than it wants.
+//! What is due to each pool: the slots are shared by weight among the pools that want them, and
+//! none gets more than it wants.
 
 /// What one pool wants.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -7,7 +8,7 @@ pub(crate) struct Wish {
     pub(crate) slots: f64,
 }
 
-/// What each gets of `slots`.
+/// How much of `slots` each pool gets.
 pub(crate) fn due(slots: f64, wishes: &[Wish]) -> Vec<f64> {
     let mut due = vec![0.0; wishes.len()];
     let mut open: Vec<usize> = (0..wishes.len()).filter(|n| wishes[*n].slots > 0.0).collect();

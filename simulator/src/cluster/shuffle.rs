@@ -1,5 +1,6 @@
-//! What the reduces of one job fetch: maps' outputs in the order in which they came, each reduce at its own rate. Reduces are
-//! brought up to date when somebody asks, so that thousands of them and thousands of maps cost no event each.
+//! What the reduces of one job fetch: maps' outputs in the order in which they arrived, each reduce
+//! at its own rate. A reduce is brought up to date only when somebody asks, so that thousands of
+//! reduces and thousands of maps do not cost one event for each pair.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use ids::Monotonic;
 
 use crate::cluster::scenario::MapPlan;
 
-/// One map's output that has come.
+/// One map's output that has arrived.
 #[derive(Clone, Debug)]
 struct Arrival {
     map: u32,
@@ -16,9 +17,11 @@ struct Arrival {
     host: usize,
     at: Monotonic,
     output: MapPlan,
-    /// Whether no other output of the same map came before it: others are fetched only by who has missed those.
+    /// Whether this is the first output of its map; later ones are fetched only by reduces that
+    /// missed the earlier ones.
     is_first: bool,
-    /// Whether it can be fetched; if not, it never will be: what comes back comes anew.
+    /// Whether it can be fetched. Once it cannot, it never can again: an output that comes back is
+    /// a new arrival.
     is_there: bool,
 }
 
@@ -26,30 +29,30 @@ struct Arrival {
 #[derive(Debug)]
 pub(crate) struct Shuffle {
     arrivals: Vec<Arrival>,
-    /// Outputs of each map that can be fetched.
+    /// The number of each map's outputs that can be fetched.
     n_there: Vec<u32>,
     has_come: Vec<bool>,
-    /// Maps of which none can be.
+    /// The number of maps none of whose outputs can be fetched.
     n_missing: usize,
 }
 
-/// Who fetches.
+/// The reduce that fetches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fetcher {
-    /// The reduce.
+    /// Its number.
     pub(crate) reduce: usize,
-    /// Its share of what is made for all.
+    /// Its share of outputs that serve all reduces.
     pub(crate) share: f64,
-    /// Where it runs.
+    /// The host on which it runs.
     pub(crate) host: usize,
-    /// Seconds that it takes for a byte of another host's.
+    /// Seconds that it takes for a byte from another host.
     pub(crate) pace: f64,
-    /// The same of its own host's.
+    /// Seconds that it takes for a byte from its own host.
     pub(crate) own_pace: f64,
 }
 
 impl Fetcher {
-    /// Bytes of a map's output that are for it.
+    /// The bytes of a map's output that are for this reduce.
     pub(crate) fn part_of(&self, map: &MapPlan) -> f64 {
         match map.partition {
             Some(reduce) if reduce == self.reduce => map.output as f64,
@@ -59,21 +62,21 @@ impl Fetcher {
     }
 }
 
-/// How far one reduce is.
+/// How far one reduce has got.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetch {
     by: Fetcher,
     at: Monotonic,
-    /// The next arrival that it looks at, and how long it has worked on it already.
+    /// The next arrival that it considers; `spent` is the time that it has already spent on it.
     next: usize,
     spent: Duration,
-    /// Maps whose outputs it passed by because they were not there.
+    /// Maps whose outputs it skipped because they could not be fetched.
     missed: BTreeSet<u32>,
     n_fetched: usize,
 }
 
 impl Fetch {
-    /// One that begins.
+    /// A fetch that has just begun.
     pub(crate) fn new(at: Monotonic, by: Fetcher) -> Self {
         Self { by, at, next: 0, spent: Duration::ZERO, missed: BTreeSet::new(), n_fetched: 0 }
     }
@@ -97,17 +100,17 @@ impl Shuffle {
         }
     }
 
-    /// Whether every map's output is there.
+    /// Whether every map has an output that can be fetched.
     pub(crate) fn is_complete(&self) -> bool {
         self.n_missing == 0
     }
 
-    /// Whether some output of a map has come before.
+    /// Whether any output of a map has arrived so far.
     pub(crate) fn has_come(&self, map: u32) -> bool {
         self.has_come[map as usize]
     }
 
-    /// A map's output has come; all that fetch must be up to date if it is not the map's first one.
+    /// A map's output arrives. If it is not the map's first one, all fetches must be up to date.
     pub(crate) fn arrive(&mut self, at: Monotonic, map: u32, host: usize, output: MapPlan) {
         let n = map as usize;
         let is_first = !std::mem::replace(&mut self.has_come[n], true);
@@ -117,7 +120,8 @@ impl Shuffle {
         self.arrivals.push(Arrival { map, host, at, output, is_first, is_there });
     }
 
-    /// Nothing can be fetched from a host any more; all that fetch must be up to date. The maps whose outputs it served.
+    /// Nothing can be fetched from a host any more; all fetches must be up to date. Returns the
+    /// maps whose outputs it served.
     pub(crate) fn lose(&mut self, host: usize) -> Vec<(u32, MapPlan)> {
         let mut lost = Vec::new();
         for it in self.arrivals.iter_mut().filter(|it| it.host == host && it.is_there) {
@@ -130,7 +134,7 @@ impl Shuffle {
         lost
     }
 
-    /// Brings a reduce up to date.
+    /// Brings a reduce's fetch up to date.
     pub(crate) fn advance(&self, fetch: &mut Fetch, to: Monotonic) {
         while fetch.at < to {
             let Some(it) = self.arrivals.get(fetch.next) else { break };
@@ -155,7 +159,7 @@ impl Shuffle {
         fetch.at = fetch.at.max(to);
     }
 
-    /// When a reduce that is up to date will have everything, if nothing gets lost until then.
+    /// When a reduce whose fetch is up to date will have everything, if nothing is lost until then.
     pub(crate) fn ends(&self, fetch: &Fetch) -> Option<Monotonic> {
         if !self.is_complete() {
             return None;
@@ -172,7 +176,7 @@ impl Shuffle {
         Some(fetch.at)
     }
 
-    /// Bytes that a reduce which has everything has got from its own host, and from others.
+    /// The bytes that a reduce which has everything got from its own host, and from others.
     pub(crate) fn own_and_others(&self, fetch: &Fetch) -> [f64; 2] {
         let mut bytes = [0.0; 2];
         for it in self.arrivals.iter().filter(|it| it.is_there) {
@@ -181,7 +185,7 @@ impl Shuffle {
         bytes
     }
 
-    /// Whether a reduce fetches what comes next; if not, it passes by.
+    /// Whether a reduce fetches the next arrival; if not, it skips it.
     fn wants(&self, fetch: &mut Fetch, it: &Arrival) -> bool {
         let wants = it.is_there && (it.is_first || fetch.missed.contains(&it.map));
         if !wants {
@@ -209,7 +213,7 @@ mod tests {
         Monotonic(Duration::from_secs(seconds))
     }
 
-    /// A byte is for each reduce, and takes it a second.
+    /// A reduce for which 1 byte takes 1 second.
     fn by(share: f64) -> Fetcher {
         Fetcher { reduce: 0, share, host: 9, pace: 1.0, own_pace: 0.25 }
     }
@@ -218,7 +222,8 @@ mod tests {
         MapPlan { input: 0, output: bytes, partition: None, took: None }
     }
 
-    /// Maps 0 to 3 come at 10, 20, 30, 40 from hosts of the same numbers; each takes 5 seconds.
+    /// Maps 0 to 3 arrive at 10, 20, 30 and 40 from hosts of the same numbers; each takes 5
+    /// seconds.
     fn four_maps() -> Shuffle {
         let mut shuffle = Shuffle::new(4);
         for map in 0..4 {

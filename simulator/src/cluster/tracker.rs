@@ -1,5 +1,6 @@
-//! One host: the real TaskTracker core over attempts that only take their time. Here is what happens on hosts; what goes on
-//! between them and the JobTracker is in `world`.
+//! One host: the real TaskTracker core with simulated attempts, which only take their time. This
+//! module is about what happens on hosts; what happens between them and the JobTracker is in
+//! `world`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,26 +17,28 @@ use crate::cluster::scenario::{MapPlan, ReducePlan};
 use crate::cluster::shuffle::{Fetch, Fetcher};
 use crate::cluster::world::{Ask, Call, Event, World};
 
-/// Until a killed process is gone.
+/// The time until a killed process is gone.
 const EXIT_TIME: Duration = Duration::from_millis(50);
-/// Attempts tell that they live all the time, and the JobTracker never goes away.
+/// Attempts always report that they are alive, and the JobTracker is always there: these time-outs
+/// never expire.
 const NEVER: Duration = Duration::from_hours(24 * 365);
 
-/// See the module.
+/// One host and its TaskTracker.
 pub(crate) struct Tracker {
     pub(crate) host: HostName,
     pub(crate) rack: RackName,
-    /// How many times longer everything takes there.
+    /// How many times longer everything takes on this host.
     pub(crate) slowness: f64,
-    /// Processes of it that have died.
+    /// The number of its processes that have died.
     pub(crate) life: u32,
     pub(crate) core: Option<Core>,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
     /// Maps' outputs on its disk.
     pub(crate) outputs: BTreeSet<AttemptId>,
-    /// Of the jobs by number: outputs that nobody can fetch while it is away.
+    /// Outputs that nobody can fetch while the TaskTracker is down: the job's number, the map, its
+    /// plan.
     pub(crate) out_of_reach: Vec<(usize, u32, MapPlan)>,
-    /// Its requests that the JobTracker has not answered.
+    /// Its requests that the JobTracker has not answered yet.
     pub(crate) asked: BTreeSet<ReplyTo>,
     timer: Option<Monotonic>,
 }
@@ -79,7 +82,7 @@ impl Tracker {
 }
 
 impl World<'_> {
-    /// A TaskTracker's process begins, with what its disk holds.
+    /// A TaskTracker's process starts, with what is on its disk.
     pub(crate) fn boot(&mut self, n: usize) {
         let slots = self.scenario.cluster.slots;
         let cluster = Some(self.scenario.rules.cluster.clone());
@@ -94,7 +97,8 @@ impl World<'_> {
         self.carry_out(n, effects);
     }
 
-    /// The process dies, and all its tasks; what is on its disk can't be fetched. With `is_told` its connections break.
+    /// The process dies with all its tasks, and what is on its disk cannot be fetched. With
+    /// `is_told`, its connections break.
     pub(crate) fn die(&mut self, n: usize, is_told: bool) {
         let now = self.line.now().monotonic;
         if self.trackers[n].core.take().is_none() {
@@ -126,13 +130,13 @@ impl World<'_> {
             let lost = lost.into_iter().map(|(map, output)| (job, map, output));
             self.trackers[n].out_of_reach.extend(lost);
             if is_broken {
-                // Who thought to have everything at some time does not.
+                // The times at which these reduces were to have everything are obsolete.
                 self.each_fetch(job, |attempt, _| attempt.step += 1);
             }
         }
     }
 
-    /// Calls something with each reduce of a job that fetches.
+    /// Calls `what` with each reduce of a job that is fetching.
     fn each_fetch(&mut self, job: usize, mut what: impl FnMut(&mut Attempt, (usize, AttemptId))) {
         for (n, tracker) in self.trackers.iter_mut().enumerate() {
             for (id, attempt) in &mut tracker.attempts {
@@ -154,7 +158,8 @@ impl World<'_> {
         self.jobs[job].shuffle = Some(shuffle);
     }
 
-    /// A map's output can be fetched from a host: if it is there.
+    /// A map's output can be fetched from a host from now on; if the host is down, only after its
+    /// return.
     pub(crate) fn arrive(&mut self, job: usize, map: u32, n: usize, output: MapPlan) {
         let now = self.line.now().monotonic;
         if self.jobs[job].shuffle.is_none() {
@@ -177,7 +182,7 @@ impl World<'_> {
         }
     }
 
-    /// Has a reduce go on when it has everything, if it is known when that is.
+    /// Plans a reduce's next step for when it has everything, if that time is known.
     fn plan_fetched(&mut self, n: usize, id: AttemptId) {
         let now = self.line.now().monotonic;
         let Some(attempt) = self.trackers[n].attempts.get_mut(&id) else { return };
@@ -198,7 +203,7 @@ impl World<'_> {
         }
     }
 
-    /// Takes one input, as the daemon's loop does.
+    /// Handles one input, as the daemon's loop does.
     pub(crate) fn give(&mut self, n: usize, input: Input) {
         let now = self.line.now();
         let Some(core) = &mut self.trackers[n].core else { return };
@@ -206,7 +211,7 @@ impl World<'_> {
         self.carry_out(n, effects);
     }
 
-    /// A time-out that was set for this time; others have been set since if it is not the one that counts.
+    /// A timer that was set for this time; obsolete if another has been set since.
     pub(crate) fn timeout(&mut self, n: usize, at: Monotonic) {
         let now = self.line.now();
         let tracker = &mut self.trackers[n];
@@ -234,14 +239,14 @@ impl World<'_> {
                 Effect::RemoveMapOutput { attempt } => {
                     self.trackers[n].outputs.remove(&attempt);
                 }
-                // There is one.
+                // The host has a single disk.
                 Effect::LeaveDisk { .. } => {}
                 Effect::RemoveJob { job } => {
                     self.trackers[n].outputs.retain(|output| output.task.job != job);
                 }
                 Effect::SendHeartbeat(mut heartbeat) => {
-                    // What it costs to tell each host of each map's output would be most of the simulation; and reduces hear
-                    // of them without it.
+                    // Telling each host of each map's output would be most of the simulation's
+                    // cost, and here reduces learn of outputs without it.
                     heartbeat.map_event_cursors.clear();
                     for running in &mut heartbeat.running {
                         running.progress = self.progress(n, running.attempt);
@@ -291,7 +296,7 @@ impl World<'_> {
         self.next_step(n, id, at);
     }
 
-    /// An attempt has come to what comes next.
+    /// An attempt reaches its next step.
     pub(crate) fn step(&mut self, n: usize, id: AttemptId, step: u64) {
         let now = self.line.now().monotonic;
         let Some(attempt) = self.trackers[n].attempts.get_mut(&id) else { return };
@@ -373,7 +378,7 @@ impl World<'_> {
         self.give(n, Input::Ended { attempt: id, otherwise });
     }
 
-    /// How a map's output is spread over the reduces.
+    /// How a map's output is divided among the reduces.
     fn sizes(&self, id: AttemptId) -> Option<OutputSizes> {
         let plan = &self.scenario.jobs[self.book.number(id.task.job)?];
         let map = plan.maps.get(id.task.index as usize)?;

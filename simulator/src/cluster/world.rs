@@ -1,5 +1,6 @@
-//! Who talks to whom, and when: the JobTracker's core with its journal and chunk store left out, and everything that happens in
-//! the order of its time. Here is the JobTracker's side; what happens on hosts is in `tracker`.
+//! Who talks to whom, and when: the JobTracker's core without its journal and chunk store, and all
+//! events in the order of their times. This module is the JobTracker's side; what happens on hosts
+//! is in `tracker`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,20 +27,20 @@ use crate::cluster::tracker::Tracker;
 use crate::random::Random;
 use crate::timeline::Timeline;
 
-/// From one host to another.
+/// The time of a message from one host to another.
 const LATENCY: Duration = Duration::from_millis(1);
-/// Until a record is on the JobTracker's disk.
+/// The time until a record is on the JobTracker's disk.
 const SYNC_TIME: Duration = Duration::from_millis(2);
-/// A call of the JobTracker to the chunk store.
+/// The time of a call from the JobTracker to the chunk store.
 const STORE_TIME: Duration = Duration::from_millis(50);
-/// Within this the trackers begin, before the first job may come.
+/// The trackers start within this time, before the first job may be submitted.
 const BOOT_TIME: Duration = Duration::from_secs(2);
-/// How often it is looked at what the pools hold.
+/// How often the book looks at what the pools hold.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Jobs that have not ended by then never will.
 const LONGEST: Duration = Duration::from_hours(24 * 30);
 
-/// Salts, so that what is drawn for one thing says nothing of another.
+/// Salts, so that random choices for one purpose do not depend on those for another.
 const SALT_SHELVES: u64 = 0x5348_454C_5645_5331;
 const SALT_SLOW: u64 = 0x534C_4F57_484F_5354;
 const SALT_DEATHS: u64 = 0x4445_4154_4853_4F46;
@@ -48,15 +49,15 @@ const SALT_BOOT: u64 = 0x424F_4F54_5449_4D45;
 /// Why there is no report.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SimulationError {
-    /// There is nothing to live through.
+    /// The scenario is invalid.
     #[error(transparent)]
     Invalid(InvalidScenario),
-    /// It does not end.
+    /// Its jobs do not end.
     #[error(transparent)]
     NoEnd(NoEnd),
 }
 
-/// Jobs that do not end.
+/// Jobs do not end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{jobs} jobs do not end: nothing happens any more, or more than {} days have passed. (Are hosts left that may run them?)",
@@ -74,14 +75,14 @@ pub(crate) enum Ask {
     Heartbeat(Box<TrackerHeartbeat>),
 }
 
-/// What its answer is for.
+/// The call that a reply answers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Call {
     Register,
     Heartbeat(SessionId, u64),
 }
 
-/// What happens at one time. Of a tracker that has died since, it is not wanted any more.
+/// What happens at one time. Events of a tracker's process that has died since are ignored.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Boot(usize),
@@ -102,14 +103,14 @@ enum Asker {
     Tracker { n: usize, life: u32, call: Call },
 }
 
-/// What there is of a job beside its plan.
+/// What is known of a job besides its plan.
 pub(crate) struct Job {
     homes: Vec<Vec<usize>>,
-    /// While it runs, and has reduces.
+    /// Present while the job runs, if it has reduces.
     pub(crate) shuffle: Option<Shuffle>,
 }
 
-/// See the module.
+/// The simulated cluster.
 pub(crate) struct World<'a> {
     pub(crate) scenario: &'a Scenario,
     pub(crate) line: Timeline<Event>,
@@ -119,7 +120,7 @@ pub(crate) struct World<'a> {
     core: Core,
     askers: BTreeMap<ReplyTo, Asker>,
     next_reply: u64,
-    /// Who is who, by name.
+    /// The hosts' numbers, by name.
     numbers: BTreeMap<HostName, usize>,
     woken: Monotonic,
     n_events: u64,
@@ -165,14 +166,14 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Until all jobs have ended.
+    /// Runs until all jobs have ended.
     pub(crate) fn run(mut self) -> Result<Report, NoEnd> {
         let begins = self.line.now().monotonic;
         self.prepare(begins);
         self.tell(Input::Start);
         while self.book.n_unfinished() > 0 {
             let now = self.line.now().monotonic;
-            // A step later, so that a time-out that leaves itself due does not stop the clock.
+            // A little later, so that a timer that stays due does not stop the clock.
             let due = self.core.poll_timeout();
             let due = due.map(|due| due.max(self.woken + Duration::from_micros(10)));
             let next = self.line.soonest();
@@ -195,7 +196,7 @@ impl<'a> World<'a> {
         Ok(self.book.report(slots, self.n_events))
     }
 
-    /// All that is to happen by itself.
+    /// Plans everything that happens without a cause in the simulation.
     fn prepare(&mut self, begins: Monotonic) {
         let zero = begins + BOOT_TIME;
         let mut random = Random::new(self.scenario.seed ^ SALT_BOOT);
@@ -287,7 +288,7 @@ impl<'a> World<'a> {
         to
     }
 
-    /// A tracker asks.
+    /// A tracker sends a request.
     pub(crate) fn ask(&mut self, n: usize, call: Call, ask: Ask) {
         let (life, at) = (self.trackers[n].life, self.line.now().monotonic + LATENCY);
         self.at(at, Event::Asked { n, life, call, ask });
@@ -313,7 +314,7 @@ impl<'a> World<'a> {
         self.take(output);
     }
 
-    /// What an input to the JobTracker led to.
+    /// Carries out what an input to the JobTracker led to.
     fn take(&mut self, output: Output) {
         let now = self.line.now().monotonic;
         let durable = if output.records.is_empty() { now } else { now + SYNC_TIME };
@@ -338,7 +339,8 @@ impl<'a> World<'a> {
                     let outcome = StoreOutcome::Done(());
                     self.at(durable + STORE_TIME, stored(Input::StagingRemoved { job, outcome }));
                 }
-                // No output is elsewhere, no list of splits is staged, no JobTracker starts again, and no history is kept.
+                // Nothing is published elsewhere, no list of splits is staged, the JobTracker never
+                // restarts, and no history is kept.
                 Effect::Store(StoreEffect::ReadSplits { .. })
                 | Effect::Store(StoreEffect::MakeStaging { .. })
                 | Effect::Store(StoreEffect::PublishElsewhere { .. })
@@ -408,7 +410,7 @@ impl<'a> World<'a> {
         Plan { splits, staged: None }
     }
 
-    /// How near to its bytes a map runs on a host.
+    /// How near to its data a map runs on a host.
     pub(crate) fn place(&self, n: usize, id: AttemptId) -> Locality {
         let job = self.book.number(id.task.job).map(|number| &self.jobs[number]);
         let homes = job.and_then(|job| job.homes.get(id.task.index as usize));
@@ -424,7 +426,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// What an answer is to a tracker's core.
+/// A reply as the input that a tracker's core takes.
 fn answer(call: Call, reply: Reply) -> TrackerInput {
     match (call, reply) {
         (Call::Register, Reply::Registered(registered)) => TrackerInput::Registered(registered),
@@ -436,7 +438,7 @@ fn answer(call: Call, reply: Reply) -> TrackerInput {
     }
 }
 
-/// `n` of `all`, in the order in which chance draws them.
+/// `n` of the numbers below `all`, in random order.
 fn some(all: usize, n: usize, seed: u64) -> Vec<usize> {
     let mut random = Random::new(seed);
     let mut left: Vec<usize> = (0..all).collect();

@@ -1,5 +1,5 @@
-//! What the records say of jobs, folded once more and by other rules than the core's own: just enough to judge the next
-//! record by.
+//! What the records say of jobs, folded a second time by rules other than the core's own: just
+//! enough to judge the next record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use mapreduce_protocol::{AttemptId, Blame, JobId, JobState, TaskId, TaskKind};
 use crate::jobs::ground::tracker_on;
 use crate::jobs::nature::number_of;
 
-/// An attempt that stands for its task.
+/// The winner of a task.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Winner {
     pub(crate) attempt: AttemptId,
@@ -19,37 +19,37 @@ pub(crate) struct Winner {
     pub(crate) counters: BTreeMap<String, u64>,
 }
 
-/// A job, as records tell.
+/// A job, according to the records.
 #[derive(Clone, Debug)]
 pub(crate) struct JobBook {
     pub(crate) nature: usize,
     pub(crate) output: String,
     pub(crate) n_reduces: u32,
     pub(crate) max_attempts: u32,
-    /// Once it is planned; and in which term it was.
+    /// Its number of maps once it is planned, and the term in which it was.
     pub(crate) n_maps: Option<u32>,
     pub(crate) planned_in: Option<Epoch>,
     pub(crate) winners: BTreeMap<TaskId, Winner>,
-    /// All that ever won.
+    /// All attempts that ever won.
     pub(crate) won: BTreeSet<AttemptId>,
     /// Attempts that failed.
     pub(crate) failed: BTreeSet<AttemptId>,
-    /// Digests of all that ever won a map.
+    /// Digests of all attempts that ever won, by map.
     pub(crate) digests: BTreeMap<TaskId, BTreeSet<String>>,
-    /// Reduces below this number may not win.
+    /// Reduce attempts below this number may not win.
     pub(crate) reduces_from: u32,
-    /// Failures that count, of each task.
+    /// Failures that count against each task.
     pub(crate) failures: BTreeMap<TaskId, u32>,
-    /// Failures that were hosts' faults.
+    /// Failures that were hosts' fault.
     pub(crate) host_faults: u32,
-    /// Whether it was found that it can't run anywhere.
+    /// Whether it turned out that it cannot run on any host.
     pub(crate) is_bad: bool,
     pub(crate) ended: Option<JobState>,
     pub(crate) is_forgotten: bool,
 }
 
 impl JobBook {
-    /// The tasks whose outputs are the job's.
+    /// The tasks whose outputs make up the job's.
     pub(crate) fn last_tasks(&self, job: JobId) -> impl Iterator<Item = TaskId> {
         let (kind, n) = match self.n_reduces {
             0 => (TaskKind::Map, self.n_maps.unwrap_or(0)),
@@ -58,14 +58,14 @@ impl JobBook {
         (0..n).map(move |index| job.task(kind, index))
     }
 
-    /// Whether some reduce may still want what the maps have made.
+    /// Whether some reduce may still need map outputs.
     pub(crate) fn needs_map_outputs(&self) -> bool {
         let reduces = self.winners.keys().filter(|task| task.kind == TaskKind::Reduce).count();
         self.ended.is_none() && reduces < self.n_reduces as usize
     }
 }
 
-/// See the module.
+/// The state of all jobs, according to the records.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Book {
     pub(crate) epoch: Epoch,
@@ -79,7 +79,7 @@ impl Book {
         self.jobs.get(&task.job)?.winners.get(&task)
     }
 
-    /// The job, unless it is not known, or over.
+    /// The job, if it is known and not over.
     pub(crate) fn unfinished(&self, job: JobId) -> Option<&JobBook> {
         self.jobs.get(&job).filter(|book| book.ended.is_none())
     }

@@ -1,5 +1,6 @@
-//! A client with one job: it submits it until it is accepted, has it killed or its priority changed if it means to, asks for
-//! its state until it has ended, and then for its counters. Whatever gets no answer is asked again.
+//! A client with one job. It submits it until it is accepted, may kill it or change its priority,
+//! asks for its state until it has ended, and then for its counters. Every request without an
+//! answer is repeated.
 
 use std::collections::VecDeque;
 
@@ -11,14 +12,14 @@ use crate::jobs::ground::{Answer, Ask, CallId, Event, Who};
 use crate::jobs::scene::Scene;
 use crate::jobs::world::REQUEST_LIMIT;
 
-/// Something that a client means to do with its job.
+/// Something that a client intends to do with its job.
 #[derive(Clone, Copy, Debug)]
 enum Errand {
     Kill,
     SetPriority(Priority),
 }
 
-/// How far a client is.
+/// How far a client has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Submitting,
@@ -28,17 +29,17 @@ enum Stage {
     Done,
 }
 
-/// See the module.
+/// A client with one job.
 pub(crate) struct Client {
     n: usize,
     stage: Stage,
-    /// What it is about to do, and when.
+    /// What it intends to do, and when.
     errands: VecDeque<(Monotonic, Errand)>,
     call: Option<CallId>,
 }
 
 impl Client {
-    /// The client of the job of that number.
+    /// The client of job number `n`.
     pub(crate) fn new(scene: &mut Scene, n: usize) -> Self {
         let nature = &scene.natures[n];
         let start = scene.ground.now().monotonic + nature.comes_after;
@@ -55,7 +56,7 @@ impl Client {
         self.stage == Stage::Done
     }
 
-    /// It goes on.
+    /// Takes the next step.
     pub(crate) fn go_on(&mut self, scene: &mut Scene) {
         if self.call.is_some() {
             return;
@@ -86,7 +87,7 @@ impl Client {
         self.call = Some(scene.ground.call(Who::Client(self.n), ask, limit));
     }
 
-    /// A call has come to its end.
+    /// A call has ended.
     pub(crate) fn answered(&mut self, scene: &mut Scene, call: CallId, answer: Option<Answer>) {
         if self.call != Some(call) {
             return;
@@ -121,7 +122,7 @@ impl Client {
                 scene.watch.check_counters(job, &counters.counters);
                 self.stage = Stage::Done;
             }
-            // It has made room for others.
+            // The job was forgotten to make room for others.
             (_, Reply::Refused(Refusal::NoSuchJob { job })) => {
                 scene.watch.check_forgotten(job);
                 self.stage = Stage::Done;
@@ -130,7 +131,7 @@ impl Client {
                 Stage::Waiting(_),
                 Reply::Refused(Refusal::JobEnded { .. } | Refusal::Committing { .. }),
             ) => self.errands.clear(),
-            // There is no room, or another job has the same output: it tries again.
+            // The journal is full, or another job has the same output: the client tries again.
             _ => {}
         }
     }

@@ -1,5 +1,6 @@
-//! What goes wrong, when and how badly: all of it the seed's choice. Each world has a temper of its own, in which some faults
-//! are frequent and others do not occur: what needs one fault alone is found, and what needs two at once.
+//! What goes wrong, when and how badly: all determined by the seed. Each world has its own temper,
+//! in which some faults are frequent and others absent: this finds both bugs that need a single
+//! fault and bugs that need two at once.
 
 use std::time::Duration;
 
@@ -9,25 +10,26 @@ use crate::jobs::ground::{Event, Ground, Who};
 use crate::jobs::world::World;
 use crate::weather::{self, Weather};
 
-/// What was said last in the storm arrives within that time: a message may be late, and who gets it may stand still.
+/// The last messages of the storm arrive within this time: a message may be late, and its receiver
+/// suspended.
 const SETTLES_AFTER: Duration = Duration::from_secs(25);
 
 /// A fault, or its end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
-    /// Something happens, and then something else.
+    /// A random fault occurs, and the next one is scheduled.
     Strike,
-    /// The first is heard by the second again.
+    /// The second process hears the first again.
     Heal(Who, Who),
-    /// The chunk store answers.
+    /// The chunk store answers again.
     StoreIsUp,
-    /// A tracker's disk has room.
+    /// A tracker's disk has space again.
     DiskHasRoom(usize),
-    /// The JobTracker's disk has room.
+    /// The JobTracker's disk has space again.
     JournalHasRoom,
-    /// A host that was ill is well.
+    /// A host's ailment is over.
     Cured(usize),
-    /// A tracker's daemon, which stood still, goes on.
+    /// A tracker's suspended daemon continues.
     Thaw(usize),
 }
 
@@ -72,16 +74,16 @@ const KINDS: [Kind; 17] = [
     Kind::Sick,
 ];
 
-/// What a world is like.
+/// The temper of a world.
 pub(crate) type Temper = weather::Temper<{ KINDS.len() }>;
 
-/// Draws a temper, and the network's weather with it.
+/// Draws a temper, and the network's weather.
 pub(crate) fn draw(ground: &mut Ground) -> Temper {
     ground.weather = Weather::draw(&mut ground.random, 60);
     Temper::draw(&mut ground.random, 500)
 }
 
-/// When the next fault comes.
+/// Schedules the next fault.
 pub(crate) fn schedule(temper: &Temper, ground: &mut Ground) {
     let pause = temper.pause(&mut ground.random);
     ground.after(pause, Event::Begun(Fault::Strike));
@@ -174,7 +176,7 @@ impl World {
         self.scene.ground.after(pause, Event::Begun(fault));
     }
 
-    /// Of the trackers that there are.
+    /// One of the trackers in this world.
     fn someone(&mut self) -> usize {
         self.scene.ground.random.below(self.n_present)
     }
@@ -202,7 +204,7 @@ impl World {
         self.scene.ground.after(pause, Event::Started(Who::Tracker(n)));
     }
 
-    /// A map output vanishes from a disk; its tracker finds that out when it is asked for it.
+    /// A map output disappears from a disk; its tracker notices when a reduce asks for it.
     fn lose_output(&mut self) {
         let all: Vec<_> = self.scene.outputs.on_disk.keys().copied().collect();
         let Some(output) = all.get(self.scene.ground.random.below(all.len().max(1))) else {
@@ -221,7 +223,8 @@ impl World {
         self.scene.outputs.broken.insert((*output, partition));
     }
 
-    /// Everything works from now on, and everybody runs, or soon will: who stands still goes on when its time is over.
+    /// Ends all faults: everything works from now on, and every process runs, suspended ones when
+    /// their time is over.
     pub(crate) fn mend(&mut self) {
         self.scene.ground.say(format_args!("all is mended"));
         self.scene.is_calm = true;

@@ -1,5 +1,5 @@
-//! What all processes stand on: time, what happens next, chance, the network, and the trace. All calls go to the
-//! JobTracker; reduces fetch from the TaskTrackers that have maps' outputs.
+//! The basis of all processes: time, the event queue, chance, the network, and the trace. All calls
+//! go to the JobTracker; reduces fetch from the TaskTrackers that have map outputs.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -22,11 +22,11 @@ pub(crate) enum Who {
     Client(usize),
 }
 
-/// One attempt to ask the JobTracker something; its answer bears the same number.
+/// One call to the JobTracker; its answer has the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CallId(pub(crate) u64);
 
-/// What the JobTracker is asked.
+/// A request to the JobTracker.
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
     Register(Box<RegisterTracker>),
@@ -43,49 +43,49 @@ pub(crate) enum Ask {
     Query(Query),
 }
 
-/// What it answers.
+/// The JobTracker's answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) reply: Reply,
-    /// Its term, and how many map outputs had been withdrawn in it before.
+    /// The term, and how many map outputs had been withdrawn in it before the answer.
     pub(crate) withdrawn: (Epoch, usize),
 }
 
-/// What becomes of a process of an attempt.
+/// What happens to an attempt's process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It runs.
+    /// It starts to run.
     Begin,
-    /// It goes on with its work, by the number of the step.
+    /// It continues its work, by step number.
     Work(u64),
-    /// Nothing is left of it.
+    /// It has exited.
     Exit,
 }
 
-/// What happens.
+/// An event.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    /// The JobTracker is asked.
+    /// A request reaches the JobTracker.
     Asked {
         from: Who,
         call: CallId,
         ask: Box<Ask>,
     },
-    /// It learns that nobody waits for the answer any more.
+    /// The JobTracker learns that nobody waits for the answer any more.
     Gone(CallId),
     Answered {
         to: Who,
         call: CallId,
         answer: Box<Answer>,
     },
-    /// No answer comes.
+    /// The call gets no answer.
     CallFailed {
         to: Who,
         call: CallId,
     },
-    /// The chunk store has got a call of the JobTracker's, by its number.
+    /// A call of the JobTracker reaches the chunk store, by number.
     StoreAsked(u64),
-    /// It has answered.
+    /// The chunk store's answer reaches the JobTracker.
     StoreAnswered {
         life: u32,
         input: Box<Input>,
@@ -95,33 +95,33 @@ pub(crate) enum Event {
         life: u32,
         upto: usize,
     },
-    /// A core's time-out, which was set for this time.
+    /// A core's timer that was set for this time.
     Timeout {
         who: Who,
         life: u32,
         at: Monotonic,
     },
-    /// Something of an attempt's process.
+    /// A step of an attempt's process.
     Process {
         tracker: usize,
         life: u32,
         attempt: AttemptId,
         step: Step,
     },
-    /// A tracker was asked for a map output that is not there.
+    /// A tracker was asked for a map output that it does not have.
     Missed {
         tracker: usize,
         output: AttemptId,
     },
-    /// A client goes on, or the operator, who comes after them.
+    /// A client takes its next step, or the operator, whose number follows theirs.
     Errand(usize),
     Begun(Fault),
-    /// A process runs again.
+    /// A process starts again.
     Started(Who),
 }
 
 impl Event {
-    /// Whose event it is: it waits while that one stands still.
+    /// The process that the event is for: the event waits while that process is suspended.
     pub(crate) fn whose(&self) -> Option<Who> {
         match self {
             Self::Asked { .. }
@@ -139,12 +139,12 @@ impl Event {
     }
 }
 
-/// See the module.
+/// The basis of the world of jobs.
 pub(crate) struct Ground {
     timeline: Timeline<Event>,
     pub(crate) random: Random,
     pub(crate) weather: Weather,
-    /// Who is not heard by whom.
+    /// Pairs where the second process does not hear the first.
     cut: BTreeSet<(Who, Who)>,
     next_call: u64,
 }
@@ -164,7 +164,7 @@ impl Ground {
         self.timeline.now()
     }
 
-    /// A line of the trace.
+    /// Adds a line to the trace.
     pub(crate) fn say(&mut self, line: fmt::Arguments<'_>) {
         self.timeline.say(line);
     }
@@ -181,12 +181,12 @@ impl Ground {
         self.at(self.now().monotonic + pause, event);
     }
 
-    /// The next event; time has come to it.
+    /// Takes the next event and advances the clock to it.
     pub(crate) fn next(&mut self) -> Option<Event> {
         self.timeline.next()
     }
 
-    /// Puts an event off; those that are put off to one time keep their order.
+    /// Postpones an event; those postponed to the same time keep their order.
     pub(crate) fn put_off(&mut self, until: Monotonic, event: Event) {
         self.timeline.put_off(until, event);
     }
@@ -202,7 +202,7 @@ impl Ground {
         }
     }
 
-    /// What comes twice may come again when all that followed from it is long over.
+    /// A duplicate may arrive long after everything that the first message led to.
     fn delay_of_copy(&mut self) -> Duration {
         match self.random.chance(300) {
             true => self.random.millis(20..8000),
@@ -210,7 +210,7 @@ impl Ground {
         }
     }
 
-    /// What `from` says is not heard by `to` any more.
+    /// Messages of `from` no longer reach `to`.
     pub(crate) fn cut(&mut self, from: Who, to: Who) {
         self.cut.insert((from, to));
     }
@@ -223,7 +223,7 @@ impl Ground {
         self.cut.clear();
     }
 
-    /// Whether two hear each other.
+    /// Whether both hear each other.
     pub(crate) fn talk(&self, a: Who, b: Who) -> bool {
         !self.cut.contains(&(a, b)) && !self.cut.contains(&(b, a))
     }
@@ -232,8 +232,8 @@ impl Ground {
         !self.cut.contains(&(from, to)) && !self.random.chance(self.weather.lost)
     }
 
-    /// Asks the JobTracker. Exactly one [`Event::Answered`] or [`Event::CallFailed`] counts for the caller, the first;
-    /// whether what was asked has happened is another question.
+    /// Calls the JobTracker. For the caller only the first [`Event::Answered`] or
+    /// [`Event::CallFailed`] counts; a failed call may still have taken effect.
     pub(crate) fn call(&mut self, from: Who, ask: Ask, limit: Duration) -> CallId {
         self.next_call += 1;
         let call = CallId(self.next_call);
@@ -257,7 +257,7 @@ impl Ground {
         call
     }
 
-    /// The caller has given up: the JobTracker hears of it, or not.
+    /// The caller has given up, of which the JobTracker may or may not hear.
     pub(crate) fn give_up(&mut self, from: Who, call: CallId) {
         if self.arrives(from, Who::JobTracker) && self.random.chance(800) {
             let delay = self.delay();
@@ -272,7 +272,7 @@ impl Ground {
         }
     }
 
-    /// Nobody listens there.
+    /// The connection is refused.
     pub(crate) fn refuse(&mut self, to: Who, call: CallId) {
         if self.talk(Who::JobTracker, to) {
             let delay = self.delay();
@@ -286,7 +286,7 @@ pub(crate) fn host(tracker: usize) -> HostName {
     format!("host-{tracker}").parse().expect("a host's name")
 }
 
-/// The tracker on a host of this world's.
+/// The tracker on a host of this world.
 pub(crate) fn tracker_on(host: &HostName) -> usize {
     let number = host.as_str().strip_prefix("host-").and_then(|it| it.parse().ok());
     number.expect("hosts have the names of their trackers")

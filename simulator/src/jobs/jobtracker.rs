@@ -1,7 +1,7 @@
-//! The JobTracker's shell as the world has it: the real core over a journal that is a list. As in the daemon's loop,
-//! records are appended in their order, one sync runs at a time, and what an input leads to leaves when the last record
-//! before it is on disk, answers to reads included. A crash keeps what was synced, and of the rest as much as chance will
-//! have it; the next process is the fold of that.
+//! The JobTracker's shell in this world: the real core over a journal that is a list. As in the
+//! daemon's loop, records are appended in order, one sync runs at a time, and the effects of an
+//! input leave when the last record before them is on disk, replies to reads included. A crash
+//! keeps what was synced, and a random part of the rest; the next process is the fold of that.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::jobs::sabotage::{self, Planted, Sabotage};
 use crate::jobs::scene::Scene;
 use crate::jobs::store::Fails;
 
-/// Inputs between two checks of the core's own books.
+/// Number of inputs between two checks of the core's own invariants.
 const CHECK_EVERY: u64 = 25;
 
 #[derive(Clone, Copy, Debug)]
@@ -27,14 +27,14 @@ struct Asked {
     call: CallId,
 }
 
-/// An answer with what was withdrawn before it.
+/// Effects waiting for a sync, with the withdrawals before them.
 struct Untold {
     after: usize,
     effects: Vec<Effect>,
     withdrawn: (Epoch, usize),
 }
 
-/// The JobTracker's machine: its journal outlives its process.
+/// The JobTracker's machine, whose journal outlives its process.
 pub(crate) struct JobTracker {
     pub(crate) settings: Settings,
     sabotage: Option<Sabotage>,
@@ -46,18 +46,18 @@ pub(crate) struct JobTracker {
     untold: VecDeque<Untold>,
     asked: BTreeMap<ReplyTo, Asked>,
     next_reply: u64,
-    /// Calls to the chunk store that are on their way.
+    /// Chunk store calls in flight.
     calls: BTreeMap<u64, Effect>,
     next_call: u64,
     n_inputs: u64,
     timer: Option<Monotonic>,
     room: Room,
-    /// How long a sync takes, milliseconds at most.
+    /// Longest duration of a sync, milliseconds.
     sync_millis: u64,
-    /// How often the power goes between two records, in 1000; and where it has.
+    /// How often the power fails between two records, in 1000, and where it has.
     tears: u64,
     torn_at: Option<usize>,
-    /// The registration, or the heartbeat, that is being handled.
+    /// The registration or heartbeat that is being handled.
     registering: Option<(ReplyTo, Box<RegisterTracker>)>,
     sent: Option<(ReplyTo, Sent)>,
     planted: Planted,
@@ -97,7 +97,7 @@ impl JobTracker {
         }
     }
 
-    /// The process begins: its state is the fold of its journal.
+    /// The process starts; its state is the fold of its journal.
     pub(crate) fn start(&mut self, scene: &mut Scene) {
         if self.core.is_some() {
             return;
@@ -125,7 +125,7 @@ impl JobTracker {
         durable
     }
 
-    /// The process ends as by SIGKILL or a power cut.
+    /// The process ends, as by SIGKILL or a power failure.
     pub(crate) fn crash(&mut self, scene: &mut Scene) {
         if self.core.is_none() {
             return;
@@ -148,7 +148,7 @@ impl JobTracker {
         }
         self.timer = None;
         self.planted = Planted::default();
-        // What was under way is done, or is not; nobody asks again.
+        // Calls in flight may or may not take effect; nobody repeats them.
         for call in std::mem::take(&mut self.calls).into_values() {
             if scene.ground.random.chance(500) {
                 scene.carry_out(&call, None);
@@ -158,7 +158,7 @@ impl JobTracker {
         scene.watch.see_crash(&self.journal);
     }
 
-    /// That the state is what its records make.
+    /// Checks that the state is the fold of the records.
     pub(crate) fn check_fold(&self, scene: &mut Scene) {
         if let Some(core) = &self.core
             && self.sabotage.is_none()
@@ -167,7 +167,7 @@ impl JobTracker {
         }
     }
 
-    /// Somebody asks.
+    /// A request arrives.
     pub(crate) fn receive(&mut self, scene: &mut Scene, (from, call): (Who, CallId), ask: Ask) {
         if self.core.is_none() {
             return scene.ground.refuse(from, call);
@@ -245,7 +245,7 @@ impl JobTracker {
         }
     }
 
-    /// Takes one input, as the daemon's loop does.
+    /// Handles one input, as the daemon's loop does.
     pub(crate) fn handle(&mut self, scene: &mut Scene, input: Input) {
         let now = scene.ground.now();
         let Some(core) = &mut self.core else { return };
@@ -261,7 +261,7 @@ impl JobTracker {
         self.take(scene, output);
     }
 
-    /// A time-out that was set for this time; others have been set since if it is not the one that counts.
+    /// A timer that was set for this time; it is obsolete if another one has been set since.
     pub(crate) fn timeout(&mut self, scene: &mut Scene, at: Monotonic) {
         if self.timer != Some(at) {
             return;
@@ -328,7 +328,8 @@ impl JobTracker {
         self.set_timer(scene);
     }
 
-    /// Now and then the power goes while the records of one step are on their way to the disk, and some arrive.
+    /// Now and then makes the power fail while the records of one step are being written, and only
+    /// some arrive.
     fn tear(&mut self, scene: &mut Scene, records: &[Record]) {
         let matters = records
             .iter()
@@ -340,12 +341,12 @@ impl JobTracker {
         }
     }
 
-    /// Whether the power has gone.
+    /// Whether the power has failed.
     pub(crate) fn is_torn(&self) -> bool {
         self.torn_at.is_some()
     }
 
-    /// Whether a registration or a heartbeat was taken that has just been handled.
+    /// Notes whether the registration or heartbeat just handled was accepted.
     fn judge_tracker(&mut self, scene: &mut Scene, output: &Output) {
         if let Some((reply_to, request)) = self.registering.take() {
             let is_it = |effect: &Effect| match effect {
@@ -406,7 +407,7 @@ impl JobTracker {
         scene.ground.answer(from, call, Answer { reply, withdrawn });
     }
 
-    /// The chunk store has got one of this machine's calls.
+    /// One of this machine's calls reaches the chunk store.
     pub(crate) fn store_asked(&mut self, scene: &mut Scene, number: u64) {
         let Some(call) = self.calls.remove(&number) else { return };
         let breaks = !scene.is_calm && scene.ground.random.chance(scene.store.breaks);
@@ -422,7 +423,8 @@ impl JobTracker {
         }
     }
 
-    /// As often as not the splits are found before the staging folder is made, which is what is left to do then.
+    /// In half of the cases the splits are found before the staging folder is made, which remains
+    /// to be done.
     fn found_early(&mut self, scene: &mut Scene, call: Effect) -> Effect {
         let Effect::Store(StoreEffect::PlanSplits { job, spec, staging }) = &call else {
             return call;
@@ -431,7 +433,7 @@ impl JobTracker {
         let Some(splits) = found.filter(|_| scene.ground.random.chance(500)) else { return call };
         let (job, staging) = (*job, staging.clone());
         let input = Box::new(Input::SplitsFound { job, splits });
-        // The second one takes longer, as a rule; it may not overtake the first.
+        // The second answer usually takes longer; it must not overtake the first.
         scene.ground.after(Duration::ZERO, Event::StoreAnswered { life: self.life, input });
         Effect::Store(StoreEffect::MakeStaging { job, staging })
     }
@@ -450,30 +452,30 @@ impl JobTracker {
         let due = self.core.as_ref().and_then(Core::poll_timeout);
         let due = due.filter(|_| self.room != Room::None);
         let Some(due) = due.filter(|due| self.timer.is_none_or(|set| *due < set)) else { return };
-        // A step later, so that a time-out that leaves itself due does not stop the world's clock.
+        // A little later, so that a timer that stays due does not stop the world's clock.
         let due = due.max(scene.ground.now().monotonic + Duration::from_micros(10));
         self.timer = Some(due);
         scene.ground.at(due, Event::Timeout { who: Who::JobTracker, life: self.life, at: due });
     }
 
-    /// The journal's disk has room again, or none.
+    /// The space on the journal's disk has changed.
     pub(crate) fn set_room(&mut self, scene: &mut Scene, room: Room) {
         self.room = room;
         self.set_timer(scene);
     }
 
-    /// Whether it runs, and time-outs do not wait.
+    /// Whether it runs and its timers go off.
     pub(crate) fn runs(&self) -> bool {
         self.core.is_some() && self.room == Room::Ample
     }
 
-    /// Histories that are not written, if there are some.
+    /// Unwritten histories, if there are any.
     pub(crate) fn unwritten(&self) -> Option<String> {
         let n = self.core.as_ref()?.summary().histories_unwritten;
         (n > 0).then(|| format!("{n} histories are not written"))
     }
 
-    /// Slots that are taken, if some are.
+    /// Occupied slots, if there are any.
     pub(crate) fn occupied(&self) -> Option<String> {
         let mut all = self.core.as_ref()?.occupancy();
         let (host, n, _) = all.find(|(_, occupied, _)| *occupied > 0)?;

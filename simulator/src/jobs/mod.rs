@@ -1,13 +1,15 @@
-//! The jobs' side in a world of its own: one JobTracker, fifty TaskTrackers and their attempts, and clients with jobs of all
-//! shapes. The *real* cores (`jobtracker-core`, `tasktracker-core`), with shells, a journal, disks, processes, a chunk store
-//! and a network that are simulated. Besides what goes wrong in every world, attempts fail in all ways there are, hang and
-//! straggle; hosts are cut off both ways and one way, maps' outputs vanish or can't be fetched by some, maps make other
-//! bytes when they run again, the chunk store does not answer, or not in time, and somebody drains hosts, pauses jobs
-//! and ends attempts by hand.
+//! A world of jobs: one JobTracker, up to fifty TaskTrackers with their attempts, and clients with
+//! jobs of all shapes. The cores are the *real* ones (`jobtracker-core`, `tasktracker-core`);
+//! shells, journal, disks, processes, chunk store and network are simulated. Besides the faults of
+//! every world, attempts fail in all possible ways, hang and straggle; hosts are cut off in one or
+//! both directions; map outputs disappear or cannot be fetched by some reduces; maps produce
+//! different outputs when they run again; the chunk store answers late or not at all; and an
+//! operator drains hosts, pauses jobs and ends attempts by hand.
 //!
-//! [`run`] lives one world through. When the faults are over, every job must end as it has to, and nothing may be left of
-//! it. The shells do what the daemons' event loops do (`jobtracker/src`, `tasktracker/src`). A reduce remembers which
-//! attempt's output it has read of each map, so that what a job has made can be judged. [`Sabotage`] plants bugs.
+//! [`run`] runs one world. When the faults are over, every job must end as it should, and leave
+//! nothing behind. The shells do what the daemons' event loops do (`jobtracker/src`,
+//! `tasktracker/src`). A reduce remembers which attempt's output it has read of each map, so that a
+//! job's output can be judged. [`Sabotage`] plants bugs.
 
 mod book;
 mod client;
@@ -31,13 +33,13 @@ use crate::Violation;
 pub use sabotage::Sabotage;
 pub use world::Outcome;
 
-/// Lives the world of a seed through, until it has come to rest or a promise is broken.
+/// Runs the world of a seed until it is at rest or an invariant is broken.
 #[must_use]
 pub fn run(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
     live(&mut world::World::new(seed, sabotage, false))
 }
 
-/// The same, with everything that happened, a line each.
+/// Runs it too, and returns the trace as well: one line per event.
 #[must_use]
 pub fn run_traced(seed: u64, sabotage: Option<Sabotage>) -> (Outcome, Vec<String>) {
     let mut world = world::World::new(seed, sabotage, true);
@@ -45,7 +47,7 @@ pub fn run_traced(seed: u64, sabotage: Option<Sabotage>) -> (Outcome, Vec<String
     (outcome, world.scene.ground.take_trace())
 }
 
-/// A core that panics breaks a promise too, and what led to it can be told.
+/// A panic of a core is a violation too, and its trace is available.
 fn live(world: &mut world::World) -> Outcome {
     let lived = catch_unwind(AssertUnwindSafe(|| world.run()));
     lived.unwrap_or_else(|panic| {

@@ -1,5 +1,6 @@
-//! What a job of this world is like: its shape, what its maps make, how its tasks fare, and what is bound to go wrong with
-//! it. All of it is drawn before the world begins; jobs are known by the number in their names.
+//! The nature of a job: its shape, what its maps produce, how its tasks fare, and what is bound to
+//! go wrong with it. It is drawn before the world starts; jobs are identified by the number in
+//! their names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,57 +15,57 @@ use crate::jobs::ground::host;
 use crate::jobs::world::{RACKS, TRACKERS};
 use crate::random::Random;
 
-/// Name of the pool beside the default one.
+/// Name of the pool besides the default one.
 pub(crate) const OTHER_POOL: &str = "other";
 
-/// What is bound to become of a job, if nobody kills it.
+/// How a job must end unless it is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// Nothing is wrong with it.
     Fine,
-    /// Its input is not there.
+    /// Its input does not exist.
     NoInput,
-    /// Somebody else's folder comes to stand where its output is to appear.
+    /// A stranger's folder appears at the place of its output.
     OutputTaken,
-    /// Its program can't run on any host.
+    /// Its program cannot run on any host.
     BadJob,
     /// One of its tasks fails wherever it runs.
     Broken(TaskKind, u32),
 }
 
-/// Of which attempts the maps' outputs are the same bytes.
+/// Which attempts of a map produce the same output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purity {
-    /// Of all.
+    /// All attempts.
     Same,
-    /// Of those with even numbers, and of those with odd ones.
+    /// Those with even numbers, and those with odd numbers.
     Parity,
-    /// Of none.
+    /// No two attempts.
     Chance,
 }
 
-/// See the module.
+/// The nature of a job.
 #[derive(Clone, Debug)]
 pub(crate) struct Nature {
     pub(crate) spec: JobSpec,
     pub(crate) splits: Vec<PlannedSplit>,
-    /// Whether the list of splits is kept in the staging folder.
+    /// Whether its split list is kept in the staging folder.
     pub(crate) is_staged: bool,
     pub(crate) fate: Fate,
     pub(crate) purity: Purity,
-    /// How long an attempt works on a quick host, milliseconds at most.
+    /// Longest run time of an attempt on a fast host, milliseconds.
     pub(crate) work_millis: u64,
     /// How often an attempt fails, in 1000.
     pub(crate) fails: u64,
-    /// When its client submits it, and kills it if it does.
+    /// When its client submits it, and when it kills it, if it does.
     pub(crate) comes_after: Duration,
     pub(crate) killed_after: Option<Duration>,
-    /// When its client wants it to have another priority.
+    /// When its client changes its priority.
     pub(crate) changes: Vec<(Duration, Priority)>,
 }
 
 impl Nature {
-    /// The job of that number.
+    /// Draws the nature of job number `number`.
     pub(crate) fn draw(random: &mut Random, number: usize, storm: Duration) -> Self {
         let n_maps = *random.pick(&[0, 1, 1, 2, 3, 5, 8, 13, 20, 40]);
         let n_reduces = *random.pick(&[0, 0, 1, 1, 2, 3, 5, 9]);
@@ -102,7 +103,7 @@ impl Nature {
         }
     }
 
-    /// Digest of what an attempt of a map makes.
+    /// Digest of the output of a map's attempt.
     pub(crate) fn digest(&self, map: AttemptId) -> String {
         let AttemptId { task: TaskId { index, .. }, number } = map;
         match self.purity {
@@ -112,12 +113,12 @@ impl Nature {
         }
     }
 
-    /// Whether all that it makes is the same, whatever happens.
+    /// Whether its maps always produce the same output.
     pub(crate) fn is_pure(&self) -> bool {
         self.purity == Purity::Same
     }
 
-    /// Whether this task fails wherever it runs.
+    /// Whether this task fails on every host.
     pub(crate) fn breaks(&self, task: TaskId) -> bool {
         self.fate == Fate::Broken(task.kind, task.index)
     }
@@ -132,7 +133,7 @@ pub(crate) fn number_of(name: &str) -> usize {
 fn draw_spec(random: &mut Random, number: usize, n_reduces: u32) -> JobSpec {
     let name = if n_reduces == 0 { "identity" } else { "wordcount" };
     let store = if random.chance(300) { "s3://bucket" } else { "" };
-    // Now and then two want the same output.
+    // Now and then two jobs have the same output.
     let folder = if random.chance(50) { 0 } else { number };
     let builtin = Builtin { name: name.to_owned(), args: BTreeMap::new() };
     JobSpec {

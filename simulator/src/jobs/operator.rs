@@ -1,5 +1,5 @@
-//! Somebody who drains hosts, pauses jobs and a pool, and ends attempts by hand. When the faults are over, the former
-//! are taken back.
+//! An operator who drains hosts, pauses jobs and a pool, and ends attempts by hand. When the faults
+//! are over, drains and pauses are reverted.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::jobs::nature::OTHER_POOL;
 use crate::jobs::scene::Scene;
 use crate::jobs::world::REQUEST_LIMIT;
 
-/// What is asked of the JobTracker.
+/// An order to the JobTracker.
 #[derive(Clone, Copy, Debug)]
 enum Order {
     Drain(usize, bool),
@@ -24,21 +24,22 @@ enum Order {
     End(AttemptId, EndsAs),
 }
 
-/// See the module.
+/// The operator.
 pub(crate) struct Operator {
     /// Its number among the clients.
     n: usize,
     n_trackers: usize,
-    /// Hosts that may be drained, and jobs that may be paused, as far as it knows.
+    /// Hosts that may be drained, and jobs that may be paused, as far as the operator knows.
     drained: BTreeSet<usize>,
     paused: BTreeSet<JobId>,
-    /// Whether the pool beside the default one may be paused.
+    /// Whether the pool besides the default one may be paused.
     pool_paused: bool,
     call: Option<(CallId, Order)>,
 }
 
 impl Operator {
-    /// One that bears the number of a client, in a world of so many trackers; in some worlds it does nothing.
+    /// An operator with the number of a client, in a world of `n_trackers` trackers; in some worlds
+    /// it does nothing.
     pub(crate) fn new(scene: &mut Scene, n: usize, n_trackers: usize) -> Self {
         if scene.ground.random.chance(400) {
             scene.ground.after(Duration::from_secs(2), Event::Errand(n));
@@ -47,12 +48,12 @@ impl Operator {
         Self { n, n_trackers, drained, paused, pool_paused: false, call: None }
     }
 
-    /// Whether all is as before.
+    /// Whether all drains and pauses are reverted.
     pub(crate) fn is_done(&self) -> bool {
         self.drained.is_empty() && self.paused.is_empty() && !self.pool_paused
     }
 
-    /// It goes on.
+    /// Takes the next step.
     pub(crate) fn go_on(&mut self, scene: &mut Scene) {
         if self.call.is_some() {
             return;
@@ -116,14 +117,14 @@ impl Operator {
         }
     }
 
-    /// A call has come to its end.
+    /// A call has ended.
     pub(crate) fn answered(&mut self, scene: &mut Scene, call: CallId, answer: Option<Answer>) {
         let Some((_, order)) = self.call.filter(|(asked, _)| *asked == call) else { return };
         self.call = None;
         match answer.map(|answer| answer.reply) {
             None => scene.ground.give_up(Who::Client(self.n), call),
             Some(Reply::Refused(Refusal::JournalFull)) => {}
-            // What it is to take back may still be on its way.
+            // The order to be reverted may still be in flight.
             Some(_) if !scene.is_calm => {}
             Some(_) => match order {
                 Order::Undrain(tracker) => drop(self.drained.remove(&tracker)),

@@ -1,6 +1,6 @@
-//! A pretended process of an attempt: it takes its time, tells its progress, and succeeds, fails, hangs or crashes, as was
-//! drawn when it was spawned. A reduce fetches what it has been told of before it works; what it has read of each map is
-//! remembered. In the daemons this is `mapreduce/src/task`.
+//! A simulated process of an attempt: it takes some time, reports progress, and succeeds, fails,
+//! hangs or crashes, as drawn when it was spawned. A reduce fetches the map outputs it is told of
+//! before it works, and remembers what it has read. The real one is `mapreduce/src/task`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,39 +13,39 @@ use crate::jobs::nature::{Fate, Nature};
 use crate::jobs::world::TASK_TIMEOUT;
 use crate::random::Random;
 
-/// The longest time between two signs of life of a process that is well.
+/// The longest time between two signs of life of a healthy process.
 const PIECE_MAX: Duration = Duration::from_secs(2);
-/// How often a fetch is tried again: first, and at last.
+/// Pause before the first retry of a fetch; it doubles with each failure in a row.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 
 /// How an attempt ends.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Fortune {
     Succeeds,
-    /// It says so.
+    /// It reports a failure.
     Fails(FailureKind),
-    /// It could not even be started.
+    /// It cannot be started.
     NotStarted(FailureKind),
-    /// Without a word.
+    /// It ends without a report.
     Crashes,
-    /// It does not, of itself.
+    /// It does not end by itself.
     Hangs,
-    /// It says that it has succeeded, and does not exit.
+    /// It reports success and does not exit.
     Lingers,
 }
 
-/// How far a process is.
+/// How far a process has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     Preparing,
     Running,
-    /// It has said that it has succeeded.
+    /// It has reported success.
     Succeeded,
-    /// It has said that it has failed, or says nothing more.
+    /// It has reported a failure, or reports nothing more.
     Silent,
 }
 
-/// Where a map's output is said to be.
+/// Where a map's output is reported to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
     pub(crate) map: AttemptId,
@@ -53,27 +53,27 @@ pub(crate) struct Source {
     pub(crate) digest: String,
 }
 
-/// See the module.
+/// A simulated process.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) launch: Launch,
     pub(crate) fortune: Fortune,
     pub(crate) stage: Stage,
-    /// Whether it is being killed: it is told nothing any more.
+    /// Whether it is being killed: it gets no more map events.
     pub(crate) is_doomed: bool,
-    /// The number of the next step: others are not wanted any more.
+    /// The number of the next step; other steps are obsolete.
     pub(crate) next_step: u64,
-    /// How long each piece of its work takes, how many there are, and how many are done.
+    /// Duration of each piece of its work, number of pieces, and number of those done.
     piece: Duration,
     n_pieces: u32,
     n_done: u32,
-    /// What is said of the maps' outputs that were not fetched yet.
+    /// Reported map outputs that have not been fetched yet.
     pub(crate) wanted: BTreeMap<u32, Source>,
-    /// What was fetched: of which attempt, and its digest.
+    /// For each map fetched: the attempt, and its digest.
     pub(crate) fetched: BTreeMap<u32, (AttemptId, String)>,
-    /// Fetches that failed in a row.
+    /// Number of failed fetches in a row.
     n_failed: u32,
-    /// A map that made other bytes than were fetched.
+    /// A map whose output now differs from what was fetched.
     changed: Option<AttemptId>,
 }
 
@@ -113,12 +113,12 @@ impl Process {
         self.launch.attempt.task.kind == TaskKind::Reduce
     }
 
-    /// Whether its success leaves a file that reduces fetch from.
+    /// Whether its success leaves a file for reduces to fetch.
     pub(crate) fn leaves_map_output(&self) -> bool {
         !self.is_reduce() && self.launch.job.n_reduces > 0
     }
 
-    /// It is told where maps' outputs are, and where no longer.
+    /// It is told where map outputs are, or no longer are.
     pub(crate) fn learn(&mut self, events: Vec<MapEvent>) {
         for event in events {
             match event {
@@ -143,12 +143,12 @@ impl Process {
         }
     }
 
-    /// Whether a reduce has all that it works on.
+    /// Whether it has all the input that it needs.
     pub(crate) fn has_all(&self) -> bool {
         !self.is_reduce() || self.fetched.len() == self.launch.job.n_maps as usize
     }
 
-    /// A fetch was tried.
+    /// The result of a fetch.
     pub(crate) fn fetched(&mut self, source: &Source, is_here: bool) {
         let map = source.map.task.index;
         match is_here {
@@ -169,7 +169,7 @@ impl Process {
         }
     }
 
-    /// How long the next piece takes; `None` if all are done.
+    /// Duration of the next piece; `None` if all are done.
     pub(crate) fn next_piece(&mut self) -> Option<Duration> {
         let is_left = self.n_done < self.n_pieces;
         self.n_done += u32::from(is_left);
@@ -183,14 +183,14 @@ impl Process {
         FromTask::Progress { progress: progress as f32 }
     }
 
-    /// Why it can't go on, if it can't.
+    /// Why it cannot go on, if so.
     pub(crate) fn trouble(&self) -> Option<Failure> {
         let map_attempt = self.changed?;
         let message = "a map that was read made other bytes".to_owned();
         Some(Failure { kind: FailureKind::MapOutputChanged { map_attempt }, message })
     }
 
-    /// What has become of it half-way.
+    /// Whether half of its work is done.
     pub(crate) fn is_halfway(&self) -> bool {
         self.n_done * 2 >= self.n_pieces
     }
@@ -231,7 +231,7 @@ fn draw_fortune(random: &mut Random, nature: &Nature, task: TaskId, is_calm: boo
 
 const _: () = assert!(PIECE_MAX.as_millis() * 2 < TASK_TIMEOUT.as_millis());
 
-/// What to report of a process that ends without a word.
+/// The report for a process that ended without one.
 pub(crate) fn crashed() -> Failure {
     let kind = FailureKind::Crashed { exit_code: None, signal: Some(9) };
     Failure { kind, message: "the process was ended by signal 9".to_owned() }

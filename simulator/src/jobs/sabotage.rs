@@ -1,5 +1,5 @@
-//! Bugs to plant: each breaks one promise in the shells or on the wire, with the cores as they are. What the invariants are
-//! worth is shown by their finding each.
+//! Bugs to plant: each breaks one promise in the shells or on the wire, while the cores are
+//! unchanged. The invariants prove their worth by finding each of them.
 
 use std::collections::BTreeMap;
 
@@ -12,34 +12,34 @@ use crate::jobs::book::Book;
 /// A planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sabotage {
-    /// The second attempt of a task to succeed wins too.
+    /// A second attempt of a task that succeeds wins too.
     TwoWinners,
-    /// A tracker that is gone is taken to be there: what lay on it is kept.
+    /// A lost tracker is treated as present: its outputs are kept.
     LostTrackerKept,
-    /// A restarted JobTracker knows nothing of the terms before, and numbers attempts as they did.
+    /// A restarted JobTracker knows nothing of earlier terms, and reuses their attempt numbers.
     TermForgotten,
-    /// Heartbeats of an earlier term or registration pass for present ones.
+    /// Heartbeats of an earlier term or registration are accepted.
     OldEpochAccepted,
-    /// That a map's output was withdrawn is not told.
+    /// Reduces are not told that a map's output was withdrawn.
     WithdrawalForgotten,
-    /// A tracker gives a reply up for lost, and still carries out its commands when it comes.
+    /// A tracker gives up waiting for a reply, and still carries out its commands when it arrives.
     CommandRepeated,
-    /// The JobTracker's shell lets effects out before the records before them are on disk.
+    /// The JobTracker's shell performs effects before the records before them are on disk.
     ToldBeforeSync,
-    /// A restarted JobTracker does not know which trackers there were.
+    /// A restarted JobTracker has forgotten the trackers.
     MembersForgotten,
-    /// Everything follows from a registration at once, though it may be late, or come twice.
+    /// A registration takes full effect at once, though it may be late or a duplicate.
     RegistrationHeeded,
-    /// A map that runs again says that it has made the same bytes as before, whatever it has made.
+    /// A map that runs again reports the same digest as before, whatever its output.
     DigestForged,
 }
 
-/// What a planted bug in the JobTracker's shell remembers.
+/// The state of bugs planted in the JobTracker's shell.
 #[derive(Debug, Default)]
 pub(crate) struct Planted {
     /// The last heartbeat of each tracker.
     last: BTreeMap<usize, TrackerHeartbeat>,
-    /// What the heartbeat tells that is being handled.
+    /// The events of the heartbeat being handled.
     pub(crate) events: Vec<TrackerEvent>,
 }
 
@@ -48,7 +48,7 @@ impl Planted {
         self.last.insert(tracker, heartbeat.clone());
     }
 
-    /// What those said last that are silent, once more.
+    /// Repeats the last heartbeats of silent trackers.
     pub(crate) fn stand_ins(&self, is_silent: impl Fn(usize) -> bool) -> Vec<Input> {
         let silent = self.last.iter().filter(|(tracker, _)| is_silent(**tracker));
         let again = |(_, heartbeat): (&usize, &TrackerHeartbeat)| {
@@ -59,7 +59,7 @@ impl Planted {
     }
 }
 
-/// Has the second success of a task recorded too, if the heartbeat tells of one.
+/// Records the second success of a task too, if the heartbeat reports one.
 pub(crate) fn win_twice(book: &Book, events: &[TrackerEvent], output: &mut Output) {
     for event in events {
         let TrackerEvent::Succeeded { attempt, result } = event else { continue };
@@ -80,7 +80,7 @@ pub(crate) fn win_twice(book: &Book, events: &[TrackerEvent], output: &mut Outpu
     }
 }
 
-/// What a tracker would say first after this registration, if it had nothing to tell.
+/// A tracker's first heartbeat after this registration, without any news.
 pub(crate) fn first_heartbeat(host: HostName, (epoch, session): (Epoch, u64)) -> TrackerHeartbeat {
     TrackerHeartbeat {
         host,
@@ -96,7 +96,7 @@ pub(crate) fn first_heartbeat(host: HostName, (epoch, session): (Epoch, u64)) ->
     }
 }
 
-/// Has a reply say nothing of withdrawals: in the place of each stands what was said before.
+/// Replaces each withdrawal in a reply by a repetition of the announcement before it.
 pub(crate) fn forget_withdrawals(reply: &mut TrackerHeartbeatReply) {
     for news in &mut reply.map_events {
         let mut last = None;

@@ -1,5 +1,5 @@
-//! What all processes of this world share and none owns: the ground, the chunk store, the maps' outputs as they lie on the
-//! trackers' disks, what jobs are like, and the one who sees everything.
+//! What the processes of this world share: the ground, the chunk store, the map outputs on the
+//! trackers' disks, the jobs' natures, and the observer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,18 +13,18 @@ use crate::jobs::invariants::Watch;
 use crate::jobs::nature::Nature;
 use crate::jobs::store::{Fails, Store};
 
-/// See the module.
+/// The shared state of a world.
 pub(crate) struct Scene {
     pub(crate) ground: Ground,
     pub(crate) watch: Watch,
     pub(crate) store: Store,
     pub(crate) outputs: Outputs,
     pub(crate) natures: Vec<Nature>,
-    /// Silence after which the JobTracker takes a tracker for lost, at the earliest.
+    /// The shortest silence after which the JobTracker considers a tracker lost.
     pub(crate) dead_after: Duration,
-    /// The same at the latest: with many trackers it is patient.
+    /// The longest such silence: with many trackers it waits longer.
     pub(crate) longest_silence: Duration,
-    /// When all that was on its way has arrived, once the faults are over.
+    /// When everything in flight has arrived, once the faults are over.
     pub(crate) settled_at: Monotonic,
     /// Whether the faults are over.
     pub(crate) is_calm: bool,
@@ -44,13 +44,13 @@ impl Scene {
         attempts.get(self.ground.random.below(attempts.len().max(1))).copied()
     }
 
-    /// The chunk store does what the JobTracker has asked for; what that hears.
+    /// The chunk store performs a call of the JobTracker; returns the answer.
     pub(crate) fn carry_out(&mut self, call: &Effect, fails: Option<Fails>) -> Option<Input> {
         self.ground.say(format_args!("the store does {call:?}: {fails:?}"));
         self.store.carry_out(&self.natures, call, fails)
     }
 
-    /// The reduce of that partition on `reader`'s host asks for a map's output.
+    /// The reduce of `partition` on `reader`'s host fetches a map's output.
     pub(crate) fn fetch(
         &mut self,
         reader: usize,
@@ -76,19 +76,19 @@ impl Scene {
     }
 }
 
-/// The maps' outputs.
+/// The map outputs.
 #[derive(Debug, Default)]
 pub(crate) struct Outputs {
-    /// Those that are on a tracker's disk.
+    /// The tracker whose disk has each output.
     pub(crate) on_disk: BTreeMap<AttemptId, usize>,
-    /// Trackers that serve theirs, by address.
+    /// Trackers that serve their outputs, by address.
     pub(crate) served_at: BTreeMap<String, usize>,
-    /// Partitions that nobody can fetch.
+    /// Partitions that cannot be fetched.
     pub(crate) broken: BTreeSet<(AttemptId, u32)>,
 }
 
 impl Outputs {
-    /// Those on the disk of one tracker.
+    /// The outputs on the disk of one tracker.
     pub(crate) fn of(&self, tracker: usize) -> impl Iterator<Item = AttemptId> {
         self.on_disk.iter().filter(move |(_, at)| **at == tracker).map(|(output, _)| *output)
     }

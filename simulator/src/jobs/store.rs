@@ -1,5 +1,6 @@
-//! The chunk store, and another one, as far as jobs know them: inputs, staging folders, outputs, and uploads. It does what
-//! the JobTracker's edge has it do (`jobtracker/src`: `splits`, `commit`, `elsewhere`), and keeps what attempts stage.
+//! The chunk store, and another store, as jobs see them: inputs, staging folders, outputs and
+//! uploads. It does what the JobTracker's edge would have it do (`jobtracker/src`: `splits`,
+//! `commit`, `elsewhere`), and keeps what attempts stage.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,46 +13,46 @@ use mapreduce_protocol::{AttemptId, JobId, JobSpec, StagedOutput};
 
 use crate::jobs::nature::{Fate, Nature, number_of};
 
-/// A folder that appeared.
+/// A published folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Published {
-    /// Whose it is; `None` for a stranger's.
+    /// The job that it belongs to; `None` for a stranger's.
     pub(crate) by: Option<(JobId, UnixMillis)>,
     /// The attempts' files in it.
     pub(crate) parts: BTreeSet<AttemptId>,
-    /// Whether all of it is there.
+    /// Whether it is complete.
     pub(crate) is_whole: bool,
 }
 
-/// See the module.
+/// The chunk store, and another store.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
-    /// Staging folders, and the closed files in them.
+    /// Staging folders, with the closed files in them.
     pub(crate) staging: BTreeMap<String, BTreeSet<AttemptId>>,
-    /// Files of split lists.
+    /// Split list files.
     lists: BTreeSet<String>,
-    /// Uploads to another store that are neither completed nor given up, by the folder that they go to.
+    /// Uploads to another store that are neither completed nor aborted, by target folder.
     pub(crate) uploads: BTreeMap<String, BTreeSet<AttemptId>>,
-    /// Jobs whose uploads were given up. What an attempt stages after that nobody finds: no folder is missing there that
-    /// would keep it from that.
+    /// Jobs whose uploads were aborted. What an attempt stages afterwards is never found: in
+    /// another store, no missing folder prevents that.
     swept: BTreeSet<JobId>,
     pub(crate) outputs: BTreeMap<String, Published>,
-    /// Whether it does not answer.
+    /// Whether it is down.
     pub(crate) is_down: bool,
-    /// How often a call breaks down, in 1000, and how long it takes each way, milliseconds at most.
+    /// How often a call breaks, in 1000, and its longest duration each way, milliseconds.
     pub(crate) breaks: u64,
     pub(crate) slow: u64,
-    /// Second publications of one folder, which must not be.
+    /// A second publication of one folder, which is forbidden.
     pub(crate) odd: Option<String>,
 }
 
 impl Store {
-    /// With nothing in it; a call takes so many milliseconds at most, each way.
+    /// An empty store; a call takes at most `slow` milliseconds each way.
     pub(crate) fn new(slow: u64) -> Self {
         Self { slow, breaks: 150, ..Self::default() }
     }
 
-    /// An attempt closes its output; `None` if it can't.
+    /// An attempt closes its output; `None` if it cannot.
     pub(crate) fn stage(
         &mut self,
         attempt: AttemptId,
@@ -79,8 +80,8 @@ impl Store {
         self.outputs.entry(folder.to_owned()).or_insert(stranger);
     }
 
-    /// Carries out a call of the JobTracker's; what it hears of it. `fails_after` says that it does not hear the answer,
-    /// and `parts_max` how far it comes.
+    /// Performs a call of the JobTracker and returns the answer. `fails` says whether the call
+    /// breaks, and whether before or after it took effect.
     pub(crate) fn carry_out(
         &mut self,
         natures: &[Nature],
@@ -137,7 +138,7 @@ impl Store {
         })
     }
 
-    /// What a job reads, if that is found while its staging folder is still to be made.
+    /// A job's splits, if they are found while its staging folder is still being made.
     pub(crate) fn find_splits(
         &self,
         natures: &[Nature],
@@ -246,7 +247,7 @@ impl Store {
         self.lists.retain(|path| !path.starts_with(&inside));
     }
 
-    /// What is left of a job that is not its output.
+    /// Anything left of a job except its output.
     pub(crate) fn leftover(&self, job: JobId) -> Option<String> {
         let staging = staging_folder(job);
         if self.staging.contains_key(&staging) {
@@ -258,12 +259,12 @@ impl Store {
     }
 }
 
-/// When a call breaks down.
+/// When a call breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fails {
-    /// Nothing is done.
+    /// Before anything is done.
     Before,
-    /// All, or half of it, is done, and nobody hears of it.
+    /// After it took effect, completely or in part, but before the answer.
     After,
 }
 

@@ -1,6 +1,6 @@
-//! A TaskTracker's shell as the world has it: the real core over pretended processes and a disk. It does what
-//! `tasktracker/src` does: processes are spawned and killed as the core says, calls end in one input each, and maps'
-//! outputs outlive the process.
+//! A TaskTracker's shell in this world: the real core over simulated processes and a disk. It does
+//! what `tasktracker/src` does: processes are spawned and killed as the core says, each call ends
+//! in one input, and map outputs outlive the process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,11 +28,11 @@ enum Call {
     Heartbeat(SessionId, u64),
 }
 
-/// A tracker's host: its disk outlives its process.
+/// A tracker's host, whose disk outlives its process.
 pub(crate) struct Tracker {
     pub(crate) n: usize,
     pub(crate) slots: u32,
-    /// How many times longer everything takes there.
+    /// The factor by which everything takes longer there.
     pub(crate) slowness: u32,
     pub(crate) life: u32,
     pub(crate) core: Option<Core>,
@@ -43,10 +43,10 @@ pub(crate) struct Tracker {
     pub(crate) processes: BTreeMap<AttemptId, Process>,
     calls: BTreeMap<CallId, Call>,
     timer: Option<Monotonic>,
-    /// Whether the daemon alone stands still; its tasks go on. What comes meanwhile waits.
+    /// Whether only the daemon is suspended, while its tasks go on. Inputs queue up meanwhile.
     pub(crate) is_frozen: bool,
     backlog: Vec<Input>,
-    /// Whether its disk takes no map output.
+    /// Whether its disk has no space for map outputs.
     pub(crate) is_full: bool,
 }
 
@@ -79,7 +79,7 @@ impl Tracker {
         format!("{}:{}", host(self.n), 7000 + self.port)
     }
 
-    /// The process begins, with what its disk holds.
+    /// The process starts, with what its disk holds.
     pub(crate) fn start(&mut self, scene: &mut Scene) {
         if self.core.is_some() {
             return;
@@ -111,7 +111,7 @@ impl Tracker {
         self.carry_out(scene, effects);
     }
 
-    /// The process ends as by SIGKILL, and all its tasks with it.
+    /// The process ends, as by SIGKILL, and all its tasks with it.
     pub(crate) fn crash(&mut self, scene: &mut Scene) {
         if self.core.take().is_none() {
             return;
@@ -119,7 +119,7 @@ impl Tracker {
         scene.ground.say(format_args!("host-{} crashes", self.n));
         scene.outputs.served_at.remove(&self.address());
         for process in std::mem::take(&mut self.processes).into_values() {
-            // Its output may be in its place already, and nobody was told.
+            // Its output may be in place already, without anybody having been told.
             let is_near = process.leaves_map_output() && process.stage == Stage::Running;
             if is_near && process.is_halfway() && scene.ground.random.chance(300) {
                 scene.outputs.on_disk.insert(process.attempt(), self.n);
@@ -133,14 +133,14 @@ impl Tracker {
         self.life += 1;
     }
 
-    /// Its disk is new, or what is on it is torn.
+    /// Its disk is replaced, or its contents are torn.
     pub(crate) fn wipe(&mut self, scene: &mut Scene) {
         scene.ground.say(format_args!("host-{} loses its outputs", self.n));
         scene.outputs.on_disk.retain(|_, at| *at != self.n);
         self.cluster = None;
     }
 
-    /// The daemon goes on after it stood still.
+    /// The suspended daemon continues.
     pub(crate) fn thaw(&mut self, scene: &mut Scene) {
         self.is_frozen = false;
         for input in std::mem::take(&mut self.backlog) {
@@ -149,7 +149,7 @@ impl Tracker {
         self.on_due(scene);
     }
 
-    /// Takes one input, as the daemon's loop does.
+    /// Handles one input, as the daemon's loop does.
     pub(crate) fn give(&mut self, scene: &mut Scene, input: Input) {
         if self.is_frozen {
             return self.backlog.push(input);
@@ -160,7 +160,7 @@ impl Tracker {
         self.carry_out(scene, effects);
     }
 
-    /// A time-out that was set for this time; others have been set since if it is not the one that counts.
+    /// A timer that was set for this time; it is obsolete if another one has been set since.
     pub(crate) fn timeout(&mut self, scene: &mut Scene, at: Monotonic) {
         if self.timer == Some(at) && !self.is_frozen {
             self.on_due(scene);
@@ -178,13 +178,13 @@ impl Tracker {
         self.set_timer(scene);
     }
 
-    /// Its host is found to be well, or not.
+    /// A health check finds its host well, or ill.
     pub(crate) fn feel(&mut self, scene: &mut Scene, is_well: bool) {
         let available = if is_well { 100 } else { 0 };
         self.give(scene, Input::Examined(Finding::Memory { available }));
     }
 
-    /// Somebody has asked for an output that is not there.
+    /// A reduce has asked for an output that is missing.
     pub(crate) fn missed(&mut self, scene: &mut Scene, output: AttemptId) {
         self.give(scene, Input::MapOutputBroken { attempt: output });
     }
@@ -192,7 +192,7 @@ impl Tracker {
     fn set_timer(&mut self, scene: &mut Scene) {
         let due = self.core.as_ref().and_then(Core::poll_timeout);
         let Some(due) = due.filter(|due| self.timer.is_none_or(|set| *due < set)) else { return };
-        // A step later, so that a time-out that leaves itself due does not stop the world's clock.
+        // A little later, so that a timer that stays due does not stop the world's clock.
         let due = due.max(scene.ground.now().monotonic + Duration::from_micros(10));
         self.timer = Some(due);
         scene.ground.at(due, Event::Timeout { who: self.who(), life: self.life, at: due });
@@ -217,7 +217,7 @@ impl Tracker {
                 Effect::RemoveMapOutput { attempt } => {
                     scene.outputs.on_disk.remove(&attempt);
                 }
-                // There is one.
+                // There is only one disk.
                 Effect::LeaveDisk { .. } => {}
                 Effect::RemoveJob { job } => {
                     let on_disk = &mut scene.outputs.on_disk;
@@ -248,7 +248,7 @@ impl Tracker {
         self.calls.insert(call, Call::Heartbeat(session, number));
     }
 
-    /// A call has come to its end.
+    /// A call has ended.
     pub(crate) fn answered(&mut self, scene: &mut Scene, call: CallId, answer: Option<Answer>) {
         let Some(asked) = self.calls.remove(&call) else {
             return self.answered_late(scene, answer);
@@ -285,7 +285,8 @@ impl Tracker {
         }
     }
 
-    /// An answer that nobody waits for any more; of a planted bug: its commands are carried out all the same.
+    /// An answer that is no longer waited for; with a planted bug its commands are still carried
+    /// out.
     fn answered_late(&mut self, scene: &mut Scene, answer: Option<Answer>) {
         let lost = answer.filter(|_| self.sabotage == Some(Sabotage::CommandRepeated));
         let Some(Reply::Heartbeat(reply)) = lost.map(|lost| lost.reply) else { return };
@@ -317,7 +318,7 @@ impl Tracker {
         scene.ground.after(pause, Event::Process { tracker, life, attempt, step });
     }
 
-    /// The process goes on after a pause, whatever it waited for.
+    /// The process continues after a pause, whatever it was waiting for.
     fn go_on(&mut self, scene: &mut Scene, attempt: AttemptId, pause: Duration) {
         if let Some(process) = self.processes.get_mut(&attempt) {
             process.next_step += 1;
@@ -387,7 +388,7 @@ impl Tracker {
         }
     }
 
-    /// A reduce fetches all that it knows of.
+    /// A reduce fetches all outputs that it knows of.
     fn fetch(&mut self, scene: &mut Scene, attempt: AttemptId) {
         let Some(process) = self.processes.get_mut(&attempt) else { return };
         let mut failed = Vec::new();
@@ -404,7 +405,7 @@ impl Tracker {
         }
     }
 
-    /// Its work is done: the output is closed, and then it says so.
+    /// Its work is done: it closes the output and then reports the result.
     fn finish(&mut self, scene: &mut Scene, attempt: AttemptId) {
         let Some(process) = self.processes.get(&attempt) else { return };
         let job = &process.launch.job;
@@ -424,7 +425,7 @@ impl Tracker {
                 }
             }
         } else if scene.store.is_down {
-            // The client tries again, and is well all the time.
+            // The client retries, while the attempt stays healthy.
             let message = process.progress();
             self.give(scene, Input::Said { attempt, message });
             return self.go_on(scene, attempt, Duration::from_millis(500));
@@ -445,7 +446,7 @@ impl Tracker {
         self.says(scene, attempt, message);
     }
 
-    /// A process says its last word, and exits if it means to.
+    /// A process sends its final report, and exits if it is to.
     fn says(&mut self, scene: &mut Scene, attempt: AttemptId, message: FromTask) {
         let stage = match &message {
             FromTask::Succeeded { .. } => Stage::Succeeded,
@@ -454,7 +455,7 @@ impl Tracker {
         self.ends(scene, attempt, stage, Input::Said { attempt, message });
     }
 
-    /// Its tracker hears of a process' end, which exits if it means to.
+    /// Its tracker hears of a process' end; the process exits if it is to.
     fn ends(&mut self, scene: &mut Scene, attempt: AttemptId, stage: Stage, heard: Input) {
         let Some(process) = self.processes.get_mut(&attempt) else { return };
         process.stage = stage;

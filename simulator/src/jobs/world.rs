@@ -1,5 +1,6 @@
-//! The world: one JobTracker, fifty TaskTrackers, clients with their jobs, and what happens to them in the order of time.
-//! First a stretch with faults, then all is mended and the world must come to rest.
+//! The world: one JobTracker, up to fifty TaskTrackers, clients with their jobs, and what happens
+//! to them in the order of time. After a period with faults, everything is repaired and the world
+//! must come to rest.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,39 +25,39 @@ use crate::random::Random;
 pub(crate) const TRACKERS: usize = 50;
 pub(crate) const RACKS: usize = 5;
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
-/// Time for the answer to a request, and to a heartbeat, which may be parked.
+/// Time limit for the answer to a request, and to a heartbeat, which may be parked.
 pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
 /// Silence after which a tracker ends an attempt.
 pub(crate) const TASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence of the JobTracker after which a tracker ends all attempts.
 pub(crate) const CUT_OFF_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long the world has to come to rest.
+/// How long the world may take to come to rest.
 const REST_LIMIT: Duration = Duration::from_secs(600);
-/// How often it is looked at.
+/// How often the world is checked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What became of a world.
+/// The outcome of a world.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// What was broken, if anything was.
+    /// The violation, if there was one.
     pub violation: Option<Violation>,
-    /// Events that happened.
+    /// Number of events.
     pub n_events: u64,
-    /// Attempts that were spawned.
+    /// Number of attempts spawned.
     pub n_attempts: u64,
-    /// Jobs that succeeded, failed, and were killed.
+    /// Number of jobs that succeeded, failed, and were killed.
     pub n_jobs: [u64; 3],
-    /// Map outputs that were lost while a reduce might want them.
+    /// Number of map outputs lost while a reduce might still need them.
     pub n_lost: u64,
-    /// Maps that made other bytes when they ran again, so that reduces were undone.
+    /// How often a map's output changed when it ran again, so that reduces were undone.
     pub n_undone: u64,
-    /// How long it lasted, in its own time.
+    /// How long it lasted, in simulated time.
     pub time: Duration,
 }
 
 impl Outcome {
-    /// The sum of both, as far as there are sums.
+    /// Adds up both outcomes, as far as that makes sense.
     pub fn add(&mut self, other: &Self) {
         self.n_events += other.n_events;
         self.n_attempts += other.n_attempts;
@@ -67,17 +68,17 @@ impl Outcome {
     }
 }
 
-/// See the module.
+/// The world of jobs.
 pub(crate) struct World {
     pub(crate) scene: Scene,
     pub(crate) temper: Temper,
     pub(crate) jobtracker: JobTracker,
     pub(crate) trackers: Vec<Tracker>,
-    /// How many of the trackers there are in this world: the first ones.
+    /// Number of trackers in this world: the first ones.
     pub(crate) n_present: usize,
     clients: Vec<Client>,
     operator: Operator,
-    /// Who stands still, and until when.
+    /// Suspended processes, and until when.
     pub(crate) paused: BTreeMap<Who, Monotonic>,
     storm: Duration,
     mended: Option<Monotonic>,
@@ -90,7 +91,7 @@ fn settings(random: &mut Random) -> Settings {
     Settings {
         cluster: "cluster-1".parse().expect("a cluster's id"),
         heartbeat_interval: HEARTBEAT_INTERVAL,
-        // Fifty trackers at most: with the least, all times are stretched.
+        // With the lower value and many of the at most fifty trackers, all intervals are stretched.
         heartbeats_per_second: *random.pick(&[10, 1000]),
         dead_after,
         max_attempts: 4,
@@ -115,8 +116,8 @@ fn settings(random: &mut Random) -> Settings {
     }
 }
 
-/// Silence after which every tracker counts as lost, when all are there: three heartbeats, where that many trackers may not
-/// heartbeat as often as the configuration says.
+/// Silence after which any tracker is lost when all are present: three heartbeats, if this many
+/// trackers may not heartbeat as often as configured.
 fn longest_silence(settings: &Settings, n_trackers: usize) -> Duration {
     let all = Duration::from_secs(n_trackers as u64) / settings.heartbeats_per_second;
     match all > settings.heartbeat_interval {
@@ -125,7 +126,7 @@ fn longest_silence(settings: &Settings, n_trackers: usize) -> Duration {
     }
 }
 
-/// The default pool, and another one with a promise.
+/// The default pool, and another one with a minimum share.
 fn pools(random: &mut Random) -> Vec<PoolRule> {
     let sharing = if random.chance(700) { Sharing::Fair } else { Sharing::Fifo };
     let promised = PoolRule {
@@ -180,7 +181,7 @@ impl World {
         let operator = Operator::new(&mut scene, n_jobs, n_present);
         scene.ground.after(Duration::ZERO, Event::Started(Who::JobTracker));
         for n in 0..n_present {
-            // Some hosts are late.
+            // Some hosts come late.
             let latest = if scene.ground.random.chance(100) { 20_000 } else { 200 };
             let pause = scene.ground.random.millis(0..latest);
             scene.ground.after(pause, Event::Started(Who::Tracker(n)));
@@ -202,7 +203,7 @@ impl World {
         }
     }
 
-    /// Lives it through.
+    /// Runs the world to its end.
     pub(crate) fn run(&mut self) -> Outcome {
         let mend_at = self.scene.ground.now().monotonic + self.storm;
         while let Some(event) = self.scene.ground.next() {
@@ -233,7 +234,8 @@ impl World {
         }
     }
 
-    /// The process stands still, and goes on later with all that came meanwhile; until when.
+    /// Suspends a process, which later continues with all that has arrived meanwhile; returns until
+    /// when.
     pub(crate) fn pause(&mut self, who: Who) -> Monotonic {
         let time = self.scene.ground.random.millis(50..15_000);
         self.scene.ground.say(format_args!("{who:?} stands still for {time:?}"));
@@ -297,8 +299,8 @@ impl World {
         }
     }
 
-    /// Looks at the world now and then. After the faults: whether everything has ended well; too late, that it did not is
-    /// a violation.
+    /// Checks the world now and then. After the faults, returns whether everything has ended well;
+    /// if it takes too long, that is a violation.
     fn is_at_rest(&mut self) -> bool {
         let now = self.scene.ground.now().monotonic;
         if now < self.look_at {
@@ -327,7 +329,7 @@ impl World {
         false
     }
 
-    /// What has not come to its end, and which promise that breaks if it never does.
+    /// What is not finished, and which invariant that breaks if it never is.
     fn unrest(&self) -> Option<(&'static str, String)> {
         let book = &self.scene.watch.book;
         if let Some((job, _)) = book.jobs.iter().find(|(_, it)| it.ended.is_none()) {
@@ -351,8 +353,8 @@ impl World {
 
     fn check_starvation(&mut self, now: Monotonic) {
         let Some(core) = &self.jobtracker.core else { return };
-        // Where jobs queue up, one may wait for all others; and where a pool has few slots, a task that has failed on a
-        // host waits until others leave the pool a slot elsewhere.
+        // If jobs queue up, one may wait for all others; and in a pool with few slots, a task that
+        // has failed on a host waits until others leave the pool a slot elsewhere.
         let queues_up = |pool: &PoolRule| {
             pool.sharing != Sharing::Fair
                 || pool.running_jobs_max.is_some()

@@ -1,6 +1,6 @@
-//! A client as the world has it: one thing after the other, each asked again under the same stamp until
-//! there is an answer or no more patience. Files are written by the real writer core (`client/write.rs`)
-//! and read by a simple reader (`client/read.rs`).
+//! A simulated client: it does one thing after another, and repeats each request under the same
+//! stamp until there is an answer or its patience is at an end. Files are written by the real
+//! writer core (`client/write.rs`) and read by a simple reader (`client/read.rs`).
 
 mod log_append;
 mod log_read;
@@ -31,12 +31,12 @@ use write::{Opening, Writing};
 
 /// How long one attempt waits for its answer.
 const CALL_LIMIT: Duration = Duration::from_secs(2);
-/// How long a client asks again.
+/// For how long a client repeats a request.
 const RETRY_FOR: Duration = Duration::from_secs(12);
-/// Chains of requests of one client; more than one, so that requests overtake one another.
+/// The slots of one client's stamps; more than one, so that requests overtake one another.
 const SLOTS: usize = 3;
 
-/// A request until its answer.
+/// A request that waits for its answer.
 struct Pending {
     ask: Ask,
     call: CallId,
@@ -44,10 +44,10 @@ struct Pending {
     n_tries: u32,
 }
 
-/// What the client is doing.
+/// What the client is doing now.
 enum Task {
     Resting,
-    /// One request, and that is all.
+    /// It waits for the answer to one request, and that is all.
     Asking,
     Writing(Box<Writing>),
     Reading(Reading),
@@ -55,11 +55,11 @@ enum Task {
     ReadingLog(Box<LogReading>),
 }
 
-/// What came of a request to the master.
+/// The outcome of a request to the master.
 enum Outcome {
     Done(Reply),
     Refused(Refusal),
-    /// Nobody knows.
+    /// No answer: nobody knows whether it was carried out.
     Silence,
 }
 
@@ -73,12 +73,12 @@ pub(crate) struct Client {
     task: Task,
     pending: Option<Pending>,
     renewing: Option<CallId>,
-    /// What it means to do next.
+    /// What it will do next.
     plan: VecDeque<Op>,
-    /// The number of the step that it waits for: others are of the past.
+    /// The number of the step that it waits for; earlier ones are obsolete.
     step: u64,
     n_files: u32,
-    /// It does what it has begun, and no more.
+    /// It finishes what it has begun, and starts nothing more.
     pub(crate) is_tired: bool,
     pub(crate) n_done: u64,
     sabotage: Option<Sabotage>,
@@ -112,12 +112,12 @@ impl Client {
         Who::Client(self.n)
     }
 
-    /// Whether nothing is left to do.
+    /// Whether it has nothing left to do.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.task, Task::Resting) && self.plan.is_empty()
     }
 
-    /// What it does, for the report of a world that does not come to rest.
+    /// What it is doing, for the report of a world that does not come to rest.
     pub(crate) fn doing(&self) -> String {
         let what = match &self.task {
             Task::Resting => "rests".to_owned(),
@@ -134,7 +134,7 @@ impl Client {
         )
     }
 
-    /// Dies, and another comes in its place, which knows nothing.
+    /// The client dies, and another takes its place, which knows nothing.
     pub(crate) fn die(&mut self, ground: &mut Ground) {
         ground.say(format_args!("client-{} dies: {}", self.n, self.doing()));
         ground.break_all(self.who());
@@ -145,7 +145,7 @@ impl Client {
         self.rest(ground);
     }
 
-    /// Begins the next thing after a while.
+    /// Rests for a while, and then starts the next thing.
     pub(crate) fn rest(&mut self, ground: &mut Ground) {
         self.n_done += 1;
         self.task = Task::Resting;
@@ -161,7 +161,7 @@ impl Client {
         ground.after(pause, Event::Woken { who: self.who(), life: self.life, timer });
     }
 
-    /// A file of other bytes than any before.
+    /// A file whose content differs from all before.
     fn fresh(&mut self, n_units: usize) -> Content {
         self.n_files += 1;
         crate::store::content::fresh((self.n as u32) << 16 | self.n_files, n_units)
@@ -186,14 +186,14 @@ impl Client {
         self.pending = Some(Pending { ask, call, since, n_tries: 1 });
     }
 
-    /// The same, after a pause.
+    /// Sends a request to the master, but only after a pause.
     fn ask_later(&mut self, ground: &mut Ground, ask: Ask, pause: Duration) {
         let since = ground.now().monotonic;
         self.pending = Some(Pending { ask, call: CallId(0), since, n_tries: 0 });
         self.step_after(ground, pause);
     }
 
-    /// A server is asked once; who wants more asks another.
+    /// Sends a request to a server, once; for another try the caller asks another server.
     fn ask_server(&mut self, ground: &mut Ground, server: usize, ask: Ask) {
         self.ask_server_for(ground, server, ask, CALL_LIMIT);
     }
@@ -204,7 +204,7 @@ impl Client {
         self.pending = Some(Pending { ask, call, since, n_tries: 1 });
     }
 
-    /// An answer, or that there is none.
+    /// A call was answered, or failed.
     pub(crate) fn answered(
         &mut self,
         ground: &mut Ground,
@@ -222,7 +222,8 @@ impl Client {
             return;
         };
         match answer {
-            // Asked of the servers of a broken pipeline, which `recovery.rs` counts.
+            // These answer what `recovery.rs` asked the servers of a broken pipeline, and are
+            // handled there.
             Some(
                 Answer::Frozen(_) | Answer::Sealed(_) | Answer::Followed(_) | Answer::Blocks(_),
             ) => {}
@@ -256,7 +257,8 @@ impl Client {
         }
     }
 
-    /// The same request, under the same stamp, after a pause; or no more patience.
+    /// Repeats the request under the same stamp after a pause; if the client's patience is at an
+    /// end, ends it without an answer.
     fn again(&mut self, ground: &mut Ground, watch: &mut Watch) {
         let Some(pending) = &mut self.pending else { return };
         if ground.now().monotonic.since(pending.since) > RETRY_FOR {
@@ -285,7 +287,7 @@ impl Client {
         }
     }
 
-    /// One of its timers.
+    /// Handles one of its timers.
     pub(crate) fn wake(&mut self, ground: &mut Ground, watch: &mut Watch, timer: Timer) {
         match timer {
             Timer::Step(step) if step == self.step => self.go_on(ground, watch),
@@ -339,7 +341,7 @@ impl Client {
         }
     }
 
-    /// The next thing that it does is to have all but one copy of a file removed.
+    /// Next the client will have all but one copy of a file removed.
     pub(crate) fn wants_one_copy(&mut self, path: StorePath) {
         if !self.is_tired {
             self.plan.push_front(ops::replicate(path, 1));
@@ -351,7 +353,7 @@ impl Client {
         self.ask(ground, ask);
     }
 
-    /// The answer to a chunk that it sends, or that the connection is gone.
+    /// Handles the answer to a chunk that it sends, or the loss of that connection.
     pub(crate) fn streamed(
         &mut self,
         ground: &mut Ground,
@@ -367,8 +369,8 @@ impl Client {
     }
 }
 
-/// Whether the master is asked again under the same stamp, as the real client does: it has no room, or
-/// is busy. One without servers has answered.
+/// Whether the request is repeated under the same stamp, as the real client does: the master has no
+/// space, or is busy. A refusal for want of servers is an answer.
 fn is_transient(refusal: &Refusal) -> bool {
     matches!(refusal.kind(), ProblemKind::Unavailable | ProblemKind::Starting)
 }

@@ -1,9 +1,9 @@
 //! What files consist of here: units, each of which stands for some KiB of a real file. Lengths are
-//! those of the real bytes, so that the cores' limits hold; comparing units compares bytes.
+//! given in real bytes, so that the cores' limits apply; to compare units is to compare bytes.
 
-/// Bytes that one unit stands for.
+/// The bytes that one unit stands for.
 pub(crate) const UNIT_BYTES: u64 = 16 << 10;
-/// Units of a block: where a chunk that broke off can end.
+/// The units of a block: a chunk that was cut off ends at the end of a block.
 pub(crate) const BLOCK_UNITS: usize = 4;
 
 /// The bytes of a file or chunk.
@@ -14,7 +14,7 @@ pub(crate) type Content = Vec<Unit>;
 pub(crate) struct Unit(u32);
 
 impl Unit {
-    /// Of the bytes that it is from.
+    /// The number that was given to [`fresh`] for these bytes.
     pub(crate) fn number(self) -> u32 {
         self.0 >> 8
     }
@@ -25,7 +25,7 @@ pub(crate) fn fresh(number: u32, n_units: usize) -> Content {
     (0..n_units as u32).map(|at| Unit(number << 8 | at)).collect()
 }
 
-/// Bytes that differ from `content` at one place.
+/// A copy of `content` that differs in one unit.
 pub(crate) fn spoilt(content: &[Unit], at: usize) -> Content {
     let mut content = content.to_vec();
     if let Some(unit) = content.get_mut(at) {
@@ -38,12 +38,12 @@ pub(crate) fn length(content: &[Unit]) -> u64 {
     content.len() as u64 * UNIT_BYTES
 }
 
-/// Number of units of so many bytes.
+/// The number of units in this many bytes.
 pub(crate) fn units(length: u64) -> usize {
     (length / UNIT_BYTES) as usize
 }
 
-/// Stands for the CRC32C: FNV-1a over the units.
+/// Takes the place of the CRC32C: FNV-1a over the units.
 pub(crate) fn checksum(content: &[Unit]) -> u32 {
     let mix = |sum: u32, byte: u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     content.iter().flat_map(|unit| unit.0.to_le_bytes()).fold(0x811C_9DC5, mix)

@@ -1,6 +1,6 @@
-//! A chunkserver's disk: what a crash leaves of it, how it fills, fails and rots. It survives its
-//! server's process. Files are those of the real folder: open ones, and sealed ones with a checksum in
-//! their footer.
+//! A chunkserver's disk: what a crash leaves on it, and how it fills up, fails and rots. It
+//! survives its server's process. Its files are those of the real folder: open ones, and sealed
+//! ones with a checksum in their footer.
 
 use std::collections::BTreeMap;
 
@@ -10,21 +10,21 @@ use ids::ClusterId;
 use crate::random::Random;
 use crate::store::content::{BLOCK_UNITS, Content, Unit, checksum, length, spoilt};
 
-/// Removed files whose removal a crash may undo.
+/// The most removed files whose removal a crash may undo.
 const UNSYNCED_REMOVALS_MAX: usize = 8;
 
-/// How the disk is doing.
+/// The disk's condition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Health {
     #[default]
     Good,
-    /// No byte more.
+    /// It takes no more bytes.
     Full,
     /// Every access fails.
     Failing,
 }
 
-/// The disk did not do it.
+/// The disk did not carry out an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DiskFault;
 
@@ -32,7 +32,7 @@ pub(crate) struct DiskFault;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct File {
     pub(crate) content: Content,
-    /// As its footer says: of all, and of each block.
+    /// The checksums in its footer: of the whole, and of each block.
     checksum: u32,
     sums: Vec<u32>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct File {
 #[derive(Clone, Debug, Default)]
 struct OpenFile {
     content: Content,
-    /// On its way to its final name: a crash may find it there or not.
+    /// It is being sealed under its final name: after a crash it may be there or not.
     sealing: bool,
 }
 
@@ -48,9 +48,10 @@ struct OpenFile {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogFile {
     pub(crate) content: Content,
-    /// So many units are there after a crash too.
+    /// This many units survive a crash.
     n_synced: usize,
-    /// On its way to its final name, at so many units, which had this checksum when they were looked at.
+    /// It is being sealed under its final name with this many units, which had this checksum when
+    /// they were read for it.
     sealing: Option<(usize, u32)>,
 }
 
@@ -59,17 +60,18 @@ pub(crate) struct LogFile {
 pub(crate) struct Disk {
     pub(crate) health: Health,
     pub(crate) cluster: Option<ClusterId>,
-    /// The chunk master's last term.
+    /// The last term of the chunk master.
     pub(crate) term: Option<KeptTerm>,
     capacity: u64,
     open: BTreeMap<ReplicaKey, OpenFile>,
     logs: BTreeMap<ReplicaKey, LogFile>,
     sealed: BTreeMap<ReplicaKey, File>,
-    /// Found broken, and kept.
+    /// Files that were found broken, and are kept.
     broken: BTreeMap<ReplicaKey, File>,
-    /// Removed, but a crash may bring it back.
+    /// Files that were removed; a crash may bring them back.
     removed: BTreeMap<ReplicaKey, File>,
-    /// What logs' replicas were when they were looked at to be sealed: on the disk that may rot before the seal ends.
+    /// The content of logs' replicas as it was read for sealing: on the disk it may rot before they
+    /// are sealed.
     looked_at: BTreeMap<ReplicaKey, Content>,
 }
 
@@ -79,19 +81,19 @@ impl File {
         Self::found(content, checksum)
     }
 
-    /// With a checksum that was made before.
+    /// A file with a checksum that was computed earlier.
     fn found(content: Content, checksum: u32) -> Self {
         let sums = content.chunks(BLOCK_UNITS).map(self::checksum).collect();
         Self { content, checksum, sums }
     }
 
-    /// The blocks that are as they were written.
+    /// The blocks that still are as they were written; `None` for the others.
     fn sound_blocks(&self) -> Vec<Option<Content>> {
         let blocks = self.content.chunks(BLOCK_UNITS).zip(&self.sums);
         blocks.map(|(block, sum)| (checksum(block) == *sum).then(|| block.to_vec())).collect()
     }
 
-    /// Whether the bytes are those that were sealed.
+    /// Whether its bytes still are those that were sealed.
     pub(crate) fn is_whole(&self) -> bool {
         checksum(&self.content) == self.checksum
     }
@@ -141,7 +143,7 @@ impl Disk {
         }
     }
 
-    /// What is behind so many units goes.
+    /// Cuts an open file to this many units.
     pub(crate) fn truncate(&mut self, replica: ReplicaKey, n_units: usize) {
         if let Some(file) = self.open.get_mut(&replica) {
             file.content.truncate(n_units);
@@ -155,27 +157,27 @@ impl Disk {
         Ok(())
     }
 
-    /// Data and name are synced.
+    /// The file's data and name are synced.
     pub(crate) fn end_seal(&mut self, replica: ReplicaKey) -> Result<Sealed, DiskFault> {
         if self.health == Health::Failing {
             return Err(DiskFault);
         }
         let file = File::new(self.open.remove(&replica).ok_or(DiskFault)?.content);
         let sealed = file.sealed();
-        // The same sync of the folder makes the removals before it last.
+        // The same sync of the folder makes earlier removals durable.
         self.removed.clear();
         self.put_instead(replica, file);
         Ok(sealed)
     }
 
-    /// The file of a log's replica, empty and durable.
+    /// Creates the file of a log's replica, empty and durable.
     pub(crate) fn create_log(&mut self, replica: ReplicaKey) -> Result<(), DiskFault> {
         self.take(0)?;
         self.logs.insert(replica, LogFile::default());
         Ok(())
     }
 
-    /// Writes behind so many units of a log's replica; not durable yet.
+    /// Writes to a log's replica behind the first `at` units; not durable yet.
     pub(crate) fn write_log(
         &mut self,
         replica: ReplicaKey,
@@ -189,7 +191,7 @@ impl Disk {
         Ok(())
     }
 
-    /// What was written to a log's replica is durable.
+    /// Makes durable what was written to a log's replica.
     pub(crate) fn sync_log(&mut self, replica: ReplicaKey) -> Result<(), DiskFault> {
         if self.health == Health::Failing {
             return Err(DiskFault);
@@ -207,12 +209,13 @@ impl Disk {
         self.logs.iter().map(|(replica, file)| (*replica, &file.content))
     }
 
-    /// At how many units a log's replica is being sealed; 0 if it is not.
+    /// The number of units at which a log's replica is being sealed; 0 if it is not.
     pub(crate) fn n_sealing(&self, replica: ReplicaKey) -> usize {
         self.logs.get(&replica).and_then(|file| file.sealing).map_or(0, |(n, _)| n)
     }
 
-    /// What is behind so many units goes; from here on a crash may leave the file sealed.
+    /// Begins to seal the first `n` units of a log's replica; from here on a crash may leave the
+    /// file sealed, or cut to them.
     pub(crate) fn begin_seal_log(
         &mut self,
         replica: ReplicaKey,
@@ -226,7 +229,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Data and name are synced.
+    /// Data and name are synced; what is behind the sealed units is gone.
     pub(crate) fn end_seal_log(&mut self, replica: ReplicaKey) -> Result<Sealed, DiskFault> {
         if self.health == Health::Failing {
             return Err(DiskFault);
@@ -241,7 +244,7 @@ impl Disk {
         Ok(sealed)
     }
 
-    /// A planted bug: the last unit is forgotten.
+    /// A planted bug: loses the last unit.
     pub(crate) fn cut_open(&mut self, replica: ReplicaKey) {
         if let Some(file) = self.open.get_mut(&replica) {
             file.content.pop();
@@ -256,7 +259,7 @@ impl Disk {
         self.sealed.get(&replica)
     }
 
-    /// What the server sealed under that name, whatever has become of it.
+    /// What the server sealed under that name, even if it has rotted since.
     pub(crate) fn sealed_content(&self, replica: ReplicaKey) -> Option<&Content> {
         let file = self.read(replica)?;
         let looked_at = || self.looked_at.get(&replica).filter(|it| checksum(it) == file.checksum);
@@ -274,14 +277,14 @@ impl Disk {
         }
     }
 
-    /// A bad file is taken out of the way: no crash brings it back under its name.
+    /// Sets a bad file aside: no crash brings it back under its name.
     pub(crate) fn set_aside(&mut self, replica: ReplicaKey) {
         if let Some(file) = self.sealed.remove(&replica) {
             self.broken.insert(replica, file);
         }
     }
 
-    /// The file is gone.
+    /// A sealed file is lost.
     pub(crate) fn lose(&mut self, replica: ReplicaKey) {
         self.sealed.remove(&replica);
     }
@@ -291,32 +294,32 @@ impl Disk {
         self.sealed.insert(replica, file);
     }
 
-    /// The replicas of which a broken one is kept.
+    /// The replicas of which a broken file is kept.
     pub(crate) fn broken(&self) -> impl Iterator<Item = ReplicaKey> {
         self.broken.keys().copied()
     }
 
-    /// What is sound of a replica, broken or not, block by block.
+    /// The sound blocks of a replica, which may be broken or not.
     pub(crate) fn sound_blocks(&self, replica: ReplicaKey) -> Vec<Option<Content>> {
         let file = self.sealed.get(&replica).or_else(|| self.broken.get(&replica));
         file.map(File::sound_blocks).unwrap_or_default()
     }
 
-    /// Changes bytes beneath a file.
+    /// Changes the bytes of a file without the server's doing.
     pub(crate) fn rot(&mut self, replica: ReplicaKey, content: Content) {
         if let Some(file) = self.sealed.get_mut(&replica) {
             file.content = content;
         }
     }
 
-    /// The same of a log's replica that is not sealed.
+    /// Spoils one unit of a log's replica that is not sealed.
     pub(crate) fn rot_log(&mut self, replica: ReplicaKey, at: usize) {
         if let Some(file) = self.logs.get_mut(&replica) {
             file.content = spoilt(&file.content, at);
         }
     }
 
-    /// A log's file is empty all at once.
+    /// Empties a log's file at once.
     pub(crate) fn empty_log(&mut self, replica: ReplicaKey) {
         if let Some(file) = self.logs.get_mut(&replica) {
             file.content.clear();
@@ -324,12 +327,12 @@ impl Disk {
         }
     }
 
-    /// Whether these very bytes are here under that name, safe from a crash.
+    /// Whether exactly these bytes are sealed under that name, safe from a crash.
     pub(crate) fn holds(&self, replica: ReplicaKey, content: &[Unit]) -> bool {
         self.read(replica).is_some_and(|file| file.is_whole() && file.content == content)
     }
 
-    /// The same, or that they are there to be sealed.
+    /// Whether these bytes are sealed here, or are here and can be sealed.
     pub(crate) fn has(&self, replica: ReplicaKey, content: &[Unit]) -> bool {
         let is_open = |log: &Content| log.starts_with(content);
         self.holds(replica, content) || self.log(replica).is_some_and(is_open)
@@ -339,15 +342,15 @@ impl Disk {
         self.sealed.iter().map(|(replica, file)| (*replica, file))
     }
 
-    /// The replica after this one; after the last, the first.
+    /// The replica after `last`; after the last of all, the first.
     pub(crate) fn next_after(&self, last: Option<ReplicaKey>) -> Option<ReplicaKey> {
         let mut keys = self.sealed.keys();
         let after = keys.find(|key| last.is_none_or(|last| **key > last));
         after.or_else(|| self.sealed.keys().next()).copied()
     }
 
-    /// The process is gone: what was synced stays, of the rest only what luck leaves. The next start
-    /// removes open files, but for those of logs.
+    /// The process is gone: what was synced stays, and a random part of the rest. Open files are
+    /// lost, except those of logs and, by chance, those that were being sealed.
     pub(crate) fn crash(&mut self, random: &mut Random) {
         for (replica, mut file) in std::mem::take(&mut self.logs) {
             let n = random.within(file.n_synced..file.content.len() + 1);
@@ -381,7 +384,7 @@ impl Disk {
         }
     }
 
-    /// Another disk, an empty one.
+    /// Replaces the disk by an empty one.
     pub(crate) fn replace(&mut self) {
         *self = Self::new(self.capacity);
     }

@@ -1,9 +1,9 @@
-//! What goes wrong, when and how badly: all of it the seed's choice. Each world has a temper of its own,
-//! in which some faults are frequent and others do not occur: what needs one fault alone is found, and
-//! what needs two at once.
+//! What fails, when and how badly: the seed decides all of this. Each world has its own temper, in
+//! which some faults are frequent and others do not occur. So bugs that need one fault alone are
+//! found, and also those that need two at once.
 //!
-//! Nothing here may destroy the last good copy of a chunk, nor one of which the store can't know yet
-//! that it is the last: such a loss is no bug of the store.
+//! Nothing here may destroy the last good copy of a chunk, nor a copy of which the store cannot
+//! know yet that it is the last one: such a loss would not be a bug of the store.
 
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ use crate::weather::{self, Weather};
 /// A fault, or its end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
-    /// Something happens, and then something else.
+    /// A random fault happens, and the next one is scheduled.
     Strike,
     /// These two hear each other again.
     Join(Who, Who),
-    /// A server's disk is as it should be.
+    /// A server's disk works again.
     DiskGood(usize),
-    /// The master's disk has room.
+    /// The master's disk has space again.
     JournalHasRoom,
 }
 
@@ -70,16 +70,16 @@ const KINDS: [Kind; 15] = [
     Kind::CrashAll,
 ];
 
-/// What a world is like.
+/// How frequent each kind of fault is in a world.
 pub(crate) type Temper = weather::Temper<{ KINDS.len() }>;
 
-/// Draws a temper, and the network's weather with it.
+/// Chooses a random temper, and the network's weather.
 pub(crate) fn draw(ground: &mut Ground) -> Temper {
     ground.weather = Weather::draw(&mut ground.random, 15);
     Temper::draw(&mut ground.random, 600)
 }
 
-/// When the next fault comes.
+/// Schedules the next fault.
 pub(crate) fn schedule(temper: &Temper, ground: &mut Ground) {
     let pause = temper.pause(&mut ground.random);
     ground.after(pause, Event::Begun(Fault::Strike));
@@ -183,7 +183,7 @@ impl World {
         let content = spoilt(truth, self.ground.random.below(truth.len()));
         self.ground.say(format_args!("host-{n}: {} rots", replica.chunk));
         self.servers[n].disk.rot(replica, content);
-        // Just then somebody wants no more than one copy of it.
+        // Sometimes, at this moment, a client wants only one copy of it.
         let path = self.watch.model.closed_with(replica.chunk).and_then(|path| path.parse().ok());
         if let Some(path) = path.filter(|_| self.ground.random.chance(300)) {
             let client = self.ground.random.below(CLIENTS);
@@ -191,7 +191,7 @@ impl World {
         }
     }
 
-    /// The bytes of all replicas of a chunk change, not all in the same block.
+    /// Spoils the bytes of all replicas of a chunk, but not all in the same block.
     fn rot_all(&mut self, n: usize) {
         let all: Vec<ReplicaKey> = self.servers[n].disk.files().map(|(key, _)| key).collect();
         let Some(replica) = all.get(self.ground.random.below(all.len().max(1))).copied() else {
@@ -201,7 +201,7 @@ impl World {
         let n_blocks = truth.len().div_ceil(BLOCK_UNITS);
         let good = |at: &usize| self.servers[*at].disk.holds(replica, &truth);
         let holders: Vec<usize> = (0..SERVERS).filter(good).collect();
-        // None of them may be one that the master has go, or will as soon as it looks.
+        // None of them may be one that the master is removing, or will remove as soon as it looks.
         let mut believed = self.believed(replica).unwrap_or_default();
         believed.sort_unstable();
         let wanted = self.watch.model.wanted(replica.chunk).map(usize::from);
@@ -219,7 +219,8 @@ impl World {
         }
     }
 
-    /// The same of a log's replica that is not sealed; most often of its end.
+    /// Spoils one unit of a log's replica that is not sealed, or empties it; most often the last
+    /// unit.
     fn rot_log(&mut self, n: usize) {
         let all: Vec<ReplicaKey> = self.servers[n].disk.logs().map(|(key, _)| key).collect();
         let Some(replica) = all.get(self.ground.random.below(all.len().max(1))).copied() else {
@@ -227,12 +228,12 @@ impl World {
         };
         let content = self.servers[n].disk.log(replica).map_or(&[][..], Vec::as_slice);
         let n_units = content.len();
-        // What rots twice might be whole again.
+        // A unit that rots twice would be sound again.
         let is_sound = self.watch.logs.records.sound(content).1 == n_units;
         if n_units == 0 || !is_sound || !self.may_lose_log(n, replica) {
             return;
         }
-        // Of a process that lives nobody reads the file before it is sealed.
+        // While the process lives, nobody reads the file before it is sealed.
         if !self.servers[n].is_up() && self.ground.random.chance(300) {
             self.ground.say(format_args!("host-{n}: the log's {} is emptied", replica.chunk));
             return self.servers[n].disk.empty_log(replica);
@@ -242,7 +243,7 @@ impl World {
         self.servers[n].disk.rot_log(replica, n_units - back);
     }
 
-    /// A server comes back with an empty disk.
+    /// A server returns with an empty disk.
     fn replace(&mut self, n: usize) {
         let all: Vec<ReplicaKey> = self.servers[n].disk.files().map(|(key, _)| key).collect();
         let logs: Vec<ReplicaKey> = self.servers[n].disk.logs().map(|(key, _)| key).collect();
@@ -260,8 +261,8 @@ impl World {
         }
     }
 
-    /// A server comes back with less of a chunk than was sealed, or with an older version of it: sound in
-    /// itself, and not what any file has.
+    /// A server returns with less of a chunk than was sealed, or with an older version of it: sound
+    /// in itself, but not what any file has.
     fn put_stale(&mut self, n: usize) {
         let Some(replica) = self.victim(n) else { return };
         let Some(truth) = self.watch.truth.get(&replica.chunk).cloned() else { return };
@@ -285,9 +286,10 @@ impl World {
         self.may_lose(n, replica).then_some(replica)
     }
 
-    /// Whether the store survives the loss of a server's replica: others have it, and the master neither
-    /// counts on any that is not there nor has told anybody to remove one. It may keep the lost one and
-    /// remove another as surplus before it knows, so at least two must be asked for.
+    /// Whether the store survives the loss of a server's replica: others have it, and the master
+    /// neither counts on one that is missing nor has ordered the removal of one. It might keep the
+    /// lost replica and remove another as surplus before it knows of the loss, so at least two must
+    /// be wanted.
     fn may_lose(&self, n: usize, replica: ReplicaKey) -> bool {
         if self.watch.model.wanted(replica.chunk).is_none_or(|wanted| wanted < 2) {
             return false;
@@ -304,8 +306,8 @@ impl World {
         truth.is_some_and(|truth| self.servers[at].disk.holds(replica, truth))
     }
 
-    /// The same of a replica of a log's open chunk: another server has all that was acknowledged, and all that is being
-    /// sealed of it.
+    /// Whether the store survives the loss of a replica of a log's open chunk: another server has
+    /// everything that was acknowledged, and everything of it that is being sealed.
     fn may_lose_log(&self, n: usize, replica: ReplicaKey) -> bool {
         let acknowledged = units(self.watch.logs.acknowledged_bytes(replica));
         let needed = acknowledged.max(self.servers[n].disk.n_sealing(replica));
@@ -322,7 +324,8 @@ impl World {
         (0..SERVERS).filter(|at| *at != n).any(|at| has(&at))
     }
 
-    /// Who the master thinks has a replica; `None` if it can't be asked, or removals are under way.
+    /// The servers that the master believes to have a replica; `None` if it cannot be asked, or if
+    /// removals are under way.
     fn believed(&self, replica: ReplicaKey) -> Option<Vec<usize>> {
         let mut master = self.master.core.clone()?;
         if self.summary()?.commands_pending > 0 {
@@ -336,7 +339,7 @@ impl World {
         Some(location.servers.iter().map(|server| number(&server.host)).collect())
     }
 
-    /// Everything works from now on, and everybody runs.
+    /// From now on everything works, and all processes run.
     pub(crate) fn mend(&mut self) {
         self.ground.say(format_args!("all is mended"));
         self.ground.weather = Weather::default();

@@ -1,5 +1,5 @@
-//! What all processes stand on: time, what happens next, chance, the network, and the trace. Events
-//! happen in the order of their times; of those at one time, chance says which is first.
+//! The basis of all processes: time, the next events, random choices, the network, and the trace.
+//! Events happen in the order of their times; events at the same time happen in random order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -25,7 +25,7 @@ pub(crate) enum Who {
     Client(usize),
 }
 
-/// One attempt to ask somebody something; its answer bears the same number.
+/// One attempt of a call; its answer has the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CallId(pub(crate) u64);
 
@@ -33,7 +33,7 @@ pub(crate) struct CallId(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StreamId(pub(crate) u64);
 
-/// What is asked.
+/// A request.
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
     Mutate(Mutation),
@@ -41,46 +41,48 @@ pub(crate) enum Ask {
     Log(LogRequest),
     Register(RegisterServer),
     Heartbeat(ServerHeartbeat),
-    /// A chunkserver: give me this replica.
+    /// To a chunkserver: send this replica.
     Read(ReplicaKey),
-    /// The same: give me the blocks of it that are sound, if it is broken.
+    /// To a chunkserver: send the sound blocks of this replica, even if it is broken.
     ReadBlocks(ReplicaKey),
-    /// The same: how much is there of this one, if nothing is added from now on?
+    /// To a chunkserver: add nothing more to this replica, and say how long it is.
     Freeze(ReplicaKey),
-    /// The same: seal it at so many bytes.
+    /// To a chunkserver: seal the replica at this many bytes.
     Seal(ReplicaKey, u64),
-    /// The first server of a log's chunk: put these records behind the others, here and on these servers.
+    /// To the first server of a log's chunk: append these records here and on these servers.
     AppendRecords {
         replica: ReplicaKey,
         followers: Vec<usize>,
         batch: Batch,
         frames: Content,
     },
-    /// Another one: these come next, at so many bytes; if there are none, make the replica.
+    /// To another server of a log's chunk: these records follow, at this many bytes; without any,
+    /// create the replica.
     Follow {
         replica: ReplicaKey,
         offset: u64,
         frames: Content,
     },
-    /// The first one: what is acknowledged from so many bytes on?
+    /// To the first server: send what is acknowledged from this many bytes on.
     ReadRecords {
         replica: ReplicaKey,
         offset: u64,
     },
-    /// The master's edge: the connection is gone on which a client kept the leases of these files.
+    /// To the master's edge: the connection is gone on which a client kept the leases of these
+    /// files.
     Gone(ClientId, Vec<FileId>),
 }
 
-/// What is answered.
+/// An answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     Master(Box<Result<Reply, Refusal>>),
     Bytes(Result<Content, &'static str>),
-    /// Block by block; those that are sound.
+    /// Each block, if it is sound.
     Blocks(Vec<Option<Content>>),
     Frozen(Result<Frozen, &'static str>),
     Appended(Result<(), LogFault>),
-    /// So many bytes are synced.
+    /// This many bytes are synced.
     Followed(Result<u64, LogFault>),
     Sealed(Result<SealedChunk, &'static str>),
 }
@@ -88,18 +90,18 @@ pub(crate) enum Answer {
 /// Why a server does not take records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogFault {
-    /// The chunk is over here, or has never been here.
+    /// The chunk has ended here, or it has never been here.
     Ended,
-    /// The writer's numbers go back.
+    /// The writer's sequence numbers go back.
     OutOfOrder,
-    /// The disk, or other bytes than those that come before.
+    /// The disk failed, or the bytes do not continue what is there.
     Failed,
 }
 
-/// What goes through a stream; the last three in the other direction or to both.
+/// What goes through a stream; `Sealed` goes in the other direction, and `Broken` to both ends.
 #[derive(Clone, Debug)]
 pub(crate) enum Item {
-    /// Write this replica, and on these servers after it.
+    /// Write this replica, and have these servers after this one write it too.
     Put {
         replica: ReplicaKey,
         downstream: Vec<usize>,
@@ -107,46 +109,46 @@ pub(crate) enum Item {
         is_copy: bool,
     },
     Data(Content),
-    /// That was all; with the checksum of it.
+    /// That was everything; its checksum.
     End(u32),
-    /// What became of it.
+    /// The outcome.
     Sealed(Result<SealedChunk, &'static str>),
     /// The connection is gone.
     Broken,
 }
 
-/// What a process wants to be woken for.
+/// What a process is woken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timer {
     /// Its core's time-out.
     Core,
-    /// The journal is on disk up to here.
+    /// The journal is on disk up to this record.
     Synced(usize),
-    /// A replica is on disk under its name.
+    /// The replica of an upload is on disk under its name.
     Sealed(StreamId),
-    /// The next server of a pipeline is slow.
+    /// A stream has not been answered in time.
     Patience(StreamId),
-    /// A cut replica is on disk under its name, by the number of its sealing.
+    /// A cut replica is on disk under its name; by the number of its sealing.
     CutSealed(u64),
     /// Something of a log's, by its number.
     Log(u64),
-    /// A replica that was put together is on disk under its name, by a number.
+    /// A replica that was assembled from blocks is on disk under its name; by its number.
     Assembled(u64),
-    /// A removal, by its number.
+    /// A removal is due, by its number.
     Removed(u64),
     /// The cluster's id is on disk.
     ClusterKept,
     /// The chunk master's term is on disk.
     TermKept(KeptTerm),
-    /// The next replica is read for no reader.
+    /// The next replica is to be read, though no reader asked for it.
     Scrub,
     /// The next step of a client's task, by its number.
     Step(u64),
-    /// A lease is to be renewed.
+    /// A lease is due to be renewed.
     Renew,
 }
 
-/// What happens.
+/// What happens at one time.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Asked {
@@ -160,7 +162,7 @@ pub(crate) enum Event {
         call: CallId,
         answer: Box<Answer>,
     },
-    /// Nobody answers.
+    /// A call was not answered.
     CallFailed {
         to: Who,
         call: CallId,
@@ -181,7 +183,7 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    /// Whose event it is: it waits while that one stands still.
+    /// The process that the event is for: the event waits while that process is paused.
     pub(crate) fn whose(&self) -> Option<Who> {
         match self {
             Self::Asked { to, .. }
@@ -198,12 +200,12 @@ impl Event {
 struct Stream {
     opener: Who,
     server: usize,
-    /// When the last item arrives, in each direction: the next ones come later.
+    /// When the last item in each direction arrives: later ones arrive after it.
     up: Monotonic,
     down: Monotonic,
 }
 
-/// See the module.
+/// The basis of all processes in the world.
 pub(crate) struct Ground {
     timeline: Timeline<Event>,
     pub(crate) random: Random,
@@ -230,7 +232,7 @@ impl Ground {
         self.timeline.now()
     }
 
-    /// A line of the trace.
+    /// Adds a line to the trace.
     pub(crate) fn say(&mut self, line: fmt::Arguments<'_>) {
         self.timeline.say(line);
     }
@@ -247,12 +249,12 @@ impl Ground {
         self.at(self.now().monotonic + pause, event);
     }
 
-    /// The next event; time has come to it.
+    /// Takes the next event and advances the clock to it.
     pub(crate) fn next(&mut self) -> Option<Event> {
         self.timeline.next()
     }
 
-    /// Puts an event off; those that are put off to one time keep their order.
+    /// Postpones an event; those that are postponed to the same time keep their order.
     pub(crate) fn put_off(&mut self, until: Monotonic, event: Event) {
         self.timeline.put_off(until, event);
     }
@@ -299,8 +301,8 @@ impl Ground {
         !self.parted.contains(&(from, to)) && !self.random.chance(self.weather.lost)
     }
 
-    /// Asks `to`. Exactly one [`Event::Answered`] or [`Event::CallFailed`] counts for the caller, the
-    /// first; whether what was asked has happened is another question.
+    /// Sends a request to `to`. For the caller only the first [`Event::Answered`] or
+    /// [`Event::CallFailed`] counts; it does not say whether the request was carried out.
     pub(crate) fn call(&mut self, from: Who, to: Who, ask: &Ask, limit: Duration) -> CallId {
         let call = CallId(self.number());
         self.after(limit, Event::CallFailed { to: from, call });
@@ -322,7 +324,7 @@ impl Ground {
         }
     }
 
-    /// Nobody listens there.
+    /// Nobody listens there: the call fails.
     pub(crate) fn refuse(&mut self, to: Who, call: CallId) {
         let delay = self.delay();
         self.after(delay, Event::CallFailed { to, call });
@@ -336,7 +338,7 @@ impl Ground {
         id
     }
 
-    /// From the opener to the server, after what was sent before.
+    /// Sends an item from the opener to the server, after those sent before.
     pub(crate) fn send(&mut self, id: StreamId, item: Item) {
         let Some(server) = self.streams.get(&id).map(|stream| stream.server) else { return };
         if self.breaks(id) {
@@ -349,7 +351,7 @@ impl Ground {
         self.at(at, Event::Streamed { to: Who::Server(server), stream: id, item });
     }
 
-    /// From the server to the opener; the stream ends with it.
+    /// Sends the answer from the server to the opener, which ends the stream.
     pub(crate) fn reply(&mut self, id: StreamId, answer: Result<SealedChunk, &'static str>) {
         if self.breaks(id) {
             return;
@@ -371,7 +373,7 @@ impl Ground {
         broken
     }
 
-    /// Both ends learn that the connection is gone, after what is on its way.
+    /// Both ends learn that the connection is gone, after what is still on its way.
     pub(crate) fn break_off(&mut self, id: StreamId) {
         let Some(Stream { opener, server, up, down }) = self.streams.remove(&id) else { return };
         for (to, last) in [(Who::Server(server), up), (opener, down)] {
@@ -381,7 +383,7 @@ impl Ground {
         }
     }
 
-    /// The process is gone, and with it all its connections.
+    /// The process is gone, and all its connections with it.
     pub(crate) fn break_all(&mut self, who: Who) {
         let its = |stream: &Stream| stream.opener == who || Who::Server(stream.server) == who;
         let ids: Vec<StreamId> =
@@ -392,7 +394,7 @@ impl Ground {
     }
 }
 
-/// Units as they go: a block in one item.
+/// Units as they are sent: one block in each item.
 pub(crate) fn pieces(content: &[Unit]) -> impl Iterator<Item = Content> {
     content.chunks(BLOCK_UNITS).map(<[Unit]>::to_vec)
 }

@@ -1,7 +1,7 @@
-//! The chunk master's shell as the world has it: the real core over a journal that is a list. As in the
-//! daemon's loop, records are appended in their order, one sync runs at a time, and what an input leads
-//! to leaves when the last record before it is on disk, answers to reads included. A crash keeps what
-//! was synced, and of the rest as much as chance will have it.
+//! The chunk master's simulated shell: the real core over a journal that is a list. As in the
+//! daemon's loop, records are appended in their order, one sync runs at a time, and the effects of
+//! an input, including answers to reads, are released once the last record before them is on disk.
+//! A crash keeps what was synced, and a random part of the rest.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::store::invariants::{Sent, Watch};
 use crate::store::model::{STRANGE_SLOTS, StampKey};
 use crate::store::sabotage::Sabotage;
 
-/// What was asked, as far as the watch wants to know with the answer.
+/// What a request was, as far as the watch needs to know when it is answered.
 #[derive(Clone, Debug)]
 enum About {
     Mutation(StampKey),
@@ -39,7 +39,7 @@ struct Untold {
     effects: Vec<Effect>,
 }
 
-/// The master's machine: its journal outlives its process.
+/// The master's machine; its journal survives its process.
 pub(crate) struct MasterShell {
     settings: Settings,
     sabotage: Option<Sabotage>,
@@ -53,9 +53,9 @@ pub(crate) struct MasterShell {
     next_reply: u64,
     timer: Option<Monotonic>,
     pub(crate) room: Room,
-    /// How long a sync takes, milliseconds at most.
+    /// The most milliseconds that a sync takes.
     pub(crate) sync_millis: u64,
-    /// Of a planted bug: the last publish, to be carried out again.
+    /// For a planted bug: the last publish, to be carried out again.
     published: Option<Mutation>,
 }
 
@@ -83,7 +83,7 @@ impl MasterShell {
         }
     }
 
-    /// The process begins: its state is the fold of its journal.
+    /// The process starts: its state is the fold of its journal.
     pub(crate) fn start(&mut self, ground: &mut Ground, watch: &mut Watch) {
         if self.core.is_some() {
             return;
@@ -103,7 +103,7 @@ impl MasterShell {
         self.handle(ground, watch, Input::Start(start));
     }
 
-    /// The process ends as by SIGKILL or a power cut.
+    /// The process ends, as by SIGKILL or a power failure.
     pub(crate) fn crash(&mut self, ground: &mut Ground, watch: &mut Watch) {
         if self.core.take().is_none() {
             return;
@@ -124,7 +124,7 @@ impl MasterShell {
         watch.see_master_crash(&self.journal);
     }
 
-    /// Somebody asks.
+    /// A process sends a request.
     pub(crate) fn receive(
         &mut self,
         ground: &mut Ground,
@@ -159,7 +159,8 @@ impl MasterShell {
         self.handle(ground, watch, input);
     }
 
-    /// What somebody sees who only looks, and may, as in the daemon: everything is on disk.
+    /// Answers a query without handling it as an input, as the daemon does: only if it only reads,
+    /// and if everything is on disk.
     fn look(&self, ground: &Ground, query: &Query) -> Option<Result<Reply, Refusal>> {
         let core = self.core.as_ref().filter(|_| self.n_synced == self.journal.len())?;
         core.look(ground.now().monotonic, query)
@@ -205,7 +206,7 @@ impl MasterShell {
         })
     }
 
-    /// Takes one input, as the daemon's loop does.
+    /// Handles one input, as the daemon's loop does.
     pub(crate) fn handle(&mut self, ground: &mut Ground, watch: &mut Watch, input: Input) {
         let now = ground.now();
         let Some(core) = &mut self.core else { return };
@@ -221,7 +222,7 @@ impl MasterShell {
         self.take(ground, watch, out);
     }
 
-    /// One of its timers.
+    /// Handles one of its timers.
     pub(crate) fn wake(&mut self, ground: &mut Ground, watch: &mut Watch, timer: Timer) {
         match timer {
             Timer::Synced(upto) => {
@@ -264,7 +265,7 @@ impl MasterShell {
         self.set_timer(ground);
     }
 
-    /// The core's answers about its state, checked while that is what they speak of.
+    /// Checks the core's answers about its state, while that is the state that they describe.
     fn show(&self, watch: &mut Watch, effect: &Effect) {
         let Effect::Reply(to, answer) = effect else { return };
         match self.asked.get(to).map(|asked| &asked.about) {
@@ -316,13 +317,13 @@ impl MasterShell {
         let due = self.core.as_ref().and_then(Master::poll_timeout);
         let due = due.filter(|_| self.room != Room::None);
         let Some(due) = due.filter(|due| self.timer.is_none_or(|set| *due < set)) else { return };
-        // A step later, so that a time-out that leaves itself due does not stop the world's clock.
+        // A little later, so that a timer that stays due does not stop the world's clock.
         let due = due.max(ground.now().monotonic + Duration::from_micros(10));
         self.timer = Some(due);
         ground.at(due, Event::Woken { who: Who::Master, life: self.life, timer: Timer::Core });
     }
 
-    /// The journal's disk has room again, or none.
+    /// The journal's disk has this much space from now on.
     pub(crate) fn set_room(&mut self, ground: &mut Ground, room: Room) {
         self.room = room;
         if let Some(core) = &mut self.core {
@@ -337,7 +338,7 @@ impl MasterShell {
         }
     }
 
-    /// Publishes again as soon as that is possible, though it was answered long ago.
+    /// Publishes once more as soon as that is possible, although the request was answered long ago.
     fn replay(&mut self, ground: &mut Ground, watch: &mut Watch) {
         let Some(Mutation::Publish(asked)) = &self.published else { return };
         if !watch.was_published(asked) || !watch.can_publish(asked) {
@@ -372,7 +373,7 @@ impl MasterShell {
     }
 }
 
-/// Stands for the digest of the whole request: FNV-1a over its text.
+/// Takes the place of the digest of the whole request: FNV-1a over its text.
 fn digest_of(request: &Mutation) -> RequestDigest {
     let mix = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
     RequestDigest(format!("{request:?}").bytes().fold(0xCBF2_9CE4_8422_2325, mix))

@@ -1,6 +1,6 @@
-//! The simplest thing that the store's names could be: a sorted map of paths. It is folded from the
-//! records in their order, but takes what each did from the request that a client sent: so it agrees
-//! with the master only if the master did what it was asked, once, and in that order.
+//! The simplest possible model of the store's names: a sorted map of paths. It is folded from the
+//! records in their order, but takes what each of them did from the request that a client sent. So
+//! it agrees with the master only if the master did what it was asked to, once, and in that order.
 
 mod logs;
 mod replication;
@@ -12,13 +12,13 @@ use chunkstore_protocol::path::TRASH_FOLDER;
 use chunkstore_protocol::{ChunkId, Concat, Delete, FileId, Replace, StorePath};
 use ids::{ClientId, HostName};
 
-/// A request, by its stamp.
+/// A request, identified by its stamp.
 pub(crate) type StampKey = (ClientId, u32, u64);
 
 /// Every request that any client sent.
 pub(crate) type Requests = BTreeMap<StampKey, Mutation>;
 
-/// The record is not what the request asked for, or nobody asked.
+/// The record is not what the request asked for, or nobody asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Odd(pub(crate) String);
 
@@ -29,7 +29,7 @@ pub(crate) struct ModelFile {
     pub(crate) open: bool,
     pub(crate) replication: u8,
     pub(crate) chunks: Vec<Sealed>,
-    /// While it is open again: so many of the chunks were there before.
+    /// While the file is open again: the number of chunks that it had before.
     before: Option<usize>,
     /// It ends where its writer died.
     pub(crate) cut: bool,
@@ -42,20 +42,20 @@ pub(crate) enum Entry {
     File(ModelFile),
 }
 
-/// All names.
+/// All names, with what is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Model {
     entries: BTreeMap<String, Entry>,
-    /// Servers that are to be emptied.
+    /// Servers that are being drained.
     draining: BTreeSet<HostName>,
-    /// The folders of the trash.
+    /// The folders in the trash.
     trash: BTreeMap<FileId, String>,
 }
 
-/// Planted bugs move requests to slots this far away, or a multiple; no client uses those.
+/// Planted bugs move requests by a multiple of this many slots; no client uses those slots.
 pub(crate) const STRANGE_SLOTS: u32 = 1000;
 
-/// The request as its client numbered it.
+/// The request's key as its client numbered it.
 pub(crate) fn key(stamp: &Stamp) -> StampKey {
     (stamp.client.clone(), stamp.slot % STRANGE_SLOTS, stamp.sequence)
 }
@@ -70,7 +70,7 @@ impl ModelFile {
         self.chunks.iter().any(|sealed| sealed.chunk == chunk)
     }
 
-    /// The chunks that readers see; `None` while it was never closed.
+    /// The chunks that readers see; `None` if the file was never closed.
     pub(crate) fn readable(&self) -> Option<&[Sealed]> {
         match self.before {
             Some(n) => Some(&self.chunks[..n]),
@@ -84,7 +84,7 @@ impl ModelFile {
 }
 
 impl Model {
-    /// Follows one record.
+    /// Applies one record.
     pub(crate) fn apply(&mut self, record: &Record, requests: &Requests) -> Result<(), Odd> {
         let asked = record.stamp().map(|stamp| requests.get(&key(stamp)));
         match (record, asked) {
@@ -251,7 +251,7 @@ impl Model {
         Ok(())
     }
 
-    /// Without its writer: what is sealed stays.
+    /// Ends a file without its writer: what is sealed stays.
     fn end(&mut self, id: FileId, cut: bool) -> Result<(), Odd> {
         let file = self.file_mut(id).filter(|file| file.open);
         let file = file.ok_or_else(|| Odd(format!("{id:?} is not open")))?;
@@ -269,7 +269,7 @@ impl Model {
         }
     }
 
-    /// What stands where something else is to go.
+    /// Removes what a change replaces.
     fn replace(&mut self, path: &str, how: Replace, replaced: Option<FileId>) -> Result<(), Odd> {
         let Some(id) = replaced else { return Ok(()) };
         let may = |file: &ModelFile| match how {
@@ -293,7 +293,7 @@ impl Model {
         }
     }
 
-    /// The file that is made of the parts, which are gone.
+    /// Makes one file of the parts, which are gone after that.
     fn take_parts(
         &mut self,
         parts: &[FileId],
@@ -338,7 +338,7 @@ impl Model {
         }
     }
 
-    /// Into a folder of its own in the trash, under the path that it had.
+    /// Moves it to its own folder in the trash, under the path that it had.
     fn throw_away(&mut self, asked: &Delete, made: &[NewFolder], name: &str) -> Result<(), Odd> {
         let is_system = |it: &&NewFolder| [".howdah", "trash"].contains(&it.name.as_str());
         let own: Vec<&NewFolder> = made.iter().skip_while(is_system).collect();
@@ -410,7 +410,7 @@ impl Model {
         }
     }
 
-    /// The entries of a folder, by their names.
+    /// The entries of a folder, by name.
     pub(crate) fn within(&self, folder: &str) -> Vec<(&str, &Entry)> {
         let start = if folder == "/" { "/".to_owned() } else { format!("{folder}/") };
         let name = |path: &'_ String| -> Option<usize> {
@@ -421,12 +421,12 @@ impl Model {
         all.filter_map(|(path, entry)| name(path).map(|at| (&path[at..], entry))).collect()
     }
 
-    /// Whether the server is to be emptied: what it holds counts for no file.
+    /// Whether the server is being drained: what it holds does not count.
     pub(crate) fn is_draining(&self, host: &HostName) -> bool {
         self.draining.contains(host)
     }
 
-    /// All that is below a folder, by their paths.
+    /// Everything below a folder, by path.
     pub(crate) fn below(&self, folder: &str) -> impl Iterator<Item = &str> {
         let start = if folder == "/" { "/".to_owned() } else { format!("{folder}/") };
         self.entries.keys().filter(move |path| path.starts_with(&start)).map(String::as_str)
@@ -444,7 +444,8 @@ impl Model {
         std::iter::once("/").chain(folders.map(|(path, _)| path.as_str()))
     }
 
-    /// The replicas that are asked for a chunk, by the file that asks for most; `None` if no file has it.
+    /// How many replicas are wanted of a chunk, by the file that asks for most; `None` if no file
+    /// has it.
     pub(crate) fn wanted(&self, chunk: ChunkId) -> Option<u8> {
         let with_it = self.files().filter(|(_, file)| file.has(chunk));
         with_it.map(|(_, file)| file.replication).max()
@@ -466,7 +467,7 @@ impl Model {
     }
 }
 
-/// The folders above a path but the root, the highest first.
+/// The folders above a path except the root, the highest first.
 fn above(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').skip(1).map(|(at, _)| &path[..at])
 }

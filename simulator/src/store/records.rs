@@ -1,24 +1,25 @@
-//! Records of logs as they lie in their chunks here: a run of units, of which each record has some of its own. Whose a
-//! record is and how many units it has is written down beside it, and stands for its header.
+//! Records of logs as they lie in their chunks here: each record is a run of units of its own. Who
+//! wrote a record and how many units it has is noted here, which takes the place of its header.
 
 use chunkstore_core::log::Batch;
 use chunkstore_protocol::WriterId;
 
 use crate::store::content::{Content, Unit, fresh, length};
 
-/// Numbers from here on are records': no file has one.
+/// Numbers from this one on belong to records: no file has them.
 const FIRST: u32 = 1 << 23;
 
-/// A record, by its number.
+/// A record, identified by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RecordId(u32);
 
-/// What a header says.
+/// What a record's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) writer: WriterId,
     pub(crate) sequence: u64,
-    /// What is in it, by a number of its writer's: another record with the same is the same one again.
+    /// What it contains, by a number that its writer chose: a record with the same number is a
+    /// repetition.
     pub(crate) content: u64,
     n_units: usize,
 }
@@ -28,7 +29,7 @@ pub(crate) struct Header {
 pub(crate) struct Records(Vec<Header>);
 
 impl Records {
-    /// A new one.
+    /// Makes a new record.
     pub(crate) fn make(
         &mut self,
         writer: WriterId,
@@ -39,7 +40,7 @@ impl Records {
         RecordId(FIRST + self.0.len() as u32 - 1)
     }
 
-    /// The same as this one, under another number.
+    /// A record with the same content, under another sequence number.
     pub(crate) fn renumbered(&mut self, id: RecordId, sequence: u64) -> RecordId {
         let Header { writer, content, n_units, .. } = self.header(id);
         self.make(writer, (sequence, content), n_units)
@@ -49,19 +50,19 @@ impl Records {
         self.0[(id.0 - FIRST) as usize]
     }
 
-    /// The bytes of these records, behind one another.
+    /// The bytes of these records, one after another.
     pub(crate) fn frames(&self, ids: &[RecordId]) -> Content {
         ids.iter().flat_map(|id| fresh(id.0, self.header(*id).n_units)).collect()
     }
 
-    /// What a primary reads out of these records of one writer; at least one.
+    /// What a primary learns from these records, at least one, of a single writer.
     pub(crate) fn batch(&self, ids: &[RecordId]) -> Batch {
         let (first, last) = (self.header(ids[0]), self.header(ids[ids.len() - 1]));
         let bytes = length(&self.frames(ids));
         Batch { writer: first.writer, first: first.sequence, last: last.sequence, bytes }
     }
 
-    /// The records that units begin with, and how many units they are.
+    /// The whole records at the beginning of `units`, and how many units they have.
     pub(crate) fn sound(&self, units: &[Unit]) -> (Vec<RecordId>, usize) {
         let (mut ids, mut n) = (Vec::new(), 0);
         while let Some(id) = self.first(&units[n..]) {

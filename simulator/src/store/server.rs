@@ -1,6 +1,6 @@
-//! A chunkserver's shell as the world has it: the real replica core over a simulated disk. Uploads are
-//! written and passed on piece by piece, sealed with a sync that takes its time, and told as the daemon
-//! does; removals and copies run beside them.
+//! A chunkserver's simulated shell: the real replica core over a simulated disk. As in the daemon,
+//! uploads are written and passed on piece by piece, sealed with a sync that takes time, and
+//! reported; removals and copies run at the same time.
 
 mod assembly;
 mod logs;
@@ -31,15 +31,15 @@ use logs::Logs;
 use seal::Sealing;
 pub(crate) use upload::Upload;
 
-/// Uploads that a server takes at once.
+/// The most uploads that a server takes at once.
 const UPLOADS_MAX: usize = 64;
-/// How long a server waits for the master.
+/// How long a server waits for an answer.
 const CALL_LIMIT: Duration = Duration::from_secs(2);
-/// How long what broke off is kept for its writer.
+/// How long a cut-off upload is kept for its writer.
 const KEEP_CUT_FOR: Duration = Duration::from_secs(10);
 /// How long a copy may take.
 const COPY_LIMIT: Duration = Duration::from_secs(6);
-/// Between two replicas that are read for no reader.
+/// The time between two replicas that are read although no reader asks for them.
 const SCRUB_INTERVAL: Duration = Duration::from_millis(800);
 
 /// A copy on its way to another server.
@@ -49,25 +49,25 @@ struct Copying {
     sealed: chunkstore_core::replica::Sealed,
 }
 
-/// A chunkserver's machine: its disk outlives its process.
+/// A chunkserver's machine; its disk survives its process.
 pub(crate) struct Server {
     pub(crate) n: usize,
     rack: usize,
     sabotage: Option<Sabotage>,
     pub(crate) life: u32,
     pub(crate) disk: Disk,
-    /// How long its disk takes for a sync, milliseconds at most.
+    /// The most milliseconds that a sync of its disk takes.
     pub(crate) sync_millis: u64,
     core: Option<Replicas>,
     calls: BTreeSet<CallId>,
     pub(super) uploads: BTreeMap<StreamId, Upload>,
-    /// The streams to servers downstream, and the upload that each is for.
+    /// The streams to servers downstream, and the upload that each belongs to.
     pub(super) forwards: BTreeMap<StreamId, StreamId>,
     copies: BTreeMap<StreamId, Copying>,
     removals: BTreeMap<u64, (CommandNumber, ReplicaKey)>,
     opening: Option<OpenAnswer>,
     sealing: Option<SealAnswer>,
-    /// Who waits to hear how much there is of a replica.
+    /// The callers that wait to hear how much of a replica there is.
     freezing: BTreeMap<ReplyTo, (Who, CallId)>,
     cut_seals: BTreeMap<u64, Sealing>,
     logs: Logs,
@@ -121,7 +121,7 @@ impl Server {
         self.core.is_some()
     }
 
-    /// The process begins with what is on its disk.
+    /// The process starts with what is on its disk.
     pub(crate) fn start(&mut self, ground: &mut Ground, watch: &mut Watch) {
         if self.core.is_some() {
             return;
@@ -144,18 +144,18 @@ impl Server {
         self.scrub(ground, watch);
     }
 
-    /// Reads the next replica, so that what rots is found though nobody wants it.
+    /// Reads the next replica, so that rot is found even if nobody reads it.
     fn scrub(&mut self, ground: &mut Ground, watch: &mut Watch) {
         self.scrubbed = self.disk.next_after(self.scrubbed);
         if let Some(replica) = self.scrubbed {
-            // What is wrong with it is told to the master.
+            // If it is bad, reading it tells the master.
             let _ = self.read(ground, watch, replica);
         }
         let (who, life, timer) = (self.who(), self.life, Timer::Scrub);
         ground.after(SCRUB_INTERVAL, Event::Woken { who, life, timer });
     }
 
-    /// The process ends as by SIGKILL or a power cut.
+    /// The process ends, as by SIGKILL or a power failure.
     pub(crate) fn crash(&mut self, ground: &mut Ground) {
         if self.core.take().is_none() {
             return;
@@ -176,7 +176,7 @@ impl Server {
         self.life += 1;
     }
 
-    /// Somebody asks for a replica.
+    /// A process sends a request.
     pub(crate) fn receive(
         &mut self,
         ground: &mut Ground,
@@ -237,7 +237,7 @@ impl Server {
         }
     }
 
-    /// The master answers, or does not.
+    /// A call was answered, or failed.
     pub(crate) fn answered(
         &mut self,
         ground: &mut Ground,
@@ -275,7 +275,7 @@ impl Server {
         self.tell(ground, watch, input);
     }
 
-    /// One of its timers.
+    /// Handles one of its timers.
     pub(crate) fn wake(&mut self, ground: &mut Ground, watch: &mut Watch, timer: Timer) {
         match timer {
             Timer::Core => {
@@ -301,7 +301,7 @@ impl Server {
         }
     }
 
-    /// The core's time-out, if it is due; the disk's room is measured before.
+    /// Runs the core's time-out if it is due; the disk's space is measured first.
     fn tick(&mut self, ground: &mut Ground, watch: &mut Watch) {
         let now = ground.now();
         let space = self.disk.space();
@@ -418,7 +418,7 @@ impl Server {
         ground.after(COPY_LIMIT, Event::Woken { who: self.who(), life: self.life, timer });
     }
 
-    /// Whether the stream was a copy's, which has ended now.
+    /// Ends a copy, if the stream belongs to one; returns whether it did.
     pub(super) fn end_copy(
         &mut self,
         ground: &mut Ground,

@@ -1,5 +1,5 @@
-//! The world: one master, a few servers and clients, and what happens to them in the order of time. First
-//! a stretch with faults, then all is mended and the world must come to rest.
+//! The world: one master, a few servers and clients, and what happens to them in the order of time.
+//! First there is a time with faults; then all of them are mended, and the world must come to rest.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,33 +21,33 @@ use crate::store::server::Server;
 pub(crate) const SERVERS: usize = 5;
 pub(crate) const CLIENTS: usize = 4;
 const RACKS: usize = 2;
-/// Units of a chunk: the smallest that the store takes.
+/// The units of a chunk: the smallest size that the store takes.
 const CHUNK_UNITS: u64 = 16;
-/// How long the world has to come to rest.
+/// The time that the world has to come to rest.
 const REST_LIMIT: Duration = Duration::from_secs(180);
-/// How often it is looked at whether it has.
+/// How often the world is checked for being at rest.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// Events between two comparisons of all state.
+/// The number of events between two comparisons of all state.
 const CHECK_EVERY: u64 = 200;
 
-/// What became of a world.
+/// How the run of a world ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// What was broken, if anything was.
+    /// The invariant that was broken, if any.
     pub violation: Option<Violation>,
-    /// Events that happened.
+    /// The number of events that happened.
     pub n_events: u64,
-    /// Things that clients did to their end.
+    /// The number of things that clients finished.
     pub n_done: u64,
-    /// Chunks that readers got.
+    /// The number of chunks that readers got.
     pub n_reads: u64,
-    /// Logs that readers read to their ends.
+    /// The number of logs that readers read to their end.
     pub n_logs_read: u64,
     /// How long it lasted, in its own time.
     pub time: Duration,
 }
 
-/// See the module.
+/// The simulated world.
 pub(crate) struct World {
     pub(crate) ground: Ground,
     pub(crate) temper: Temper,
@@ -55,7 +55,7 @@ pub(crate) struct World {
     pub(crate) master: MasterShell,
     pub(crate) servers: Vec<Server>,
     pub(crate) clients: Vec<Client>,
-    /// Who stands still, and until when.
+    /// Processes that are paused, and until when.
     pub(crate) paused: BTreeMap<Who, Monotonic>,
     mended: Option<Monotonic>,
     look_at: Monotonic,
@@ -104,7 +104,7 @@ impl World {
         Self { ground, temper, watch, master, servers, clients, paused, mended, look_at, n_events }
     }
 
-    /// Lives it through.
+    /// Runs the world.
     pub(crate) fn run(&mut self) -> Outcome {
         let storm = self.ground.random.millis(5_000..40_000);
         let mend_at = self.ground.now().monotonic + storm;
@@ -132,7 +132,7 @@ impl World {
         self.mended.is_some()
     }
 
-    /// The process stands still, and goes on later with all that came meanwhile.
+    /// The process is paused, and continues later with everything that arrived in the meantime.
     pub(crate) fn pause(&mut self, who: Who, time: Duration) {
         self.ground.say(format_args!("{who:?} stands still for {time:?}"));
         let until = self.ground.now().monotonic + time;
@@ -208,7 +208,7 @@ impl World {
         }
     }
 
-    /// The master in numbers; `None` while it is away.
+    /// The master's summary; `None` while it is down.
     pub(crate) fn summary(&self) -> Option<Summary> {
         let mut master = self.master.core.clone()?;
         let out = master.handle(self.ground.now(), Input::Summarise(ReplyTo(0)));
@@ -218,7 +218,8 @@ impl World {
         }
     }
 
-    /// After the faults: whether everything has ended well; too late, that it did not is a violation.
+    /// After the faults: whether everything has ended well. If it has not in good time, that is a
+    /// violation.
     fn is_at_rest(&mut self) -> bool {
         let now = self.ground.now().monotonic;
         let Some(mended) = self.mended.filter(|_| now >= self.look_at) else { return false };
@@ -234,7 +235,7 @@ impl World {
     }
 }
 
-/// The granted answer among a master's effects.
+/// The successful answer among a master's effects.
 pub(crate) fn reply_of(effects: Vec<Effect>) -> Option<Reply> {
     effects.into_iter().find_map(|effect| match effect {
         Effect::Reply(_, answer) => answer.ok(),

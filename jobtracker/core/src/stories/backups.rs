@@ -1,4 +1,4 @@
-//! Stories of stragglers: which late attempt gets a backup, where, and what becomes of the two.
+//! Stories of stragglers: which late attempt gets a backup, where, and what becomes of both.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn reduce(job: JobId, index: u32, number: u32) -> AttemptId {
     job.task(TaskKind::Reduce, index).attempt(number)
 }
 
-/// Launched and won.
+/// Numbers of backups launched and won.
 fn backups(story: &mut Story) -> (u64, u64) {
     match story.query(Query::Summary) {
         Reply::Summary(summary) => (summary.backups_launched, summary.backups_won),
@@ -20,8 +20,9 @@ fn backups(story: &mut Story) -> (u64, u64) {
     }
 }
 
-/// A job of three maps on `a` and `b`, one slot each: `b` has done two of them in 5 s each, and the first one, on `a`, has
-/// told nothing all the time. Its backup takes `b`'s slot, though there may be reduces.
+/// A job of three maps on `a` and `b`, one slot each: `b` has done two of them in 5 s each, while
+/// the first one, on `a`, has reported nothing. Its backup takes `b`'s slot, though reduces could
+/// start.
 fn with_a_straggler(reduces: u32) -> (Story, HostName, HostName, JobId) {
     let mut story = Story::begin();
     let (a, b) = (story.tracker("a", 1), story.tracker("b", 1));
@@ -70,7 +71,7 @@ fn both_succeed_before_either_hears_of_the_other_and_reduces_read_one_of_them() 
     assert_eq!(story.running(&b), [map(job, 0, 1)]);
     let c = story.tracker("c", 1);
     assert_eq!(story.running(&c), [reduce(job, 0, 0)]);
-    // Its word comes before it heard that it is to end.
+    // Its report of success arrives before it hears that it must end.
     story.kill_tracker(&a);
     story.succeed_with(map(job, 0, 1), "backup's bytes");
     story.toy(&a).dead = false;
@@ -217,7 +218,7 @@ fn one_that_makes_progress_in_time_gets_no_backup() {
             _ => assert!(second < 5 || story.running(&b).is_empty(), "{second}"),
         }
     }
-    // There it stands still.
+    // There it makes no more progress.
     story.pass(5 * SECOND);
     assert_eq!(story.running(&b), [map(job, 0, 1)]);
 }

@@ -1,12 +1,12 @@
-//! Jobs whose output is in another store: winners are published with what they staged, and what is left there is
-//! tidied up before anybody else may write there.
+//! Jobs with output in another store: winners are published with what they staged, and leftovers
+//! are cleaned up before another job may write there.
 
 use super::*;
 use crate::PartElsewhere;
 
 const OUTPUT: &str = "s3://bucket/out";
 
-/// A job of one map and one reduce, of which both have succeeded.
+/// A job of one map and one reduce, both of which have succeeded.
 fn done() -> (Story, JobId) {
     let mut story = Story::begin();
     story.tracker("a", 2);

@@ -1,4 +1,4 @@
-//! Stories of jobs that wait, and of what is said of that.
+//! Stories of waiting jobs, and of how their waiting is explained.
 
 use mapreduce_protocol::{Explanation, Obstacle, Place, TaskExplanation, TaskId, WhyNotThere};
 
@@ -17,7 +17,7 @@ impl Story {
     }
 }
 
-/// Why, and the hosts of which that is true.
+/// A reason, and the hosts for which it holds.
 fn hosts(task: &TaskExplanation) -> Vec<(WhyNotThere, Vec<&str>)> {
     let hosts = task.hosts.iter();
     hosts.map(|it| (it.why, it.hosts.iter().map(HostName::as_str).collect())).collect()
@@ -37,7 +37,7 @@ fn a_map_that_waits_for_its_bytes_says_how_far_it_goes_and_until_when() {
         hosts(&next),
         [(WhyNotThere::NoFreeSlot, vec!["a"]), (WhyNotThere::TooFar, vec!["b"])]
     );
-    // What was said comes true.
+    // The explanation comes true.
     story.pass(Duration::from_millis(2000));
     assert_eq!(story.running(&host("b")).len(), 1);
     let first = story.explain(job, Some(job.task(TaskKind::Map, 0)));
@@ -162,7 +162,7 @@ fn a_job_that_comes_later_says_how_many_are_before_it() {
     let mut story = Story::begin();
     story.tracker("a", 1);
     let jobs: Vec<_> = (0..3).map(|_| story.job(0, &[&["a"], &["a"]])).collect();
-    // The first one holds the slot: the others come before it.
+    // The first job holds the slot: the others come before it.
     let before = jobs.iter().map(|job| story.explain(*job, None).obstacles);
     let others = |jobs| vec![Obstacle::OthersFirst { jobs }];
     assert_eq!(before.collect::<Vec<_>>(), [others(2), vec![], others(1)]);

@@ -232,7 +232,7 @@ fn a_success_told_again_after_its_output_was_lost_wins_nothing() {
     let result = AttemptResult::default();
     toy.events = Outbox::default();
     toy.events.push(TrackerEvent::Succeeded { attempt: lost, result });
-    // It has heard no answer, so for all it knows the attempt is still to be reported.
+    // It has had no reply, so for all it knows the attempt must still be reported.
     toy.outputs.insert(lost);
     story.register(&a);
     story.beat(&a);
@@ -452,7 +452,7 @@ fn a_reduce_of_old_bytes_that_succeeds_just_then_does_not_win() {
     let job = story.job(1, &[&["a"]]);
     story.succeed_with(map(job, 0, 0), "bytes-1");
     story.event(&a, TrackerEvent::MapOutputLost { attempt: map(job, 0, 0) });
-    // Both ends are told in one heartbeat.
+    // Both ends are reported in one heartbeat.
     let toy = story.toy(&a);
     for (attempt, digest) in [(map(job, 0, 1), "bytes-2"), (reduce(job, 0, 0), "old")] {
         toy.running.remove(&attempt).unwrap();
@@ -482,7 +482,7 @@ fn a_reduce_of_old_bytes_is_ended_when_it_comes_back_after_a_restart() {
     let old = story.toys[&a].running[&reduce(job, 0, 0)].clone();
     story.succeed_with(map(job, 0, 1), "bytes-2");
     assert_eq!(story.running(&a), [reduce(job, 0, 1)]);
-    // The word to end it was lost with the JobTracker.
+    // The command to end it was lost with the JobTracker.
     let toy = story.toy(&a);
     toy.running = BTreeMap::from([(old.attempt, old)]);
     story.restart();
@@ -614,7 +614,7 @@ fn a_repeated_heartbeat_is_a_sign_of_life_though_it_tells_nothing_new() {
     let job = story.job(0, &[&["a"]]);
     let heartbeat = story.heartbeat(&a);
     story.send(heartbeat.clone());
-    // Whatever is answered does not arrive.
+    // No reply arrives.
     story.kill_tracker(&a);
     for _ in 0..20 {
         story.send(heartbeat.clone());

@@ -1,4 +1,4 @@
-//! Stories of what is kept of jobs that are over.
+//! Stories of the histories of ended jobs.
 
 use mapreduce_protocol::{AttemptHistory, JobHistory};
 
@@ -32,7 +32,7 @@ impl Story {
         }
     }
 
-    /// How often the edge was asked to write, of each job.
+    /// How often the edge was asked to write each job's history.
     fn writes(&self) -> Vec<JobId> {
         let write = |effect: &Effect| match effect {
             Effect::WriteHistory { job } => Some(*job),

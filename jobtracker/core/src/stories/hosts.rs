@@ -1,4 +1,4 @@
-//! Stories of hosts: what is told of them, and how one is drained.
+//! Stories of hosts: what is reported of them, and how one is drained.
 
 use super::*;
 
@@ -126,7 +126,7 @@ fn a_drain_tells_which_jobs_it_waits_for_and_which_never_go_on_by_themselves() {
     let wait = waits(&mut story).remove(0);
     assert!(wait.running == 0 && wait.for_ever, "{wait}");
     assert!(wait.to_string().contains("every TaskTracker is drained"), "{wait}");
-    // Others' jobs that go on come first.
+    // Other jobs that are still making progress come first.
     story.undrain(&b);
     let wait = waits(&mut story).remove(0);
     assert!(!wait.for_ever && wait.why.is_none(), "{wait}");

@@ -51,7 +51,7 @@ fn a_killed_attempt_whose_tracker_never_heard_of_it_may_go_on_after_a_restart_an
     let a = story.tracker("a", 1);
     let job = story.job(1, &[&["a"]]);
     let map = job.task(TaskKind::Map, 0);
-    // The word to end it does not arrive before the restart.
+    // The command to end it does not arrive before the restart.
     let toy = story.toys[&a].running.clone();
     story.end(map.attempt(0), EndsAs::Killed);
     story.toy(&a).running = toy;
@@ -59,7 +59,7 @@ fn a_killed_attempt_whose_tracker_never_heard_of_it_may_go_on_after_a_restart_an
     story.restart();
     story.register(&a);
     story.beat(&a);
-    // Nothing else runs in its place yet: it may as well go on.
+    // Nothing else runs in its place yet, so it may continue.
     assert_eq!(story.running(&a), [map.attempt(0)]);
     story.end(map.attempt(0), EndsAs::Killed);
     story.pass(Duration::from_secs(5));

@@ -17,7 +17,7 @@ fn submit(story: &mut Story, spec: JobSpec, key: Option<(&str, &str)>) -> Reply 
 
 #[test]
 fn named_outputs_of_maps_are_published_once_whatever_became_of_the_map_output() {
-    // Whether the map, run again, succeeds before the reduce does.
+    // Whether the map that runs again succeeds before the reduce does.
     for runs_again in [false, true] {
         let mut story = Story::begin();
         let a = story.tracker("a", 3);
@@ -77,7 +77,7 @@ fn a_job_runs_from_submission_to_published_output() {
     }
 }
 
-/// Of the last job that ended.
+/// The state of the last job that ended.
 fn times(story: &Story) -> (Duration, Option<Phases>) {
     let ended = story.notices.iter().rev().find_map(|notice| match notice {
         Notice::JobEnded { took, phases, .. } => Some((*took, *phases)),

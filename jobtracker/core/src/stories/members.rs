@@ -1,5 +1,5 @@
-//! Stories of trackers that register: whom a restarted JobTracker waits for, registrations that are late or come twice, and
-//! trackers that all fall silent at once.
+//! Stories of trackers that register: which of them a restarted JobTracker waits for, registrations
+//! that are late or come twice, and trackers that all fall silent at once.
 
 use mapreduce_protocol::Strike;
 
@@ -10,14 +10,14 @@ fn map(job: JobId, index: u32, number: u32) -> AttemptId {
 }
 
 impl Story {
-    /// One that was there comes again, and tells all.
+    /// A known tracker comes back and reports everything.
     fn comes_again(&mut self, host: &HostName) {
         self.parked.retain(|_, parked| parked != host);
         self.register(host);
         self.beat(host);
     }
 
-    /// A message that was on its way for long; who sent it waits for no answer.
+    /// A message that was in flight for long; its sender waits for no reply.
     fn arrives(&mut self, request: Box<RegisterTracker>) {
         let reply_to = self.ask();
         self.give(Input::RegisterTracker { request, reply_to });
@@ -27,7 +27,7 @@ impl Story {
         self.host_status(host).strikes
     }
 
-    /// All that trackers send gets lost for so long.
+    /// All that trackers send gets lost for this long.
     fn cut_off(&mut self, hosts: &[HostName], time: Duration) {
         hosts.iter().for_each(|host| self.toy(host).dead = true);
         self.pass(time);
@@ -35,7 +35,7 @@ impl Story {
     }
 }
 
-/// A JobTracker that restarts while a and b, of a slot each, run a map of three.
+/// A JobTracker that restarts while `a` and `b`, one slot each, run two of three maps.
 fn restarted() -> (Story, HostName, HostName, JobId) {
     let mut story = Story::begin();
     let (a, b) = (story.tracker("a", 1), story.tracker("b", 1));
@@ -184,7 +184,7 @@ fn a_journal_tells_of_each_tracker_once_however_often_it_registers() {
     assert_eq!(joined.count(), 1);
 }
 
-/// A map that is done, and one that runs, on a; and the registration that a has sent before.
+/// A finished map and a running one on `a`; and the registration that `a` sent before.
 fn with_an_old_registration() -> (Story, HostName, Box<RegisterTracker>, JobId) {
     let mut story = Story::begin();
     let a = story.tracker("a", 1);
@@ -272,7 +272,7 @@ fn a_tracker_that_moves_is_announced_once_it_is_heard_there() {
 fn trackers_that_all_fall_silent_at_once_are_not_blamed_for_that() {
     let mut story = Story::begin();
     let hosts = ["h1", "h2", "h3", "h4", "h5"].map(|name| story.tracker(name, 1));
-    // How many are cut off, and whether they are blamed.
+    // How many are cut off, and whether they get strikes for it.
     for (n, is_their_fault) in [(5, false), (3, false), (2, true), (1, true)] {
         story.cut_off(&hosts[..n], Duration::from_secs(11));
         for host in &hosts {

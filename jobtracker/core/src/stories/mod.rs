@@ -1,5 +1,5 @@
-//! The rules of the scheduler, told as stories: a core, toy TaskTrackers that obey it, and a chunk store
-//! that says what the story wants.
+//! The rules of the scheduler, told as stories: a core, toy TaskTrackers that obey it, and a chunk
+//! store that answers what the story wants.
 
 mod backups;
 mod elsewhere;
@@ -46,7 +46,7 @@ use crate::{
 /// 2026-11-22T00:00:00Z.
 const MIDNIGHT: u64 = 1_795_305_600_000;
 
-/// A TaskTracker that does what it is told.
+/// A TaskTracker that does as it is told.
 #[derive(Debug, Default)]
 struct Toy {
     incarnation: u64,
@@ -59,16 +59,16 @@ struct Toy {
     inbox: Inbox,
     running: BTreeMap<AttemptId, Launch>,
     outputs: BTreeSet<AttemptId>,
-    /// Jobs of which it has anything else.
+    /// Jobs of which it holds any other data.
     jobs: BTreeSet<JobId>,
-    /// What it tells of how far they are.
+    /// The progress that it reports for attempts.
     progress: BTreeMap<AttemptId, f32>,
-    /// Per job: the map events read so far.
+    /// The map events read so far, by job.
     news: BTreeMap<JobId, Vec<MapEvent>>,
     dead: bool,
     ailments: Vec<Ailment>,
     disks_without: Vec<Ailment>,
-    /// What does not end when it is told to.
+    /// Attempts that do not end when told to.
     hung: BTreeSet<AttemptId>,
 }
 
@@ -114,13 +114,13 @@ fn failure(kind: FailureKind, message: &str) -> Failure {
     Failure { kind, message: message.to_owned() }
 }
 
-/// A core and what is around it.
+/// A core and its surroundings.
 struct Story {
     core: Core,
     settings: Settings,
     now: Now,
     requests: u64,
-    /// Heartbeats without an answer: whose.
+    /// Parked heartbeats, by request.
     parked: BTreeMap<ReplyTo, HostName>,
     replies: BTreeMap<ReplyTo, Reply>,
     /// Calls to the chunk store, oldest first.
@@ -128,7 +128,7 @@ struct Story {
     notices: Vec<Notice>,
     records: Vec<Record>,
     toys: BTreeMap<HostName, Toy>,
-    /// Whether staging folders that are asked for alone are made at once.
+    /// Whether [`StoreEffect::MakeStaging`] succeeds at once.
     makes_staging: bool,
 }
 
@@ -192,7 +192,7 @@ fn split(index: usize, homes: &[&str]) -> PlannedSplit {
     PlannedSplit { split: Split { pieces: vec![piece] }, homes }
 }
 
-/// What an attempt stages, if its job's output is in another store.
+/// What an attempt stages if its job's output is in another store.
 fn staged_by(attempt: AttemptId, launch: &Launch) -> Option<StagedOutput> {
     launch.job.output.as_ref().map(|_| StagedOutput {
         upload: Some(format!("upload of {attempt}")),
@@ -245,7 +245,7 @@ impl Story {
         self.give(Input::Start);
     }
 
-    /// The same; the live trackers register again.
+    /// Restarts the JobTracker, and the live trackers register again.
     fn restart_with_trackers(&mut self) {
         self.restart();
         let hosts: Vec<_> = self.toys.keys().cloned().collect();
@@ -256,7 +256,8 @@ impl Story {
         self.beat_all();
     }
 
-    /// The power goes when so many of the last records are not on disk yet, and what follows from them was told to nobody.
+    /// A power failure before the last `n_records` records are on disk; their effects never
+    /// happened.
     fn restart_without(&mut self, n_records: usize) {
         self.records.truncate(self.records.len() - n_records);
         let mut durable = Durable::default();
@@ -289,7 +290,7 @@ impl Story {
         self.core.check_placements(self.now);
         self.core.check_explanations(self.now.monotonic);
         for record in &output.records {
-            // In the journal's own form it is shorter.
+            // The journal's own encoding is shorter.
             let bytes = serde_json::to_vec(record).expect("a record is plain data").len();
             assert!(bytes <= RECORD_BYTES_MAX, "the journal takes no record of {bytes} bytes");
         }
@@ -344,7 +345,7 @@ impl Story {
         ReplyTo(self.requests)
     }
 
-    /// Asks and takes the answer, which must come at once.
+    /// Sends a request and takes its reply, which must come at once.
     fn answer(&mut self, input: impl FnOnce(ReplyTo) -> Input) -> Reply {
         let to = self.ask();
         self.give(input(to));
@@ -373,7 +374,7 @@ impl Story {
         self.give(Input::SplitsPlanned { job, outcome });
     }
 
-    /// A job of which each map has its bytes on the hosts named.
+    /// A planned job; `homes` names the hosts with each map's bytes.
     fn job(&mut self, reduces: u32, homes: &[&[&str]]) -> JobId {
         let output = format!("/out-{}", self.requests);
         let spec = if reduces == 0 { identity(&output) } else { wordcount(&output, reduces) };
@@ -480,7 +481,7 @@ impl Story {
         reply_to
     }
 
-    /// Heartbeats until one stays parked.
+    /// Heartbeats until one is parked.
     fn beat(&mut self, host: &HostName) {
         for _ in 0..100 {
             let heartbeat = self.heartbeat(host);
@@ -516,13 +517,13 @@ impl Story {
         self.succeed_so(attempt, digest, None, &[]);
     }
 
-    /// A map has left so many bytes for each reduce.
+    /// A map succeeds with this many bytes for each reduce.
     fn succeed_with_sizes(&mut self, attempt: AttemptId, partitions: &[u64]) {
         let sizes = OutputSizes::of(partitions.iter().copied());
         self.succeed_so(attempt, "digest", Some(sizes), &[]);
     }
 
-    /// A task has written these named outputs, too.
+    /// A task succeeds with these named outputs.
     fn succeed_with_named(&mut self, attempt: AttemptId, named: &[&str]) {
         self.succeed_so(attempt, "digest", None, named);
     }
@@ -574,7 +575,7 @@ impl Story {
         all
     }
 
-    /// Succeeds whatever runs until nothing does.
+    /// Makes whatever runs succeed until nothing does.
     fn run_all(&mut self) {
         for _ in 0..10_000 {
             match self.running_everywhere().first() {
@@ -585,7 +586,7 @@ impl Story {
         panic!("it never ends");
     }
 
-    /// Lets time pass, with the timers that fall due; live trackers heartbeat at each.
+    /// Lets time pass and timers go off; live trackers heartbeat each time.
     fn pass(&mut self, time: Duration) {
         let until = self.now.monotonic + time;
         while let Some(at) = self.core.poll_timeout().filter(|at| *at <= until) {
@@ -604,7 +605,7 @@ impl Story {
         self.advance_to(until);
     }
 
-    /// The JobTracker's process stands still; on waking it sees its timers first.
+    /// The JobTracker's process is suspended; when it continues, it sees its timers first.
     fn pause(&mut self, time: Duration) {
         self.advance_to(self.now.monotonic + time);
         let output = self.core.handle_timeout(self.now);
@@ -616,7 +617,7 @@ impl Story {
         self.now = Now { monotonic: self.now.monotonic + passed, wall: self.now.wall + passed };
     }
 
-    /// Its process dies: it says nothing any more.
+    /// The tracker's process dies: it sends nothing any more.
     fn kill_tracker(&mut self, host: &HostName) {
         self.toy(host).dead = true;
     }

@@ -1,4 +1,4 @@
-//! Stories of jobs that may last only so long.
+//! Stories of jobs with a time limit.
 
 use super::*;
 
@@ -57,7 +57,7 @@ fn restarts_and_pauses_count_and_a_job_that_publishes_is_left_to_it() {
     why_killed(story.status(over));
     story.published(done);
     assert_eq!(story.status(done).state, JobState::Succeeded);
-    // A job that was over before the restart, and nobody was there to see it.
+    // The job's time was over before the restart, while no JobTracker ran.
     let late = story.submit(timed("/4", "5s"));
     story.now.wall.0 += 10_000;
     story.restart();
@@ -82,7 +82,7 @@ fn a_jobs_own_slowstart_counts() {
     assert_eq!(story.running_everywhere()[0].task.kind, TaskKind::Reduce);
     story.run_all();
     story.published(job);
-    // At once: the reduce is there beside the only map.
+    // The time limit does not wait for a slot: the reduce runs beside the only map.
     let spec = JobSpec { reduce_slowstart: share(0.0), ..wordcount("/2", 1) };
     let job = story.submit(spec);
     story.plan(job, splits(&[&["a"]]));

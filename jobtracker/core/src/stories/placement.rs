@@ -111,7 +111,7 @@ impl Random {
     }
 }
 
-/// The share of node-local maps when each tracker's slots take maps as they come free.
+/// The number of node-local maps (of 100) if each tracker's slots take maps as they become free.
 fn node_local(n_trackers: usize, replicas: usize, seed: u64) -> u32 {
     let mut story = Story::begin();
     let mut random = Random::new(seed);
@@ -319,7 +319,8 @@ fn a_tracker_whose_connection_broke_gets_nothing_until_it_comes_again() {
     assert_eq!(story.running(&a), [map(job, 0)]);
 }
 
-/// The timer that is set for the one before it rings in vain, and does not answer the newer one too soon, nor leave it for ever.
+/// The timer set for the earlier heartbeat goes off for nothing: it neither answers the newer one
+/// too soon nor leaves it for ever.
 #[test]
 fn a_heartbeat_that_took_the_place_of_another_one_waits_for_an_interval_of_its_own() {
     let mut story = Story::begin();
@@ -389,7 +390,7 @@ fn jobs_whose_reduces_are_where_the_maps_of_others_must_go_do_not_wait_for_one_a
     story.succeed(map(filler, 0));
     fails_next(&mut story, &q, high);
     assert_eq!(runs(&story, &q).task, reduce(high, 1));
-    // One map has failed on q and s, where its own reduces are; the other one on p and s.
+    // One map has failed on q and s, where its own job's reduces are; the other one on p and s.
     assert_eq!(runs(&story, &p).task, reduce(low, 0));
     story.kill_tracker(&t);
     story.pass(Duration::from_secs(15));
@@ -405,7 +406,7 @@ fn a_slot_that_was_kept_for_maps_is_offered_to_reduces_as_soon_as_there_is_room(
     for host in [&a, &b, &c, &e] {
         story.toy(host).running.clear();
     }
-    // Its maps wait until e has told what it runs.
+    // The job's maps wait until e has reported what it runs.
     story.restart();
     for host in [&a, &b, &c] {
         story.register(host);

@@ -4,7 +4,7 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// One host of so many slots, and these pools beside the default one.
+/// One host with `slots` slots, and these pools besides the default one.
 fn with_pools(slots: u32, pools: &[PoolRule]) -> Story {
     let all = [PoolRule::named(DEFAULT_POOL)].into_iter().chain(pools.iter().cloned());
     let mut story = Story::with(Settings { pools: all.collect(), ..settings() });
@@ -16,7 +16,7 @@ fn spec(story: &Story, pool: &str) -> JobSpec {
     JobSpec { pool: Some(pool.to_owned()), ..identity(&format!("/out-{}", story.requests)) }
 }
 
-/// A map-only job of so many maps in a pool.
+/// A map-only job in a pool.
 fn job(story: &mut Story, pool: &str, n_maps: usize) -> JobId {
     let job = story.submit(spec(story, pool));
     story.plan(job, splits(&vec![&["a"][..]; n_maps]));
@@ -32,13 +32,13 @@ fn refused(story: &mut Story, spec: JobSpec) -> Refusal {
     }
 }
 
-/// How many attempts of each job run.
+/// Number of running attempts of each job.
 fn held(story: &Story, jobs: &[JobId]) -> Vec<usize> {
     let running = story.running_everywhere();
     jobs.iter().map(|job| running.iter().filter(|it| it.task.job == *job).count()).collect()
 }
 
-/// Ends all that runs, one after the other, oldest tasks first.
+/// Ends all running attempts, one after the other, oldest tasks first.
 fn end_running(story: &mut Story) {
     for attempt in story.running_everywhere() {
         story.succeed(attempt);
@@ -166,7 +166,7 @@ fn a_job_of_a_pool_that_is_configured_no_more_goes_on_in_the_default_one() {
     assert_eq!(story.status(job).state, JobState::Succeeded);
 }
 
-/// A job with one map, whose bytes are on `home`, and so many reduces, in a pool.
+/// A job in a pool with one map, which has its bytes on `home`, and `n_reduces` reduces.
 fn with_reduces(story: &mut Story, pool: &str, n_reduces: u32, home: &str) -> JobId {
     let output = format!("/out-{}", story.requests);
     let spec = JobSpec { pool: Some(pool.to_owned()), ..wordcount(&output, n_reduces) };
@@ -175,11 +175,11 @@ fn with_reduces(story: &mut Story, pool: &str, n_reduces: u32, home: &str) -> Jo
     job
 }
 
-/// The only map of a job ends, its reduces begin, and its host dies.
+/// The only map of a job succeeds, its reduces start, and the map's host dies.
 fn loses_its_map(story: &mut Story, job: JobId, n_reduces: usize) {
     let map = job.task(TaskKind::Map, 0).attempt(0);
     let home = story.host_of(map);
-    // So that they go elsewhere.
+    // So that the reduces run elsewhere.
     story.answer(|reply_to| Input::Drain { host: home.clone(), kill: false, reply_to });
     story.succeed(map);
     story.beat_all();
@@ -302,7 +302,7 @@ fn shares_are_of_the_slots_that_may_be_used() {
 #[test]
 fn a_pool_counts_its_jobs_from_the_moment_that_they_are_accepted() {
     let mut story = with_pools(1, &[PoolRule { jobs_max: Some(1), ..PoolRule::named("small") }]);
-    // Nothing is looked at in between: that alone would count them.
+    // No query in between: it would update the counts.
     let outputs = [1, 2].map(|n| {
         let spec = Box::new(JobSpec { output: format!("/out/{n}"), ..spec(&story, "small") });
         let submit =
@@ -364,7 +364,7 @@ fn a_reduce_that_gave_way_is_not_launched_again_while_the_map_waits_for_its_host
     for (name, slots) in [("a", 1), ("b", 4), ("c", 4)] {
         story.tracker(name, slots);
     }
-    // The host of its map is taken, and so is the third slot of its pool.
+    // The host of its map is busy, and so is the third slot of its pool.
     let _filler = story.job(0, &[&["a"]]);
     let spec = JobSpec { pool: Some("three".to_owned()), ..wordcount("/out", 5) };
     let waits = story.submit(spec);

@@ -1,4 +1,4 @@
-//! Stories of reduces that run where most of their input is, or wait for that, or don't.
+//! Stories of reduces that run where most of their input is, or wait for that, or do not.
 
 use mapreduce_protocol::{InputPlace, Obstacle, Place, ReduceInput, WhyNotThere};
 
@@ -14,13 +14,13 @@ fn reduce(job: JobId, index: u32) -> AttemptId {
     job.task(TaskKind::Reduce, index).attempt(0)
 }
 
-/// Reduces begin when all maps are done.
+/// A story in which reduces start when all maps are done.
 fn late_reduces() -> Story {
     Story::with(Settings { reduce_slowstart: 1.0, ..settings() })
 }
 
-/// A job of one map, on the only slot of host `a`, which another job takes when the map has made so many bytes for each
-/// reduce; `near` in the same rack and `far` in another one are idle.
+/// A job of one map, on the only slot of host `a`, which another job takes once the map has made
+/// these bytes for each reduce; `near` in the same rack and `far` in another one are idle.
 fn one_map_on_a_busy_host(partitions: &[u64]) -> (Story, JobId, [HostName; 3]) {
     let mut story = late_reduces();
     let hosts = ["a/r1", "near/r1", "far/r2"].map(|name| story.tracker(name, 1));

@@ -1,5 +1,5 @@
-//! Stories of a JobTracker that dies and comes back, or stands still for a while: nothing accepted is lost,
-//! nothing runs twice.
+//! Stories of a JobTracker that dies and comes back, or is suspended for a while: nothing accepted
+//! is lost, and nothing runs twice.
 
 use super::*;
 
@@ -402,7 +402,7 @@ fn reduces_of_other_bytes_do_not_stand_wherever_between_two_records_the_power_go
     }
 }
 
-/// A JobTracker that may be killed and start again.
+/// Restarts the JobTracker, or does not, and lets some time pass.
 fn maybe_restart(story: &mut Story, restarts: bool) {
     if restarts {
         story.restart();
@@ -416,9 +416,10 @@ fn maybe_restart(story: &mut Story, restarts: bool) {
     story.pass(Duration::from_secs(3));
 }
 
-/// The numbers after each step of a job that sees a failure, a lost tracker, a lost output and a kill.
+/// The counts after each step of a job that sees a failure, a lost tracker, a lost output and a
+/// kill.
 fn numbers(restarts: bool, killed: bool) -> Vec<(TaskCounts, TaskCounts)> {
-    // What is late is not known after a restart.
+    // Late attempts are not known after a restart.
     let mut story = Story::with(Settings { speculative: false, ..settings() });
     let a = story.tracker("a/1", 2);
     let job = story.job(1, &[&["a/1"], &["x/1"], &["y/2"], &["a/1"], &["a/1"]]);
@@ -494,7 +495,7 @@ fn numbers_of_attempts_are_the_same_with_and_without_a_restart() {
         let restarted = numbers(true, killed);
         let last = seen.len() - 1;
         assert_eq!(restarted[..last], seen[..last], "killed: {killed}");
-        // Which slots the rest of the maps took is chance.
+        // Which slots the remaining maps take depends on chance.
         let ends = |counts: TaskCounts| {
             (counts.attempts, counts.succeeded, counts.failed_attempts, counts.killed_attempts)
         };

@@ -1,9 +1,9 @@
-//! Stories of very many trackers: heartbeats come less often, silence lasts longer, map events come several at a time, and
-//! losses one by one.
+//! Stories of very many trackers: heartbeats are less frequent, silence may last longer, map events
+//! are batched, and trackers are lost one by one.
 
 use super::*;
 
-/// So few heartbeats a second that each tracker more makes the interval a second longer.
+/// One heartbeat per second in all: each further tracker makes the interval a second longer.
 fn crowded() -> Settings {
     Settings { heartbeats_per_second: 1, dead_after: Duration::from_secs(4), ..settings() }
 }
@@ -51,7 +51,7 @@ fn with_more_trackers_a_silent_one_has_more_time_before_it_is_lost() {
 
 #[test]
 fn map_events_come_several_at_a_time_and_the_last_one_at_once() {
-    // A tracker that runs a reduce hears of maps every second.
+    // A tracker that runs a reduce is sent map events every second.
     let mut story = Story::with(Settings { heartbeats_per_second: 10, ..settings() });
     let hosts = ["a", "b"].map(|name| story.tracker(name, 4));
     let job = story.job(1, &[&["a"], &["a"], &["a"], &["b"], &["b"], &["b"]]);

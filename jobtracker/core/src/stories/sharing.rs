@@ -9,7 +9,7 @@ fn fifo() -> Settings {
     Settings { pools: vec![rule], ..settings() }
 }
 
-/// A map-only job of so many maps, whose bytes are on `a`.
+/// A map-only job with all its bytes on `a`.
 fn job(story: &mut Story, n_maps: usize, priority: Option<Priority>) -> JobId {
     let output = format!("/out-{}", story.requests);
     let job = story.submit(JobSpec { priority, ..identity(&output) });
@@ -17,13 +17,13 @@ fn job(story: &mut Story, n_maps: usize, priority: Option<Priority>) -> JobId {
     job
 }
 
-/// How many attempts of each job run.
+/// Number of running attempts of each job.
 fn held(story: &Story, jobs: &[JobId]) -> Vec<usize> {
     let running = story.running_everywhere();
     jobs.iter().map(|job| running.iter().filter(|it| it.task.job == *job).count()).collect()
 }
 
-/// Ends the attempts of a job that run now, one after the other.
+/// Ends the running attempts of a job, one after the other.
 fn end_running(story: &mut Story, job: JobId) {
     for attempt in story.running_everywhere() {
         if attempt.task.job == job {
@@ -32,7 +32,7 @@ fn end_running(story: &mut Story, job: JobId) {
     }
 }
 
-/// The JobTracker restarts, `a` registers again, and the time in which nothing is launched passes.
+/// Restarts the JobTracker, registers `a` again, and lets the hold on launches pass.
 fn restart(story: &mut Story) {
     story.restart();
     let a = host("a");

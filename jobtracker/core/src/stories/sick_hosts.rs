@@ -1,10 +1,10 @@
-//! Hosts that are given no new attempts: what is wrong with them, what speaks against them, and when that is over.
+//! Hosts that get no new attempts: their ailments and strikes, and when these are over.
 
 use mapreduce_protocol::Strike;
 
 use super::*;
 
-/// Four hosts of two slots.
+/// Four hosts with two slots each.
 fn four_hosts() -> (Story, [HostName; 4]) {
     let mut story = Story::begin();
     let hosts = ["h1", "h2", "h3", "h4"].map(|name| story.tracker(name, 2));
@@ -21,7 +21,7 @@ impl Story {
         self.beat(host);
     }
 
-    /// Lets everything that runs on `bad` fail and everything else succeed, until the job has ended.
+    /// Makes attempts on `bad` fail and all others succeed until the job has ended.
     fn run_all_but(&mut self, job: JobId, bad: &HostName) {
         for _ in 0..1000 {
             match self.running_everywhere().first().copied() {
@@ -51,7 +51,7 @@ fn an_ill_host_is_given_nothing_until_it_is_well_and_what_runs_there_goes_on() {
     let job = story.job(0, &[&["h1"][..]; 12]);
     assert_eq!((story.attempts_on(&h1), story.attempts_on(&h2)), (2, 0), "near their bytes");
     story.falls_ill(&h1, vec![full()]);
-    // The others need not wait for a host that takes none.
+    // The other maps need not wait for a host that takes no attempts.
     assert_eq!(story.running_everywhere().len(), 8);
     let first = story.running(&h1)[0];
     story.succeed(first);
@@ -79,7 +79,7 @@ fn a_full_disk_on_the_only_host_fails_no_job_before_its_tries_are_used_up() {
     assert_eq!(story.status(job).state, JobState::Succeeded);
 }
 
-/// Two hosts of which h2 is ill, and a job of one map.
+/// Two hosts, of which h2 is ill, and a job of one map.
 fn one_of_two_is_ill() -> (Story, HostName, JobId) {
     let mut story = Story::begin();
     let [h1, h2] = ["h1", "h2"].map(|name| story.tracker(name, 1));
@@ -150,7 +150,7 @@ fn a_program_that_fails_everywhere_sets_no_host_aside() {
     }
 }
 
-/// Three jobs of which every task fails on h1 and succeeds elsewhere.
+/// Three jobs whose tasks all fail on `bad` and succeed elsewhere.
 fn three_jobs_against(bad: &str) -> (Story, HostName) {
     let (mut story, _) = four_hosts();
     let bad = host(bad);
@@ -198,8 +198,9 @@ fn a_host_whose_tracker_falls_silent_again_and_again_is_set_aside() {
     assert_eq!((story.attempts_on(&h1), story.running_everywhere().len()), (0, 6));
 }
 
-/// Four hosts. On h1 lies the output of a map of each of three jobs, and a map of each runs, which then fails; whether h1 is
-/// set aside, and what speaks against it. Its tracker says at first, or at last, or never, that it does without a disk.
+/// Of four hosts, h1 has the output of one map of each of three jobs, which is lost, and runs
+/// another map of each, which fails. Its tracker reports that it does without a disk first, or
+/// last, or never. Returns whether h1 is set aside, and its strikes.
 fn a_disk_fails(told: Option<bool>) -> (bool, Vec<Strike>) {
     let (mut story, [h1, ..]) = four_hosts();
     story.toy(&h1).slots = 8;

@@ -1,10 +1,10 @@
-//! Stories of records at which a program fails each time.
+//! Stories of records at which a program fails every time.
 
 use mapreduce_protocol::{FailedRecord, RecordPlace, Skipping, TaskId};
 
 use super::*;
 
-/// A job of that many maps on host `a`, and one reduce, that may leave `n` records out.
+/// A job of `n_maps` maps on host `a` and one reduce, which may skip `n` records.
 fn skipping_job(story: &mut Story, n: u32, n_maps: usize) -> JobId {
     let spec = JobSpec { skip_records: Some(n), ..wordcount("/out", 1) };
     let job = story.submit(spec);
@@ -18,7 +18,7 @@ fn record(ordinal: u64) -> FailedRecord {
 }
 
 impl Story {
-    /// The one attempt of `task` that runs.
+    /// The only running attempt of `task`.
     fn attempt_of(&self, task: TaskId) -> AttemptId {
         let running = self.running_everywhere();
         let mut of_task = running.into_iter().filter(|attempt| attempt.task == task);
@@ -34,7 +34,7 @@ impl Story {
         self.pass(Duration::from_secs(3));
     }
 
-    /// What the running attempt of `task` was told to leave out.
+    /// The records that the running attempt of `task` was told to skip.
     fn skipping_of(&self, task: TaskId) -> Option<Vec<u64>> {
         let attempt = self.attempt_of(task);
         let launch = &self.toys[&self.host_of(attempt)].running[&attempt];
@@ -42,8 +42,8 @@ impl Story {
     }
 }
 
-/// What becomes of one map after failures at these records, `None` being none: what its next attempt leaves out, or why the job
-/// fails.
+/// The effect on one map of failures at these records (`None`: at no record): what its next attempt
+/// skips, or why the job fails.
 fn after(failures: &[Option<u64>]) -> Result<Vec<u64>, String> {
     let mut story = Story::begin();
     story.tracker("a", 1);
@@ -144,7 +144,7 @@ fn a_restart_forgets_no_record() {
     story.restart_with_trackers();
     story.fail_at(task, FailureKind::UserCode, Some(record(7)));
     assert_eq!(story.skipping_of(task), Some(vec![7]));
-    // The power goes between the last failure and the job's end.
+    // A power failure between the last failure and the job's end.
     story.fail_at(task, FailureKind::UserCode, Some(record(8)));
     story.fail_at(task, FailureKind::UserCode, Some(record(8)));
     let is_end = |record: &Record| matches!(record, Record::JobEnded { .. });

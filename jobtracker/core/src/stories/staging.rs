@@ -1,4 +1,4 @@
-//! Stories of splits that are written down while the staging folder is being made.
+//! Stories of splits that are recorded while the staging folder is being made.
 
 use super::*;
 
@@ -39,7 +39,7 @@ fn nothing_is_launched_before_the_staging_folder_is_there() {
     story.run_all();
     story.published(job);
     assert_eq!(story.status(job).state, JobState::Succeeded);
-    // One without a task has nothing but its output, and its staging folder is published as that.
+    // A job without tasks has only its output, and its staging folder is published as that.
     let job = story.submit(identity("/none"));
     story.find(job, &[]);
     assert!(!story.publishes().iter().any(|(published, _)| *published == job));

@@ -1,4 +1,4 @@
-//! What is told of where and when attempts ran, of partitions, and of a part of the jobs.
+//! Reports of where and when attempts ran, of partitions, and of parts of the list of jobs.
 
 use mapreduce_protocol::{Partition, TimelineAttempt};
 

@@ -1,4 +1,5 @@
-//! What a client was told stays so: a job that was accepted is known, and how it ended does not change, across restarts.
+//! What a client was told remains true across restarts: an accepted job is known, and how it ended
+//! does not change.
 
 use jobtracker_core::Record;
 use mapreduce_protocol::{JobId, JobState};
@@ -7,12 +8,12 @@ use super::Watch;
 use crate::jobs::book::Book;
 
 impl Watch {
-    /// A client is told that its job is accepted.
+    /// A client learns that its job is accepted.
     pub(crate) fn see_accepted(&mut self, job: JobId) {
         self.told.entry(job).or_default();
     }
 
-    /// A client is told the state of its job.
+    /// A client learns the state of its job.
     pub(crate) fn see_state(&mut self, job: JobId, state: JobState) {
         let before = self.told.entry(job).or_default();
         match *before {
@@ -25,14 +26,14 @@ impl Watch {
         }
     }
 
-    /// A client is told that its job is not known.
+    /// A client learns that its job is not known.
     pub(crate) fn check_forgotten(&mut self, job: JobId) {
         if self.book.jobs.get(&job).is_none_or(|book| !book.is_forgotten) {
             self.broken("acknowledged", format!("{job} was accepted, and is not known"));
         }
     }
 
-    /// A crash of the JobTracker leaves this journal.
+    /// Checks the journal that a crash of the JobTracker leaves.
     pub(super) fn check_acknowledged(&mut self, journal: &[Record]) {
         let mut kept = Book::default();
         journal.iter().for_each(|record| kept.apply(record));

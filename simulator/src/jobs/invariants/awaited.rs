@@ -1,6 +1,6 @@
-//! A JobTracker that restarts waits for exactly whom it must. Nothing of a job of an earlier term is launched before every
-//! tracker that was there has told what it runs, or was silent for as long as makes it dead; and once all have told,
-//! nobody is waited for.
+//! A restarted JobTracker waits for exactly the right trackers. Nothing of an earlier term's job is
+//! launched before every tracker of that time has reported what it runs, or was silent long enough
+//! to be lost; and once all have reported, none is awaited.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::Watch;
 use crate::jobs::ground::tracker_on;
 
 impl Watch {
-    /// The JobTracker means to launch an attempt.
+    /// Checks the launch of an attempt.
     pub(super) fn check_wait(&mut self, now: Monotonic, attempt: AttemptId, dead_after: Duration) {
         let planned_in = self.book.jobs.get(&attempt.task.job).and_then(|book| book.planned_in);
         let is_old = planned_in.is_some_and(|epoch| epoch < self.book.epoch);
@@ -25,7 +25,7 @@ impl Watch {
         }
     }
 
-    /// Looks at whom the JobTracker waits for.
+    /// Checks which trackers the JobTracker waits for.
     pub(crate) fn check_awaited(&mut self, core: &Core) {
         let needless = core.awaited().find(|host| self.has_told.contains(&tracker_on(host)));
         if let Some(host) = needless {

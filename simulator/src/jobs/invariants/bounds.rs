@@ -1,8 +1,8 @@
-//! No queue grows without end: what waits anywhere stays below what the world can have given rise to.
+//! No queue grows without bound: the number of waiting events stays below what a world can cause.
 
 use super::Watch;
 
-/// Events that wait, whatever the seed: far more than a world of this size makes.
+/// Limit on waiting events, whatever the seed: far more than a world of this size causes.
 const EVENTS_MAX: usize = 20_000;
 
 impl Watch {

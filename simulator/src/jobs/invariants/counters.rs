@@ -1,4 +1,4 @@
-//! Counters count once: those of a job are the sums of what its winners counted, and of nobody else.
+//! Counters count once: a job's counters are the sums over its winners and nothing else.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use mapreduce_protocol::JobId;
 use super::Watch;
 
 impl Watch {
-    /// A job's counters, as a client gets them.
+    /// Checks a job's counters as a client got them.
     pub(crate) fn check_counters(&mut self, job: JobId, counters: &BTreeMap<String, u64>) {
         let Some(book) = self.book.jobs.get(&job) else { return };
         let counted = book.winners.values().flat_map(|winner| winner.counters.values());

@@ -1,5 +1,5 @@
-//! Every job ends, and as it must: it succeeds unless something was wrong with it that the records tell of, or somebody
-//! killed it. Four tries are four tries, across restarts too.
+//! Every job ends, and ends correctly: it succeeds unless the records show what was wrong with it,
+//! or a client killed it. Each task has exactly its maximum of attempts, across restarts too.
 
 use jobtracker_core::Record;
 use mapreduce_protocol::{JobId, JobState};
@@ -52,7 +52,7 @@ impl Scene {
 }
 
 impl Watch {
-    /// All records of one step of the JobTracker are seen.
+    /// Called when all records of one step of the JobTracker have been seen.
     pub(crate) fn check_tries(&mut self) {
         let used_up = |book: &&JobBook| {
             book.ended.is_none() && book.failures.values().any(|n| *n >= book.max_attempts)

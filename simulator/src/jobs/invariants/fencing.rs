@@ -1,4 +1,4 @@
-//! No message of an earlier term or registration has effects.
+//! Messages of an earlier term or registration have no effect.
 
 use ids::{Epoch, Monotonic};
 use mapreduce_protocol::RegisterTracker;
@@ -7,7 +7,7 @@ use super::Watch;
 use crate::jobs::ground::tracker_on;
 use crate::jobs::world::HEARTBEAT_LIMIT;
 
-/// What a tracker wrote on its heartbeat.
+/// The identification that a tracker put into its heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) tracker: usize,
@@ -16,12 +16,12 @@ pub(crate) struct Sent {
 }
 
 impl Watch {
-    /// The registration that the JobTracker knows of a tracker.
+    /// The tracker's registration that the JobTracker has.
     pub(crate) fn present(&self, tracker: usize) -> Option<(Epoch, u64)> {
         self.present.get(&tracker).copied()
     }
 
-    /// A registration is taken.
+    /// A registration was accepted.
     pub(crate) fn see_registered(&mut self, now: Monotonic, request: &RegisterTracker) {
         let tracker = tracker_on(&request.host);
         self.heard.insert(tracker, now);
@@ -29,12 +29,13 @@ impl Watch {
         self.said.insert(tracker, (listed, request.running.len()));
     }
 
-    /// Whether a tracker that was heard in this life of the JobTracker has said nothing for a while.
+    /// Whether a tracker that was heard of during this life of the JobTracker has been silent for a
+    /// while.
     pub(crate) fn is_silent(&self, now: Monotonic, tracker: usize) -> bool {
         self.heard.get(&tracker).is_some_and(|heard| now.since(*heard) > HEARTBEAT_LIMIT)
     }
 
-    /// The core has taken or refused a heartbeat.
+    /// The core has accepted or refused a heartbeat.
     pub(crate) fn see_heartbeat(&mut self, now: Monotonic, sent: Sent, is_taken: bool) {
         let present = self.present(sent.tracker);
         let is_present = present == Some((sent.epoch, sent.session));
@@ -43,7 +44,7 @@ impl Watch {
         }
         if is_present && is_taken {
             self.has_told.insert(sent.tracker);
-            // It has heard that it is registered: no later word of it is under way.
+            // The tracker knows that it is registered: no later registration of it is in flight.
             if let Some((listed, running)) = self.said.remove(&sent.tracker) {
                 self.listed.insert(sent.tracker, listed);
                 self.running.insert(sent.tracker, running);

@@ -1,4 +1,5 @@
-//! The JobTracker's durable state is the fold of its records: what the next process would begin with.
+//! The JobTracker's durable state is the fold of its records, which the next process will start
+//! from.
 
 use jobtracker_core::{Core, Durable};
 

@@ -1,4 +1,5 @@
-//! When all jobs have ended, nothing of them is left: no process, no map output, no staging folder, no upload, no slot.
+//! When all jobs have ended, nothing of them is left: no process, map output, staging folder,
+//! upload or occupied slot.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ impl Watch {
 }
 
 impl Scene {
-    /// What is left of jobs that are over, on disks and in stores.
+    /// Remaining data of jobs that are over, on disks and in stores.
     pub(crate) fn leftover(&self) -> Option<String> {
         let book = &self.watch.book;
         let is_over = |it: &&AttemptId| book.unfinished(it.task.job).is_none();

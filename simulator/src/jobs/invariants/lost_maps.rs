@@ -1,5 +1,5 @@
-//! What lay on a host that is silent for too long counts for nothing: no map there stands as done while a reduce may still
-//! want its output.
+//! Outputs on a host that is silent for too long do not count: no map there counts as done while a
+//! reduce may still need its output.
 
 use std::time::Duration;
 
@@ -8,18 +8,20 @@ use ids::Monotonic;
 use super::Watch;
 use crate::jobs::ground::tracker_on;
 
-/// Time beyond what a tracker is given to be heard: timers are not that exact, and one look may be near the next one.
+/// Tolerance beyond a tracker's time-out: timers are not that exact, and two checks may be close
+/// together.
 const SLACK: Duration = Duration::from_secs(3);
 
 impl Watch {
-    /// Looks at all maps that are done, while the JobTracker runs.
+    /// Checks all finished maps, while the JobTracker runs.
     pub(crate) fn check_lost_maps(&mut self, now: Monotonic, dead_after: Duration) {
         let patience = dead_after + SLACK;
         if now.since(self.runs_since) <= patience {
             return;
         }
         let is_silent = |tracker: usize| {
-            // That it was refused is found out when it might have been silent: it gets its time once more.
+            // A refusal is noticed when the silence timer goes off, and gives the tracker its time
+            // once more.
             let refused = self.refused.get(&tracker);
             if refused.is_some_and(|at| now.since(*at) <= dead_after + patience) {
                 return false;

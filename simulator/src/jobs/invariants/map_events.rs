@@ -1,5 +1,5 @@
-//! What reduces are told of maps' outputs is the truth, in order: once a tracker has taken a reply, no reduce there wants an
-//! output that was withdrawn before the reply was made.
+//! What reduces are told of map outputs is true and in order: once a tracker has received a reply,
+//! no reduce there wants an output that was withdrawn before the reply was made.
 
 use ids::Epoch;
 
@@ -12,14 +12,14 @@ impl Watch {
         (self.book.epoch, self.withdrawn.len())
     }
 
-    /// A tracker has taken a reply that was made when so many outputs were withdrawn.
+    /// A tracker has received a reply that was made after `n` withdrawals in `epoch`.
     pub(crate) fn check_beliefs<'a>(
         &mut self,
         tracker: usize,
         (epoch, n): (Epoch, usize),
         reduces: impl Iterator<Item = &'a Process>,
     ) {
-        // Another term has another list, and what was lost in the last one is not in it.
+        // Another term has another list, which does not contain the losses of this one.
         if epoch != self.book.epoch || self.withdrawn.is_empty() {
             return;
         }

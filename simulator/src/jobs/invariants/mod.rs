@@ -1,5 +1,6 @@
-//! What must hold whatever happens, each in a file of its own. The world tells [`Watch`] everything that can be seen from
-//! outside, what truly runs, and what truly lies on disks; it keeps the first thing that is wrong.
+//! What must hold whatever happens, one invariant per file. The world reports to [`Watch`] all that
+//! is visible from outside, and also what really runs and is really on the disks; it keeps the
+//! first violation.
 
 mod acknowledged;
 mod awaited;
@@ -37,67 +38,68 @@ use crate::random::Random;
 
 pub(crate) use fencing::Sent;
 
-/// What a reduce has read: of each map, which attempt's output, and its digest.
+/// What a reduce has read: for each map, which attempt's output and its digest.
 pub(crate) type Reads = BTreeMap<u32, (AttemptId, String)>;
 
-/// The one who sees everything.
+/// The omniscient observer.
 #[derive(Default)]
 pub(crate) struct Watch {
     violation: Option<Violation>,
-    /// After all records, also those that are not on disk yet.
+    /// The state after all records, including those not yet on disk.
     pub(crate) book: Book,
-    /// The nature of each job, also of those that a crash undid.
+    /// The nature of each job, including jobs that a crash undid.
     natures: BTreeMap<JobId, usize>,
-    /// Of a planted bug: whether maps say that they always make the same.
+    /// For a planted bug: whether maps claim that their output is always the same.
     is_forged: bool,
-    /// Every attempt that was ever spawned, and where.
+    /// Every attempt ever spawned, and its tracker.
     spawned: BTreeMap<AttemptId, usize>,
-    /// Every attempt that a tracker was ever told to launch: which one, in which term.
+    /// Every attempt that a tracker was ever told to launch: which tracker, in which term.
     launched: BTreeMap<AttemptId, (usize, Epoch)>,
-    /// Every attempt that this process of the JobTracker means to be launched.
+    /// Every attempt that this JobTracker process intends to launch.
     meant: BTreeSet<AttemptId>,
-    /// Attempts whose processes said that they have succeeded, with what.
+    /// Results of attempts whose processes reported success.
     results: BTreeMap<AttemptId, AttemptResult>,
-    /// What reduces had truly read when they succeeded.
+    /// What reduces had really read when they succeeded.
     reads: BTreeMap<AttemptId, Reads>,
-    /// The last registration of each tracker in this term that was not lost since.
+    /// Each tracker's last registration in this term, unless the tracker was lost since.
     present: BTreeMap<usize, (Epoch, u64)>,
-    /// What the last registration of each tracker said that it holds and how many attempts it runs, in this life of the
-    /// JobTracker.
+    /// For each tracker the map outputs and the number of running attempts in its last
+    /// registration, during this life of the JobTracker.
     said: BTreeMap<usize, (BTreeSet<AttemptId>, usize)>,
-    /// Trackers that were told that they are registered, and were not lost since, nor drained and idle.
+    /// Trackers that were told that they are registered, and since then were neither lost nor
+    /// drained and idle.
     known: BTreeSet<usize>,
-    /// Those of them that were so when the JobTracker started.
+    /// The `known` trackers when the JobTracker started.
     expected: BTreeSet<usize>,
-    /// Those of which a heartbeat was taken in this life of the JobTracker.
+    /// Trackers with a heartbeat accepted during this life of the JobTracker.
     has_told: BTreeSet<usize>,
-    /// What the last registration of each tracker that a heartbeat followed said that it holds.
+    /// The map outputs in each tracker's last registration that was followed by a heartbeat.
     listed: BTreeMap<usize, BTreeSet<AttemptId>>,
-    /// How many attempts it said that it runs.
+    /// The number of running attempts in it.
     running: BTreeMap<usize, usize>,
-    /// When each tracker was heard last in this life of the JobTracker.
+    /// When each tracker was last heard of during this life of the JobTracker.
     heard: BTreeMap<usize, Monotonic>,
-    /// When the JobTracker started last.
+    /// When the JobTracker last started.
     pub(crate) started_at: Monotonic,
-    /// When a heartbeat of each tracker was refused last for want of room.
+    /// When a heartbeat of each tracker was last refused for lack of space.
     refused: BTreeMap<usize, Monotonic>,
-    /// Since when the JobTracker has run without standing still.
+    /// Since when the JobTracker has run without being suspended.
     pub(crate) runs_since: Monotonic,
     /// Map outputs that a reduce could not fetch.
     complaints: BTreeSet<AttemptId>,
     /// Map outputs withdrawn in this term, in order.
     withdrawn: Vec<AttemptId>,
-    /// Jobs that somebody wanted to be killed.
+    /// Jobs that a client wanted to kill.
     kills: BTreeSet<JobId>,
-    /// Jobs that clients know, and how they ended if they know that.
+    /// Jobs that clients know, and how they ended if the clients know that.
     told: BTreeMap<JobId, Option<JobState>>,
-    /// Since when a job wants slots and has none.
+    /// Since when a job has wanted slots and had none.
     starving: BTreeMap<JobId, Monotonic>,
-    /// What has happened, in numbers.
+    /// Counts of what has happened.
     pub(crate) seen: Seen,
 }
 
-/// What has happened.
+/// Counts of what has happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) n_attempts: u64,
@@ -122,12 +124,12 @@ impl Watch {
         self.violation.as_ref()
     }
 
-    /// Which nature a job has that was accepted.
+    /// The nature of an accepted job.
     pub(crate) fn nature_of(&self, job: JobId) -> usize {
         self.natures[&job]
     }
 
-    /// A process is about to say that it has succeeded; what it says.
+    /// The result that a process is about to report.
     pub(crate) fn result(
         &mut self,
         ground: &mut Ground,
@@ -157,7 +159,7 @@ impl Watch {
         result
     }
 
-    /// Whose registration is told to be taken, and whose ends with its silence.
+    /// Notes accepted registrations, and lost trackers.
     fn see_effect(&mut self, effect: &Effect, asker: Option<Who>) {
         match effect {
             Effect::Reply { reply: Reply::Registered(told), .. } => {
@@ -172,16 +174,16 @@ impl Watch {
         }
     }
 
-    /// A tracker is told that it is registered: whatever led to that is on disk.
+    /// A tracker is told that it is registered; the records for that are on disk.
     pub(crate) fn see_welcomed(&mut self, tracker: usize) {
-        // One that runs nothing, and will be given nothing, need not be waited for.
+        // A tracker that runs nothing and gets nothing need not be waited for.
         let runs = self.said.get(&tracker).is_some_and(|(_, n_running)| *n_running > 0);
         if runs || !self.book.drained.contains(&tracker) {
             self.known.insert(tracker);
         }
     }
 
-    /// Attempts that were spawned and have not succeeded, of jobs that have not ended.
+    /// Attempts that were spawned and have not succeeded, of unfinished jobs.
     pub(crate) fn unfinished(&self) -> impl Iterator<Item = AttemptId> {
         let spawned = self.spawned.keys().copied();
         let is_open = |it: &AttemptId| self.book.unfinished(it.task.job).is_some();
@@ -198,7 +200,7 @@ impl Watch {
         self.kills.insert(job);
     }
 
-    /// The JobTracker's process is gone; this is the journal that its next one will find.
+    /// The JobTracker's process is gone; `journal` is what the next one will find.
     pub(crate) fn see_crash(&mut self, journal: &[Record]) {
         self.check_acknowledged(journal);
         self.book = Book::default();
@@ -228,7 +230,7 @@ impl Watch {
 }
 
 impl Scene {
-    /// The core leads to something, and it will be told to the one who asked.
+    /// The core has an effect; if it is a reply, `asker` will get it.
     pub(crate) fn see_effect(&mut self, effect: &Effect, asker: Option<Who>) {
         self.watch.see_effect(effect, asker);
         let Effect::Reply { reply: Reply::Heartbeat(reply), .. } = effect else { return };
@@ -270,14 +272,15 @@ impl Scene {
     }
 }
 
-/// Stands for the digest of a reduce's output, which is a function of what it has read: FNV-1a.
+/// Stands for the digest of a reduce's output as a function of its input: FNV-1a.
 fn digest_of(reads: &Reads) -> String {
     let mix = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
     let digests = reads.values().flat_map(|(_, digest)| digest.bytes().chain([b' ']));
     format!("{:016x}", digests.fold(0xCBF2_9CE4_8422_2325, mix))
 }
 
-/// How a map's output is spread over so many reduces: evenly, or most of it for one of them; too little to wait for, or not.
+/// How a map's output is spread over the reduces: evenly, or most of it for one; worth waiting for,
+/// or too small for that.
 fn sizes(random: &mut Random, n_reduces: u32) -> OutputSizes {
     let usual = *random.pick(&[100, 1 << 20, 1 << 30]);
     let heavy = random.below(n_reduces as usize);

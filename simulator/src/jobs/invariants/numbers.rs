@@ -1,4 +1,5 @@
-//! No attempt number is used twice: each attempt is launched on one tracker in one term, and its process is spawned once.
+//! No attempt number is used twice: each attempt is launched on one tracker in one term, and its
+//! process is spawned once.
 
 use ids::Epoch;
 use mapreduce_protocol::{AttemptId, TrackerCommand, TrackerHeartbeatReply};
@@ -6,7 +7,7 @@ use mapreduce_protocol::{AttemptId, TrackerCommand, TrackerHeartbeatReply};
 use super::Watch;
 
 impl Watch {
-    /// A tracker is told to do something.
+    /// A tracker gets commands.
     pub(crate) fn see_told(&mut self, tracker: usize, epoch: Epoch, reply: &TrackerHeartbeatReply) {
         for command in &reply.commands {
             let TrackerCommand::Launch(launch) = &command.item else { continue };

@@ -1,4 +1,5 @@
-//! A task has one winner at a time, which has truly succeeded, wins once, and may have read nothing that is void.
+//! A task has one winner at a time, which really succeeded, wins only once, and read nothing that
+//! is void.
 
 use jobtracker_core::Record;
 use mapreduce_protocol::TaskKind;

@@ -1,4 +1,4 @@
-//! An output appears once, whole, made of the winners, and only of a job that then succeeds.
+//! An output is published once, complete, from the winners, and only for a job that then succeeds.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ impl Scene {
         }
     }
 
-    /// When all is over: what stands at each output is of the job that succeeded there.
+    /// At the end, each complete output belongs to the job that succeeded there.
     pub(crate) fn check_outputs(&mut self) {
         for (output, published) in &self.store.outputs {
             let Some((job, _)) = published.by.filter(|_| published.is_whole) else { continue };

@@ -1,5 +1,6 @@
-//! What a job has made is what one run could have made: all its reduces have read the same bytes of each map, all of them,
-//! and if its maps are functions of their input, the bytes that those make.
+//! A job's output is what a single run could have made: all its reduces have read the same output
+//! of each map, and all maps; and if its maps are functions of their input, the output of that
+//! function.
 
 use jobtracker_core::Record;
 use mapreduce_protocol::{AttemptId, JobState, TaskKind};
@@ -30,7 +31,7 @@ impl Watch {
         }
     }
 
-    /// Digest of what a reduce that succeeded has read of a map.
+    /// Digest of the map output that a successful reduce has read.
     fn read(&self, reduce: AttemptId, map: u32) -> Option<&String> {
         self.reads.get(&reduce)?.get(&map).map(|(_, digest)| digest)
     }

@@ -1,4 +1,5 @@
-//! Slots are never exceeded on any tracker: neither by what truly runs there, nor by the JobTracker's books.
+//! Slots are never exceeded on any tracker, neither by what really runs there nor in the
+//! JobTracker's books.
 
 use jobtracker_core::Core;
 
@@ -6,15 +7,16 @@ use super::Watch;
 use crate::jobs::ground::tracker_on;
 
 impl Watch {
-    /// So many processes run on a tracker that have not said that they succeeded.
+    /// `n` processes run on a tracker that have not reported success.
     pub(crate) fn check_processes(&mut self, tracker: usize, n: usize, slots: u32) {
         if n > slots as usize {
             self.broken("slots", format!("host-{tracker} runs {n} attempts on {slots} slots"));
         }
     }
 
-    /// The JobTracker's books. What a tracker says that it runs when it registers may be more than it has slots for: it
-    /// counts also what has ended, as long as it does not know that the JobTracker knows.
+    /// Checks the JobTracker's books. A registration may list more running attempts than the
+    /// tracker has slots: it includes ended ones as long as the tracker does not know that the
+    /// JobTracker knows.
     pub(crate) fn check_books(&mut self, core: &Core) {
         let said = |host| self.running.get(&tracker_on(host)).copied().unwrap_or(0);
         let most = |host, slots: usize| slots.max(said(host));

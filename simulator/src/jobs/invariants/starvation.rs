@@ -1,5 +1,5 @@
-//! Nobody starves: once the faults are over, a job that waits for slots, and has none, gets one before long. Where jobs queue
-//! up, one may wait for all others.
+//! No job starves: after the faults, a job that waits for slots and has none soon gets one. (If
+//! jobs queue up, one may wait for all others.)
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use mapreduce_protocol::{JobId, JobStatus};
 
 use super::Watch;
 
-/// The longest task takes about as long.
+/// About the run time of the longest task.
 const STARVED_AFTER: Duration = Duration::from_secs(90);
-/// A host that had no room for a job's tasks is left alone by it for so long at most.
+/// How long a job may avoid a host that had no space for its tasks.
 const LEFT_ALONE: Duration = Duration::from_mins(5);
 
 impl Watch {
-    /// An unfinished job, where slots are shared fairly and nothing goes wrong.
+    /// Checks an unfinished job, if slots are shared fairly and nothing goes wrong.
     pub(crate) fn check_starvation(&mut self, now: Monotonic, job: JobId, status: &JobStatus) {
         let (maps, reduces) = (status.maps, status.reduces);
         let starves = maps.waiting + reduces.waiting > 0 && maps.running + reduces.running == 0;

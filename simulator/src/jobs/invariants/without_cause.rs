@@ -1,6 +1,7 @@
-//! Nothing that is finished runs again without a cause. A map's output counts as lost only if it truly is, or a reduce
-//! could not fetch it, or its tracker was silent for too long or registered without it; reduces are undone only if a map
-//! made other bytes than before; and nothing is launched that has a winner.
+//! Nothing finished runs again without a cause. A map output counts as lost only if it really is,
+//! or a reduce could not fetch it, or its tracker was silent for too long or registered without it;
+//! reduces are undone only if a map's output differs from before; and no task with a winner is
+//! launched.
 
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ impl Watch {
         })
     }
 
-    /// The JobTracker means to launch an attempt, or repeats that.
+    /// The JobTracker intends to launch an attempt, or repeats the command.
     pub(super) fn check_launch(
         &mut self,
         now: Monotonic,

@@ -1,5 +1,5 @@
-//! Appending records to a log with the real route: a batch that was not taken, or of which nobody knows, is sent again as
-//! it was, to whatever chunk is open then. As the client library does it.
+//! Appends records to a log with the real route, as the client library does. A batch that was not
+//! taken, or whose outcome nobody knows, is sent again unchanged, to whichever chunk is open then.
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ use crate::store::records::RecordId;
 use crate::store::sabotage::Sabotage;
 use crate::store::server::number;
 
-/// How long a primary is waited for.
+/// How long the client waits for a primary.
 const APPEND_LIMIT: Duration = Duration::from_secs(6);
 const PAUSE: Duration = Duration::from_millis(100);
-/// Records of a batch, and units of a record, at most.
+/// The most records of a batch, and the most units of a record.
 const RECORDS_MAX: usize = 3;
 const UNITS_MAX: usize = 3;
 
-/// A few batches on their way into a log.
+/// A few batches to be appended to a log.
 pub(super) struct Appending {
     route: Route,
     writer: WriterId,
     sequence: u64,
     n_batches: usize,
-    /// What is sent until it is taken, and since when.
+    /// The batch that is sent until it is taken, and since when.
     batch: Option<(Vec<RecordId>, Monotonic)>,
 }
 
@@ -86,7 +86,7 @@ impl Client {
         self.ask_server_for(ground, primary, ask, APPEND_LIMIT);
     }
 
-    /// The master has said where the log goes on, or has not.
+    /// The master has said where the log continues, or has not.
     pub(super) fn log_opened(&mut self, ground: &mut Ground, watch: &mut Watch, outcome: Outcome) {
         let now = ground.now().monotonic;
         let Task::Appending(appending) = &mut self.task else { return };
@@ -106,7 +106,7 @@ impl Client {
         }
     }
 
-    /// The primary has answered; `None`: it has not.
+    /// The primary has answered; `None` if it has not.
     pub(super) fn appended(
         &mut self,
         ground: &mut Ground,

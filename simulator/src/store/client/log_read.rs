@@ -1,4 +1,5 @@
-//! Reading a log from its beginning to what is acknowledged, with the real cursor. As the client library does it.
+//! Reads a log from its beginning to the last acknowledged record with the real cursor, as the
+//! client library does.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::store::invariants::Watch;
 use crate::store::records::RecordId;
 use crate::store::server::number;
 
-/// Rounds in vain after which a reader gives up.
+/// The number of vain rounds after which a reader gives up.
 const ROUNDS_MAX: u32 = 12;
 const ROUND_PAUSE: Duration = Duration::from_millis(300);
 
@@ -26,14 +27,14 @@ pub(super) struct LogReading {
     path: StorePath,
     cursor: Cursor,
     seen: Seen,
-    /// Records that were read, in their order.
+    /// The records read so far, in their order.
     ids: Vec<RecordId>,
-    /// The sealed chunks, as last located.
+    /// The sealed chunks, as located last.
     chunks: Vec<ChunkLocation>,
-    /// Servers of the one that comes next that were not asked in this round.
+    /// Servers of the next chunk that have not been asked in this round.
     untried: Option<Vec<usize>>,
     n_rounds: u32,
-    /// How many records of each log were acknowledged when it began.
+    /// How many records of each log were acknowledged when the read began.
     n_acknowledged: BTreeMap<FileId, usize>,
 }
 
@@ -42,7 +43,7 @@ impl LogReading {
         &self.path
     }
 
-    /// The sealed chunk that the next bytes are in.
+    /// The sealed chunk that contains the next bytes.
     fn sealed(&self) -> Option<&ChunkLocation> {
         let at = self.cursor.at();
         self.chunks.iter().find(|it| (it.offset..it.offset + it.length).contains(&at))
@@ -66,7 +67,7 @@ impl Client {
         self.read_log_step(ground, watch);
     }
 
-    /// Asks whoever has what comes next.
+    /// Asks whichever process has the next bytes.
     pub(super) fn read_log_step(&mut self, ground: &mut Ground, watch: &mut Watch) {
         let Task::ReadingLog(reading) = &mut self.task else { return };
         match reading.cursor.next() {
@@ -104,7 +105,7 @@ impl Client {
         }
     }
 
-    /// What can't be read is located again.
+    /// What cannot be read is located again.
     fn locate_log_again(&mut self, ground: &mut Ground) {
         let Task::ReadingLog(reading) = &mut self.task else { return };
         reading.n_rounds += 1;
@@ -127,7 +128,7 @@ impl Client {
         self.read_log_step(ground, watch);
     }
 
-    /// A server has answered with bytes, or not.
+    /// A server has answered with bytes, or it has not.
     pub(super) fn read_log_on(
         &mut self,
         ground: &mut Ground,
@@ -144,7 +145,7 @@ impl Client {
                 bytes[units(reading.cursor.at() - location.offset)..].to_vec()
             }
             (Ok(bytes), None) if !is_sealed => bytes,
-            // Another server of the chunk, if there is one.
+            // Asks another server of the chunk, if there is one.
             (_, Some(_)) => return self.read_log_step(ground, watch),
             (_, None) => return self.locate_log_again(ground),
         };

@@ -1,4 +1,4 @@
-//! What clients do: a few names that all of them fight for, and jobs that publish.
+//! What clients do: they compete for a few names, and run jobs that publish.
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ use crate::store::server::host;
 /// Units of the largest file.
 const UNITS_MAX: usize = 40;
 
-/// One thing to do.
+/// One thing that a client does.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Write {
@@ -35,7 +35,7 @@ pub(super) enum Op {
     },
     ReadLog(StorePath),
     Look(Query),
-    /// The stamp is put in when it is sent.
+    /// A change whose stamp is filled in when it is sent.
     Change(Mutation),
 }
 
@@ -56,7 +56,7 @@ fn name(random: &mut Random) -> StorePath {
     path(&format!("{folder}/{}", random.pick(&["x", "y", "z"])))
 }
 
-/// The next thing, or a few that belong together.
+/// The next thing to do, or a few that belong together.
 pub(super) fn some(random: &mut Random) -> VecDeque<Op> {
     let op = match random.below(125) {
         0..25 => write(name(random), random),
@@ -105,7 +105,7 @@ fn rename(random: &mut Random) -> Op {
     Op::Change(Mutation::Rename(Rename { stamp: no_stamp(), from, to, replace }))
 }
 
-/// Sometimes another file may stand there, sometimes one only, which is there if luck will have it.
+/// Sometimes any file may be replaced, sometimes only one, which may happen to be there.
 fn replace(random: &mut Random) -> Replace {
     match random.below(3) {
         0 => Replace::Never,
@@ -114,7 +114,7 @@ fn replace(random: &mut Random) -> Replace {
     }
 }
 
-/// One of two logs, which are made now and then, and seldom removed.
+/// Works with one of two logs, which are created now and then and seldom removed.
 fn log(random: &mut Random) -> Op {
     let log = path(&format!("/logs/{}", random.pick(&["m", "n"])));
     match random.below(25) {
@@ -142,7 +142,7 @@ fn copy(random: &mut Random) -> Op {
     Op::Change(Mutation::Copy(Copy { stamp: no_stamp(), from, to, replace, parents }))
 }
 
-/// Two of the servers are emptied at times, so that enough are left; a dead one is forgotten.
+/// Only two of the servers are ever drained, so that enough are left; a dead one is forgotten.
 fn drain(random: &mut Random) -> Op {
     let stamp = no_stamp();
     let host = host(random.below(2));
@@ -173,7 +173,8 @@ fn delete(path: StorePath, recursive: bool, skip_trash: bool) -> Op {
     Op::Change(Mutation::Delete(Delete { stamp: no_stamp(), path, recursive, skip_trash }))
 }
 
-/// A job's output: staged, published, and often enough replaced by the next job under the same names.
+/// A job's output: it is staged, published, and often replaced by the next job under the same
+/// names.
 fn job(random: &mut Random) -> VecDeque<Op> {
     let n = random.below(2);
     let (staging, target) = (format!("/staging-{n}"), format!("/out-{n}"));

@@ -1,5 +1,5 @@
-//! Reading a whole file: asks where its chunks are, then one replica after the other until one of each
-//! chunk has answered; after a round without any, asks again where they are.
+//! Reads a whole file: locates its chunks, then asks one replica after another until one of each
+//! chunk has answered; after a round without any answer, locates them again.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use crate::store::ground::{Ask, Ground};
 use crate::store::invariants::Watch;
 use crate::store::server::number;
 
-/// Rounds without any good replica after which a reader gives up.
+/// The number of rounds without a good replica after which a reader gives up.
 const ROUNDS_MAX: u32 = 4;
 const ROUND_PAUSE: Duration = Duration::from_millis(300);
 
 /// A read under way.
 pub(crate) struct Reading {
     path: StorePath,
-    /// The chunks that are not read yet; `None` before they are located.
+    /// The chunks that are not read yet; `None` until they are located.
     chunks: Option<VecDeque<ChunkLocation>>,
     n_rounds: u32,
-    /// Servers of the first of them that were not asked in this round.
+    /// Servers of the first of these chunks that have not been asked in this round.
     untried: Vec<usize>,
     n_read: usize,
 }
@@ -80,7 +80,7 @@ impl Client {
         self.ask_later(ground, ask, ROUND_PAUSE);
     }
 
-    /// A server has answered with a chunk's bytes, or not.
+    /// A server has answered with a chunk's bytes, or it has not.
     pub(super) fn read_on(
         &mut self,
         ground: &mut Ground,
@@ -102,7 +102,7 @@ impl Client {
     }
 }
 
-/// The servers to ask, in an order of chance.
+/// The servers to ask, starting with a random one.
 pub(super) fn servers(ground: &mut Ground, location: Option<&ChunkLocation>) -> Vec<usize> {
     let all = location.map_or(&[][..], |location| location.servers.as_slice());
     let mut servers: Vec<usize> = all.iter().map(|server| number(&server.host)).collect();

@@ -1,5 +1,5 @@
-//! A pipeline that broke, as its writer asks around in it: all of its servers at once, each once. What the
-//! answers lead to is decided by the real writer core.
+//! The writer's requests to the servers of a broken pipeline: it asks all of them at once, and each
+//! once. The real writer core decides what follows from the answers.
 
 use std::collections::BTreeMap;
 
@@ -15,16 +15,17 @@ use crate::store::ground::{Answer, Ask, CallId, Event, Ground, Who};
 use crate::store::invariants::Watch;
 use crate::store::server::number;
 
-/// What one server said.
+/// What each server answered.
 type Said<T> = Vec<(HostName, Result<T, String>)>;
 
-/// Who was asked, and who has answered.
+/// Which servers were asked, and which have answered.
 #[derive(Debug)]
 pub(super) struct Recovery {
     asked: BTreeMap<CallId, HostName>,
     frozen: Said<u64>,
     sealed: Said<SealedChunk>,
-    /// At what length it is being sealed; `None` while the servers are asked what they have.
+    /// The length at which the chunk is being sealed; `None` while the servers are asked what they
+    /// have.
     length: Option<u64>,
 }
 
@@ -91,7 +92,7 @@ impl Client {
         }
     }
 
-    /// One of the servers has answered, or does not.
+    /// One of the servers has answered, or it does not answer.
     pub(super) fn recovery_answered(
         &mut self,
         ground: &mut Ground,
@@ -117,7 +118,7 @@ impl Client {
         self.recovered(ground, watch);
     }
 
-    /// Goes on when all have answered.
+    /// Continues once all have answered.
     fn recovered(&mut self, ground: &mut Ground, watch: &mut Watch) {
         let now = ground.now().monotonic;
         let Task::Writing(writing) = &mut self.task else { return };
@@ -147,7 +148,8 @@ impl Client {
         }
     }
 
-    /// The connection on which it kept its lease has ended: the master's edge sees that, most likely.
+    /// The connection that kept its lease alive has ended; most often the master's edge notices
+    /// that.
     pub(super) fn seem_gone(&mut self, ground: &mut Ground) {
         let (from, to) = (Who::Client(self.n), Who::Master);
         let Some(file) = self.open_file().filter(|_| ground.random.chance(800)) else { return };

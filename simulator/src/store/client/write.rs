@@ -1,5 +1,6 @@
-//! Writing one file with the real writer core: create, then each chunk through its pipeline, again and
-//! elsewhere after failures, then close; the lease is renewed beside it. As the client library does it.
+//! Writes one file with the real writer core, as the client library does: creates it, sends each
+//! chunk through its pipeline, after failures again and elsewhere, and closes it; meanwhile the
+//! lease is renewed.
 
 use std::time::Duration;
 
@@ -21,24 +22,24 @@ use crate::store::server::number;
 /// How long a writer waits for a pipeline after the end of a chunk.
 const STALL_LIMIT: Duration = Duration::from_secs(5);
 
-/// What the writer waits for.
+/// What the writer is waiting for.
 #[derive(Debug)]
 pub(super) enum Phase {
     Opening {
         since: Option<Monotonic>,
     },
-    /// The chunk's pieces are on their way; so many units are sent.
+    /// The chunk's pieces are on their way; `n_sent` counts the units that have been sent.
     Sending {
         stream: StreamId,
         n_sent: usize,
     },
-    /// The end of the chunk is sent.
+    /// The whole chunk has been sent.
     Sealing {
         stream: StreamId,
     },
-    /// The servers of a broken pipeline are asked what they have, or to seal it.
+    /// The servers of a broken pipeline are being asked what they have, or to seal it.
     Recovering(Recovery),
-    /// Before the next chunk, or the same one again.
+    /// Before the next chunk, or another try of the same one.
     Between,
     Allocating,
     Closing,
@@ -52,21 +53,21 @@ pub(crate) enum Opening {
         replication: u8,
         if_writer_dies: IfWriterDies,
     },
-    /// A closed one, to put more behind its end.
+    /// Opens a closed file to append to it.
     Append,
 }
 
-/// A file being written.
+/// A file that is being written.
 pub(crate) struct Writing {
     path: StorePath,
-    /// What this writer puts into it.
+    /// What this writer adds to it.
     pub(super) content: Content,
     opening: Opening,
     pub(super) core: Option<Writer>,
     lease: Option<Lease>,
     lost: bool,
     pub(super) phase: Phase,
-    /// Units of the chunks that are sealed.
+    /// The units in the chunks that are sealed.
     pub(super) n_sealed: usize,
 }
 
@@ -128,7 +129,7 @@ impl Client {
         self.write_step(ground, watch);
     }
 
-    /// What comes next, with no answer on its way.
+    /// Takes the next step; no answer is on its way.
     pub(super) fn write_step(&mut self, ground: &mut Ground, watch: &mut Watch) {
         let stamp = self.stamp(ground);
         let Task::Writing(writing) = &mut self.task else { return };
@@ -158,7 +159,7 @@ impl Client {
         self.mutate(ground, watch, request);
     }
 
-    /// The master's answer to what the writer asked.
+    /// The master has answered a request of the writer.
     pub(super) fn write_on(&mut self, ground: &mut Ground, watch: &mut Watch, outcome: Outcome) {
         let now = ground.now().monotonic;
         let host_less = None;
@@ -184,7 +185,7 @@ impl Client {
                 let starting = refusal.kind() == ProblemKind::Starting;
                 self.no_servers(ground, watch, starting);
             }
-            // Closed or abandoned; or refused for good; or nobody knows, and the lease ends by itself.
+            // Closed or abandoned; or refused for good; or nobody knows, and the lease will expire.
             Outcome::Done(_) | Outcome::Refused(_) | Outcome::Silence => self.rest(ground),
         }
     }
@@ -263,7 +264,7 @@ impl Client {
         ground.after(STALL_LIMIT, Event::Woken { who, life, timer });
     }
 
-    /// The pipeline has sealed the chunk, or failed.
+    /// The pipeline has sealed the chunk, or it has failed.
     pub(super) fn uploaded(
         &mut self,
         ground: &mut Ground,
@@ -274,7 +275,8 @@ impl Client {
         let Task::Writing(writing) = &mut self.task else { return };
         let sent = match writing.phase {
             Phase::Sealing { stream } if stream == from => writing.sent(),
-            // An answer before the end can only be a failure: nothing was sent as a whole yet.
+            // An answer before the end can only be a failure, as the chunk has not been sent in
+            // full.
             Phase::Sending { stream, .. } if stream == from => Sent { length: 0, checksum: 0 },
             _ => return,
         };
@@ -309,7 +311,7 @@ impl Client {
             Task::Writing(writing) => writing.lease.map(|lease| lease.poll_timeout()),
             _ => None,
         };
-        // Timers of files before this one come too.
+        // Timers of earlier files arrive here too.
         let is_due = self.renewing.is_none() && due.is_some_and(|due| due <= now);
         let Some(file) = self.open_file().filter(|_| is_due) else { return };
         let request = Renew { client: self.id.clone(), files: vec![file], wait_ms: 0 };

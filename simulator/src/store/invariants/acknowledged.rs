@@ -1,4 +1,4 @@
-//! A mutation that was told to be done survives every crash.
+//! A mutation that was acknowledged survives every crash.
 
 use chunkstore_core::master::Record;
 

@@ -1,12 +1,12 @@
-//! No queue grows without end: what waits anywhere stays below what the world can have given rise to.
+//! No queue grows without limit: what waits anywhere stays below what the world can have caused.
 
 use super::Watch;
 
-/// Events that wait, whatever the seed: far more than a world of this size makes.
+/// The most events that wait, in a world of any seed: far more than a world of this size causes.
 const EVENTS_MAX: usize = 20_000;
-/// The same for commands to servers, and for replica events of one server.
+/// The most commands to servers that wait, and the most replica events of one server.
 const PENDING_MAX: u64 = 2_000;
-/// Answers that wait for a sync of the journal.
+/// The most answers that wait for a sync of the journal.
 const UNTOLD_MAX: usize = 2_000;
 
 impl Watch {

@@ -1,5 +1,6 @@
-//! An acknowledged close means the right bytes, on at least two disks where as many were asked for; no
-//! replica is sealed below what was acknowledged; a read returns the right bytes or an error.
+//! An acknowledged close means that the right bytes are on disk, on at least two disks if two or
+//! more replicas were asked for; no replica is sealed shorter than what was acknowledged; a read
+//! returns the right bytes or an error.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +18,7 @@ impl Watch {
     /// A server tells a writer that it holds its chunk.
     pub(crate) fn see_sealed(&mut self, server: usize, told: &SealedChunk, disk: &Disk) {
         let key = ReplicaKey { chunk: told.chunk, version: told.version };
-        // What the disk lost since is the world's doing.
+        // What the disk has lost since then is the world's doing.
         let Some(file) = disk.read(key) else { return };
         let Sealed { length, checksum } = file.sealed();
         if (length, checksum) != (told.length, told.checksum) {
@@ -28,7 +29,7 @@ impl Watch {
         }
     }
 
-    /// A client may write a file: what it has, and then this.
+    /// A client may write a file: after what the file has, it will add `more`.
     pub(crate) fn see_intent(&mut self, id: FileId, client: &ClientId, more: &[Unit]) {
         let chunks = self.model.file(id).map_or(&[][..], |file| file.chunks.as_slice());
         let before = chunks.iter().filter_map(|sealed| self.truth.get(&sealed.chunk)).flatten();
@@ -77,7 +78,7 @@ impl Watch {
         self.truth.insert(sealed.chunk, content);
     }
 
-    /// A reader got bytes of a chunk.
+    /// A reader got these bytes of a chunk.
     pub(crate) fn see_read(&mut self, chunk: ChunkId, bytes: &[Unit]) {
         self.n_reads += 1;
         let truth = self.truth.get(&chunk).map_or(&[][..], Vec::as_slice);

@@ -1,11 +1,11 @@
-//! No message of an earlier term or registration has effects.
+//! No message of an earlier term or registration has an effect.
 
 use chunkstore_core::master::{Refusal, Reply};
 use ids::Epoch;
 
 use super::Watch;
 
-/// What a server wrote on its heartbeat.
+/// The term and registration that a server put in its heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) server: usize,
@@ -26,7 +26,7 @@ impl Watch {
         }
     }
 
-    /// The master's core has taken or refused a heartbeat.
+    /// The master's core has accepted or refused a heartbeat.
     pub(crate) fn see_heartbeat(&mut self, sent: Sent, answer: &Result<Reply, Refusal>) {
         let present = self.present.get(&sent.server);
         if answer.is_ok() && present != Some(&(sent.epoch, sent.session)) {

@@ -1,4 +1,4 @@
-//! The master's state is the fold of its records: what recovery would give.
+//! The master's state is the fold of its records: the same that a recovery would give.
 
 use chunkstore_core::master::Master;
 

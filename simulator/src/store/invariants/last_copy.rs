@@ -1,6 +1,7 @@
-//! No chunk is deleted while a file refers to it and nobody else has it: what the store itself removes
-//! never makes a file unreadable. What a server has of a log's chunk and has not sealed with the others counts: it seals it
-//! if they lose theirs. So do the sound blocks of broken replicas: one can be put together from them.
+//! No chunk is deleted while a file refers to it and nobody else has it: what the store itself
+//! removes never makes a file unreadable. A server's replica of a log's chunk counts even if it was
+//! not sealed with the others, as it will be sealed if they lose theirs. The sound blocks of broken
+//! replicas count too, as a replica can be assembled from them.
 
 use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::ChunkId;
@@ -10,7 +11,7 @@ use crate::store::content::{BLOCK_UNITS, Content};
 use crate::store::disk::Disk;
 
 impl Watch {
-    /// How many disks hold the right bytes of a chunk.
+    /// How many disks hold the right bytes of a chunk, sealed.
     pub(crate) fn n_good(&self, replica: ReplicaKey, disks: &[&Disk]) -> usize {
         let Some(truth) = self.truth.get(&replica.chunk) else { return 0 };
         disks.iter().filter(|disk| disk.holds(replica, truth)).count()
@@ -22,7 +23,7 @@ impl Watch {
         disks.iter().filter(|disk| disk.has(replica, truth)).count()
     }
 
-    /// Whether the sound blocks of all disks together make a chunk.
+    /// Whether the sound blocks of all disks together make up the chunk.
     fn is_in_pieces(&self, replica: ReplicaKey, disks: &[&Disk]) -> bool {
         let Some(truth) = self.truth.get(&replica.chunk) else { return false };
         let pieces: Vec<_> = disks.iter().map(|disk| disk.sound_blocks(replica)).collect();
@@ -32,12 +33,12 @@ impl Watch {
         })
     }
 
-    /// Whether a file on the journal's disk has this chunk.
+    /// Whether the journal on disk has a file with this chunk.
     pub(crate) fn is_wanted(&self, chunk: ChunkId) -> bool {
         self.on_disk.wanted(chunk).is_some()
     }
 
-    /// Looks at what servers have just removed.
+    /// Checks what servers have just removed.
     pub(crate) fn check_removed(&mut self, disks: &[&Disk]) {
         for (server, replica) in std::mem::take(&mut self.removed) {
             let is_left = self.n_with(replica, disks) > 0 || self.is_in_pieces(replica, disks);
@@ -49,7 +50,8 @@ impl Watch {
         }
     }
 
-    /// Looks at all chunks: nothing that the store does, or lets happen, leaves a file without bytes.
+    /// Checks all chunks: nothing that the store does, or lets happen, leaves a file without its
+    /// bytes.
     pub(crate) fn check_copies(&mut self, disks: &[&Disk]) {
         let chunks = self.on_disk.chunks().map(|(_, it)| (it.chunk, it.version));
         let mut keys = chunks.map(|(chunk, version)| ReplicaKey { chunk, version });

@@ -1,6 +1,6 @@
-//! When nothing fails any more, everything ends: clients finish, open files close or expire, every file
-//! has as many replicas as it asks for and no more, and nothing waits for ever. Then all names are what
-//! the model says, and every file can be read byte for byte.
+//! Once nothing fails any more, everything ends: clients finish, open files are closed or expire,
+//! every file has exactly as many replicas as it asks for, and nothing waits for ever. Then all
+//! names are as the model says, and every file can be read byte for byte.
 
 use std::sync::Arc;
 
@@ -27,7 +27,8 @@ impl World {
         }
         let Some(summary) = self.summary() else { return Some("the master is away".to_owned()) };
         let due = self.master.core.as_ref().and_then(Master::poll_timeout);
-        // A summary is of a copy whose time has passed: what ends with it is not on record yet.
+        // The summary is made by a copy whose clock is past that time: what expires then is not on
+        // record yet.
         if due.is_some_and(|due| due <= self.ground.now().monotonic) {
             return Some("the master's time-out is due".to_owned());
         }
@@ -57,7 +58,7 @@ impl World {
         odd.or_else(|| self.ghost()).or_else(|| self.ending_log())
     }
 
-    /// A server that is live and whose report is not complete: what it has does not count yet.
+    /// A live server whose report is not complete: what it has does not count yet.
     fn reporting(&self) -> Option<HostName> {
         let mut master = self.master.core.clone()?;
         let query = Query::Report(Report { after: None });
@@ -67,7 +68,7 @@ impl World {
         report.servers.iter().find(is_reporting).map(|server| server.host.clone())
     }
 
-    /// A log whose open chunk has lost its primary: it must be ended.
+    /// A log whose open chunk has lost its primary: the chunk must be ended.
     fn ending_log(&self) -> Option<String> {
         let mut master = self.master.core.clone()?;
         let logs = self.watch.model.files().filter(|(_, file)| file.is_log);
@@ -82,7 +83,8 @@ impl World {
         })
     }
 
-    /// A replica that the master counts on and that is not there, or has rotted: its server has yet to say so.
+    /// A replica that the master counts on but that is missing or has rotted: its server has not
+    /// reported that yet.
     fn ghost(&self) -> Option<String> {
         let mut master = self.master.core.clone()?;
         let closed = self.watch.model.files().filter(|(_, file)| !file.open);
@@ -103,7 +105,7 @@ impl World {
         })
     }
 
-    /// Looks at everything, once all has come to rest.
+    /// Checks everything, once the world is at rest.
     pub(crate) fn check_whole(&mut self) {
         let disks: Vec<&Disk> = self.servers.iter().map(|server| &server.disk).collect();
         self.watch.check_copies(&disks);
@@ -134,7 +136,7 @@ impl World {
         }
     }
 
-    /// What a log has in the end, if it is one.
+    /// Checks the final content of a log, if the file is one.
     fn check_log(&mut self, located: &Located) {
         if !self.watch.model.file(located.file).is_some_and(|file| file.is_log) {
             return;
@@ -142,7 +144,8 @@ impl World {
         let truth = |it: &ChunkLocation| self.watch.truth.get(&it.chunk).cloned();
         let mut units: Content = located.chunks.iter().filter_map(truth).flatten().collect();
         if let Some((replica, primary)) = open_chunk(located) {
-            // If it has rotted at the primary, the next reader has the chunk ended, and others have it.
+            // If it has rotted at the primary, the next reader will have the chunk ended, and
+            // others have the bytes.
             let n = self.servers[number(&primary.host)].n_acknowledged(replica).unwrap_or(0);
             let logs = self.servers.iter().filter_map(|server| server.disk.log(replica)?.get(..n));
             let mut sound = logs.filter(|units| self.watch.logs.records.sound(units).1 == n);
@@ -189,7 +192,7 @@ impl World {
     }
 }
 
-/// A log's open chunk, if anything may be acknowledged there, and its primary.
+/// The open chunk of a log and its primary, if anything may be acknowledged there.
 fn open_chunk(located: &Located) -> Option<(ReplicaKey, &ServerAddress)> {
     let open = located.open_log.as_ref()?;
     let replica = ReplicaKey { chunk: open.chunk, version: open.version };

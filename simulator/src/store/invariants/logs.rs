@@ -1,5 +1,5 @@
-//! Every acknowledged record of a log is read exactly once, whole, in one order that all readers see; and nothing is read
-//! that was never sent there.
+//! Every acknowledged record of a log is read exactly once, whole, and in one order that all
+//! readers see; and nothing is read that was never sent there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,33 +12,34 @@ use crate::store::content::{Content, length};
 use crate::store::disk::Disk;
 use crate::store::records::{RecordId, Records};
 
-/// A record as its writer knows it.
+/// A record's identity, as its writer knows it.
 type Name = (WriterId, u64);
 
-/// What was sent to logs and read from them.
+/// What was sent to logs, and what was read from them.
 #[derive(Default)]
 pub(crate) struct LogBook {
     pub(crate) records: Records,
-    /// The logs that each record was sent to: one, if nobody gives its name to another.
+    /// Which records were sent to which logs: each to one, unless the log's path meanwhile became
+    /// that of another log.
     sent: BTreeSet<(FileId, RecordId)>,
-    /// In the order in which their writers heard of it.
+    /// The acknowledged records, in the order in which their writers learned of it.
     acknowledged: BTreeMap<FileId, Vec<Name>>,
-    /// The longest that any reader has read.
+    /// The longest sequence of records that any reader has read.
     read: BTreeMap<FileId, Vec<RecordId>>,
-    /// What every server of a chunk has synced, as its primary knows: bytes.
+    /// How many bytes of a chunk all its servers have synced, as its primary knows.
     chunks: BTreeMap<ReplicaKey, u64>,
-    /// What servers have sealed of chunks, by length.
+    /// What servers have sealed of chunks, by the length.
     sealed: BTreeMap<(ChunkId, u64), Content>,
     pub(crate) n_read: u64,
 }
 
 impl LogBook {
-    /// How many records of each log are acknowledged by now.
+    /// How many records of each log are acknowledged so far.
     pub(crate) fn n_acknowledged(&self) -> BTreeMap<FileId, usize> {
         self.acknowledged.iter().map(|(log, names)| (*log, names.len())).collect()
     }
 
-    /// Bytes of an open chunk that every one of its servers has.
+    /// How many bytes of an open chunk all its servers have.
     pub(crate) fn acknowledged_bytes(&self, replica: ReplicaKey) -> u64 {
         self.chunks.get(&replica).copied().unwrap_or(0)
     }
@@ -50,24 +51,24 @@ impl Watch {
         self.logs.sent.extend(ids.iter().map(|id| (log, *id)));
     }
 
-    /// A client hears that these are in the log.
+    /// A client learns that these records are in the log.
     pub(crate) fn see_records_acknowledged(&mut self, log: FileId, names: &[Name]) {
         self.logs.acknowledged.entry(log).or_default().extend(names);
     }
 
-    /// A primary knows that every server has so many bytes of a chunk.
+    /// A primary knows that all servers have this many bytes of a chunk.
     pub(crate) fn see_log_acknowledged(&mut self, replica: ReplicaKey, bytes: u64) {
         self.logs.chunks.insert(replica, bytes);
     }
 
-    /// A server tells that it has sealed what it had of a chunk, perhaps a log's.
+    /// A server reports that it has sealed its replica of a chunk, which may be a log's.
     pub(crate) fn see_log_sealed(&mut self, replica: ReplicaKey, disk: &Disk) {
         if let Some(content) = disk.sealed_content(replica) {
             self.logs.sealed.insert((replica.chunk, length(content)), content.clone());
         }
     }
 
-    /// The end of a log's chunk is on record: these are its bytes from now on.
+    /// The end of a log's chunk is on record: from now on these are its bytes.
     pub(super) fn learn_log_chunk(&mut self, record: &Record) {
         let Record::LogChunkEnded { file, sealed: Some(sealed), .. } = record else { return };
         let content = self.logs.sealed.get(&(sealed.chunk, sealed.length)).cloned();
@@ -83,8 +84,8 @@ impl Watch {
         self.truth.insert(sealed.chunk, content);
     }
 
-    /// A reader has read a log to its end: these records, each once. When it began, `n_acknowledged` of them were
-    /// acknowledged.
+    /// A reader has read a log to its end, and got these records, each once. When it began, the
+    /// first `n_acknowledged` of the acknowledged records were acknowledged.
     pub(crate) fn see_log_read(&mut self, log: FileId, ids: &[RecordId], n_acknowledged: usize) {
         self.logs.n_read += 1;
         if let Some(id) = ids.iter().find(|id| !self.logs.sent.contains(&(log, **id))) {

@@ -1,5 +1,6 @@
-//! What must hold whatever happens, each in a file of its own. The world tells [`Watch`] everything that
-//! can be seen from outside, and what the disks truly hold; it keeps the first thing that is wrong.
+//! What must hold whatever happens, each invariant in its own file. The world tells [`Watch`]
+//! everything that can be seen from outside, and what the disks really hold; it keeps the first
+//! violation.
 
 mod acknowledged;
 mod bounds;
@@ -27,33 +28,33 @@ use crate::store::model::{Model, Requests, StampKey};
 pub(crate) use fencing::Sent;
 pub(crate) use logs::LogBook;
 
-/// The one who sees everything.
+/// The omniscient observer.
 #[derive(Default)]
 pub(crate) struct Watch {
     violation: Option<Violation>,
     pub(crate) requests: Requests,
-    /// After all records, and after those on disk.
+    /// The state after all records; `on_disk` is the state after those that are on disk.
     pub(crate) model: Model,
     on_disk: Model,
     n_on_disk: usize,
     /// The fold of all records.
     fold: Durable,
     journaled: BTreeSet<StampKey>,
-    /// Requests that were told to be done, and have a record.
+    /// Requests that were acknowledged, and have a record.
     acknowledged: BTreeSet<StampKey>,
     answers: BTreeMap<StampKey, Reply>,
-    /// What each writer means to have in its file in the end.
+    /// The whole content that each writer intends its file to have.
     pub(crate) intents: BTreeMap<(FileId, ClientId), Content>,
-    /// The bytes of every chunk that ever was part of a file.
+    /// The bytes of every chunk that was ever part of a file.
     pub(crate) truth: BTreeMap<ChunkId, Content>,
-    /// Which servers ever said that they have so many bytes of a chunk sealed, and had.
+    /// Which servers have ever said, truthfully, that they have a chunk sealed at a length.
     sealed_on: BTreeMap<(ChunkId, u64), BTreeSet<usize>>,
     /// The last registration of each server in this term.
     present: BTreeMap<usize, (Epoch, u64)>,
-    /// Replicas with the right bytes that servers have just removed as they were told.
+    /// Replicas with the right bytes that servers have just removed on command.
     pub(crate) removed: Vec<(usize, ReplicaKey)>,
     pub(crate) logs: LogBook,
-    /// Chunks that readers got.
+    /// The number of chunks that readers got.
     pub(crate) n_reads: u64,
 }
 
@@ -66,7 +67,7 @@ impl Watch {
         self.violation.as_ref()
     }
 
-    /// The master's core made a record.
+    /// The master's core has made a record.
     pub(crate) fn see_record(&mut self, record: &Record) {
         self.check_publish(record);
         self.check_once(record);
@@ -79,16 +80,16 @@ impl Watch {
         self.journaled.extend(record.stamp().map(crate::store::model::key));
     }
 
-    /// So many records are on disk.
+    /// The journal is on disk up to the record `upto`.
     pub(crate) fn see_sync(&mut self, journal: &[Record], upto: usize) {
         for record in &journal[self.n_on_disk.min(upto)..upto] {
-            // What is odd was said when the record was made.
+            // Anything odd was reported when the record was made.
             let _ = self.on_disk.apply(record, &self.requests);
         }
         self.n_on_disk = self.n_on_disk.max(upto);
     }
 
-    /// The master's process is gone; this is the journal that its next one will find.
+    /// The master's process is gone; the next one will find this journal.
     pub(crate) fn see_master_crash(&mut self, journal: &[Record]) {
         self.check_acknowledged(journal);
         self.see_sync(journal, journal.len());
@@ -100,7 +101,7 @@ impl Watch {
         }
         self.journaled =
             journal.iter().filter_map(Record::stamp).map(crate::store::model::key).collect();
-        // What was decided and is lost was told to nobody, or `acknowledged` says so.
+        // Decisions that are lost had been told to nobody; otherwise `acknowledged` reports it.
         self.answers.retain(|stamp, _| self.journaled.contains(stamp));
         self.present.clear();
     }

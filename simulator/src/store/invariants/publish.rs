@@ -1,4 +1,5 @@
-//! A publish appears whole or not at all, and never over what came to stand at its target later.
+//! A publish appears whole or not at all, and never replaces what has come to its target in the
+//! meantime.
 
 use chunkstore_core::master::{Mutation, Record};
 use chunkstore_protocol::{Publish, Winner};
@@ -22,7 +23,7 @@ impl Watch {
         }
     }
 
-    /// Whether nothing stands at the target, and every winner is closed.
+    /// Whether there is nothing at the target, and every winner is closed.
     pub(crate) fn can_publish(&self, asked: &Publish) -> bool {
         let is_whole = |winner: &Winner| {
             let staged = format!("{}/{}", asked.staging, winner.staged);
@@ -31,7 +32,7 @@ impl Watch {
         self.model.at(asked.target.as_str()).is_none() && asked.winners.iter().all(is_whole)
     }
 
-    /// Whether it has been carried out.
+    /// Whether the request has been carried out.
     pub(crate) fn was_published(&self, asked: &Publish) -> bool {
         let stamp = &asked.stamp;
         self.journaled.contains(&(stamp.client.clone(), stamp.slot, stamp.sequence))

@@ -1,5 +1,5 @@
-//! The same stamp gives the same answer, across restarts, and is carried out once. After a refusal
-//! nothing has happened.
+//! The same stamp gets the same answer, also after restarts, and is carried out once. After a
+//! refusal nothing has happened.
 
 use chunkstore_core::master::{FsError, Record, Refusal, Reply};
 
@@ -13,8 +13,8 @@ impl Watch {
         }
     }
 
-    /// The master's core has decided a mutation. Copies of a request that was refused may be carried out
-    /// later, as long as nobody listens to both: a refusal is not remembered.
+    /// The master's core has decided a mutation. A copy of a refused request may still be carried
+    /// out later, as long as nobody listens to both answers: a refusal is not remembered.
     pub(crate) fn see_decided(&mut self, stamp: &StampKey, answer: &Result<Reply, Refusal>) {
         let done = self.journaled.contains(stamp);
         match (answer, self.answers.get(stamp)) {

@@ -1,5 +1,5 @@
-//! What clients see of the tree is what the requests before have made of it: whatever is looked at, the
-//! answer is the model's.
+//! What clients see of the tree is what the earlier requests have made of it: every answer to a
+//! query agrees with the model.
 
 use chunkstore_core::master::{FsError, Query, Refusal, Reply, Sealed};
 use chunkstore_protocol::{FileKind, Listing, Located, ProblemKind};
@@ -8,7 +8,7 @@ use super::Watch;
 use crate::store::model::Entry;
 
 impl Watch {
-    /// The master's core has answered a query; all records before are in the model.
+    /// The master's core has answered a query; the model contains all earlier records.
     pub(crate) fn see_query(&mut self, query: &Query, answer: &Result<Reply, Refusal>) {
         let odd = match (query, answer) {
             (Query::Stat(asked), Ok(Reply::Status(told))) => {
@@ -47,7 +47,7 @@ impl Watch {
         (!same).then(|| format!("there is {:?}", self.model.at(path)))
     }
 
-    /// `open`: whether the sealed chunks of an open file are asked for too.
+    /// `open`: whether the request also asks for the sealed chunks of an open file.
     fn odd_places(&self, path: &str, open: bool, told: &Located) -> Option<String> {
         let Some(Entry::File(file)) = self.model.at(path) else {
             return Some("there is no file".to_owned());

@@ -1,4 +1,4 @@
-//! Logs in the model: files whose chunks their servers add.
+//! Logs in the model: files whose chunks are added by their servers.
 
 use chunkstore_core::master::Sealed;
 use chunkstore_protocol::{CreateLog, FileId};
@@ -16,7 +16,7 @@ impl Model {
         self.add(asked.path.as_str(), asked.parents, Entry::File(log))
     }
 
-    /// A log has another sealed chunk.
+    /// A log gets another sealed chunk.
     pub(super) fn end_log_chunk(&mut self, id: FileId, sealed: Sealed) -> Result<(), Odd> {
         let log = self.file_mut(id).filter(|file| file.is_log);
         let log = log.ok_or_else(|| Odd(format!("{id:?} is no log")))?;

@@ -1,5 +1,6 @@
-//! Replicas that are put together from the sound blocks of broken ones: this server's own, and those that the others send.
-//! As in the daemon, it is sealed only if it is the very chunk, and told as an upload is.
+//! Replicas that are assembled from the sound blocks of broken ones: this server's own, and those
+//! that others send. As in the daemon, the result is sealed only if it is exactly the chunk, and is
+//! reported as an upload is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,15 +13,15 @@ use crate::store::disk::Health;
 use crate::store::ground::{Answer, Ask, CallId, Ground, Timer, Who};
 use crate::store::invariants::Watch;
 
-/// What a server puts together.
+/// The replicas that a server is assembling.
 #[derive(Default)]
 pub(super) struct Assemblies {
     gathering: Vec<Gathering>,
-    /// On their way to their final names.
+    /// Those that are being sealed under their final names.
     sealing: BTreeMap<u64, (CommandNumber, ReplicaKey)>,
 }
 
-/// Blocks that are on their way.
+/// A replica whose blocks are being gathered.
 struct Gathering {
     command: CommandNumber,
     replica: ReplicaKey,
@@ -30,7 +31,7 @@ struct Gathering {
 }
 
 impl Server {
-    /// What is sound of a replica, as far as its disk can be read.
+    /// The sound blocks of a replica, if the disk can be read.
     pub(super) fn sound_blocks(&self, replica: ReplicaKey) -> Vec<Option<Content>> {
         match self.disk.health {
             Health::Good | Health::Full => self.disk.sound_blocks(replica),
@@ -38,7 +39,7 @@ impl Server {
         }
     }
 
-    /// The master wants a replica made.
+    /// The master wants a replica assembled.
     pub(super) fn assemble(
         &mut self,
         ground: &mut Ground,
@@ -58,7 +59,7 @@ impl Server {
         self.seal_if_all_came(ground, watch);
     }
 
-    /// Whether this was awaited.
+    /// Handles an answer with blocks; returns whether it was awaited.
     pub(super) fn blocks_came(
         &mut self,
         ground: &mut Ground,
@@ -104,7 +105,7 @@ impl Server {
         self.later(ground, Timer::Assembled(self.next_number));
     }
 
-    /// It is on disk under its name, or the disk said no.
+    /// The assembled replica is on disk under its name, or the disk has failed.
     pub(super) fn assembled(&mut self, ground: &mut Ground, watch: &mut Watch, number: u64) {
         let Some((command, replica)) = self.assemblies.sealing.remove(&number) else { return };
         match self.disk.end_seal(replica) {

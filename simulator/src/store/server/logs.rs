@@ -1,6 +1,6 @@
-//! Replicas of logs' open chunks, as the daemon's `server/logs` has them: which batches make a group, when it is
-//! acknowledged, and what is sealed at the end is the word of `chunkstore_core::log`. Here: files, and who follows
-//! (`logs/primary.rs` and `logs/ending.rs` have the rest).
+//! Replicas of logs' open chunks, as in the daemon's `server/logs`. `chunkstore_core::log` decides
+//! which batches form a group, when it is acknowledged, and what is sealed at the end. This module
+//! is about the files and the followers; the rest is in `logs/primary.rs` and `logs/ending.rs`.
 
 mod ending;
 mod primary;
@@ -22,14 +22,14 @@ use crate::store::sabotage::Sabotage;
 use ending::Ending;
 use primary::Primary;
 
-/// Who waits for an answer.
+/// The caller that waits for an answer.
 type Asker = (Who, CallId);
 
-/// All of one server's, in its process.
+/// All logs' replicas of one server's process.
 #[derive(Default)]
 pub(super) struct Logs {
     open: BTreeMap<ReplicaKey, OpenLog>,
-    /// On their way to their final names.
+    /// Those that are being sealed under their final names.
     sealing: BTreeMap<ReplicaKey, OpenLog>,
     endings: BTreeMap<u64, Ending>,
     calls: BTreeMap<CallId, Call>,
@@ -39,19 +39,19 @@ pub(super) struct Logs {
 struct OpenLog {
     tail: Tail,
     ended: Option<Ended>,
-    /// Bytes are being written: who wants to add some or to end it waits.
+    /// Bytes are being written: whoever wants to add some or to end it must wait.
     is_busy: bool,
     ends_next: bool,
     waiting: VecDeque<(Asker, u64, Content)>,
     primary: Option<Primary>,
 }
 
-/// What another process was asked for a log.
+/// What another process was asked to do for a log.
 #[derive(Clone, Debug)]
 enum Call {
     Make(ReplicaKey, usize),
     Begin(ReplicaKey, BeginLog),
-    /// At so many bytes.
+    /// At this many bytes.
     Follow(ReplicaKey, usize, u64),
     /// By the number of the ending.
     Freeze(u64, usize),
@@ -59,15 +59,16 @@ enum Call {
     Tell(u64),
 }
 
-/// What a log's timer is for.
+/// What a timer of a log is for.
 #[derive(Clone, Debug)]
 enum Due {
-    /// What was written at so many bytes is synced; of a follower, who waits for that.
+    /// What was written at this many bytes is synced; for a follower, with the caller that waits
+    /// for it.
     Synced(ReplicaKey, u64, Option<Asker>),
-    /// The master is asked again whether a chunk may begin.
+    /// The master is to be asked again whether a chunk may begin.
     Begin(ReplicaKey, BeginLog),
     Sealed(ReplicaKey, u64, Asker),
-    /// An ending is tried again, or the master told again.
+    /// An ending is to be tried again, or the master to be told again.
     Ending(u64),
 }
 
@@ -83,7 +84,7 @@ impl OpenLog {
         }
     }
 
-    /// One that the last process left.
+    /// A replica that the previous process left.
     fn found(ended: Ended) -> Self {
         let mut log = Self::new(0, None);
         log.tail.end(0);
@@ -91,7 +92,7 @@ impl OpenLog {
         log
     }
 
-    /// Takes no more; only so much of what it took is written.
+    /// Ends it: it takes no more, and of what it took only `written` bytes are written.
     fn end_at(&mut self, written: u64) -> Ended {
         *self.ended.get_or_insert_with(|| {
             self.tail.end(written);
@@ -100,14 +101,14 @@ impl OpenLog {
     }
 }
 
-/// What a file that the last process left holds.
+/// What a file that the previous process left contains.
 fn scan(records: &Records, content: &Content) -> Ended {
     let sound = records.sound(content).1;
     Ended { length: length(&content[..sound]), damaged: sound < content.len(), found: true }
 }
 
 impl Server {
-    /// Finds what the last process left.
+    /// Finds what the previous process left.
     pub(super) fn find_logs(&mut self, watch: &Watch) -> Vec<(ReplicaKey, Ended)> {
         let scan = |(replica, content)| (replica, scan(&watch.logs.records, content));
         let found: Vec<_> = self.disk.logs().map(scan).collect();
@@ -116,13 +117,14 @@ impl Server {
         found
     }
 
-    /// Whether a replica of a log is here and made.
+    /// Whether a replica of a log is here, and is made.
     pub(super) fn has_log(&self, replica: ReplicaKey) -> bool {
         let log = self.logs.open.get(&replica);
         log.is_some_and(|log| log.primary.as_ref().is_none_or(Primary::has_begun))
     }
 
-    /// How many units every server has of a chunk of which this one is the primary, and that takes records.
+    /// How many units all servers have of a chunk that takes records and whose primary is this
+    /// server.
     pub(crate) fn n_acknowledged(&self, replica: ReplicaKey) -> Option<usize> {
         let log = self.logs.open.get(&replica).filter(|log| log.ended.is_none())?;
         log.primary.as_ref().map(|_| units(log.tail.acknowledged()))
@@ -151,7 +153,7 @@ impl Server {
         self.logs.calls.insert(id, call);
     }
 
-    /// Whether the answer was to something that was asked for a log.
+    /// Handles an answer to a call for a log; returns whether it was one.
     pub(super) fn log_answered(
         &mut self,
         ground: &mut Ground,
@@ -185,7 +187,7 @@ impl Server {
         self.opening.take()
     }
 
-    /// A primary sends what comes next, or wants a replica made.
+    /// A primary sends the next bytes, or wants a replica made.
     pub(super) fn follow_log(
         &mut self,
         ground: &mut Ground,
@@ -242,7 +244,7 @@ impl Server {
         Ok(())
     }
 
-    /// What was written is synced, or the disk says no.
+    /// What was written is synced, or the disk has failed.
     fn synced(
         &mut self,
         ground: &mut Ground,
@@ -276,7 +278,7 @@ impl Server {
         }
     }
 
-    /// The disk did not take what came at `at`.
+    /// The disk did not take what was to be written at `at`.
     fn log_failed(&mut self, ground: &mut Ground, watch: &mut Watch, replica: ReplicaKey, at: u64) {
         let Some(log) = self.logs.open.get_mut(&replica) else { return };
         let ended = log.end_at(at);
@@ -301,7 +303,7 @@ impl Server {
         self.primary_ended(ground, watch, replica);
     }
 
-    /// A replica's file is to go.
+    /// A replica's file is about to be removed.
     pub(super) fn drop_log(&mut self, ground: &mut Ground, replica: ReplicaKey) {
         let Some(log) = self.logs.open.remove(&replica) else { return };
         if let Some(primary) = log.primary {
@@ -336,7 +338,7 @@ impl Server {
         ground.answer(self.who(), by.0, by.1, Answer::Bytes(answer));
     }
 
-    /// The error says whether the bytes are there and are no records.
+    /// The error says whether the bytes are there but are not records.
     fn acknowledged_from(
         &self,
         watch: &Watch,
@@ -358,7 +360,7 @@ impl Server {
         }
     }
 
-    /// A log's replica is to be sealed: if its first bytes are records.
+    /// A log's replica is to be sealed, if its first bytes are records.
     pub(super) fn seal_log(
         &mut self,
         ground: &mut Ground,

@@ -1,5 +1,6 @@
-//! What becomes of uploads that break off: they are kept cut, and their writer has them sealed where all
-//! servers of its pipeline are. As in the daemon, whether that may be is the core's word.
+//! What becomes of uploads that are cut off: they are kept, and their writer has them sealed at the
+//! length that all servers of its pipeline have. As in the daemon, the core decides whether that is
+//! allowed.
 
 use chunkstore_core::replica::{FreezeAnswer, Input, ReplicaKey, ReplyTo, SealAnswer, Sealed};
 use chunkstore_protocol::SealedChunk;
@@ -9,7 +10,7 @@ use crate::store::content::{length, units};
 use crate::store::ground::{Answer, CallId, Ground, Timer, Who};
 use crate::store::invariants::Watch;
 
-/// A cut replica on its way to its final name, and who asked for that.
+/// A cut replica that is being sealed under its final name, and who asked for that.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sealing {
     replica: ReplicaKey,
@@ -17,7 +18,7 @@ pub(crate) struct Sealing {
 }
 
 impl Server {
-    /// A writer wants to know how much there is, and nothing to be added.
+    /// A writer wants to know how much there is, and that nothing more is added.
     pub(super) fn freeze(
         &mut self,
         ground: &mut Ground,
@@ -40,8 +41,8 @@ impl Server {
         ground.answer(self.who(), from, call, Answer::Frozen(answer));
     }
 
-    /// The upload of this replica ends now, if one is under way; one that is being synced ends by itself. A log's takes no
-    /// more records.
+    /// Ends the upload of this replica, if one is under way; one that is being synced ends on its
+    /// own. A log's replica takes no more records.
     pub(super) fn end_upload(
         &mut self,
         ground: &mut Ground,
@@ -99,7 +100,7 @@ impl Server {
         }
     }
 
-    /// A cut replica is on disk under its name, or the disk said no.
+    /// A cut replica is on disk under its name, or the disk has failed.
     pub(super) fn cut_synced(&mut self, ground: &mut Ground, watch: &mut Watch, number: u64) {
         let Some(Sealing { replica, asker }) = self.cut_seals.remove(&number) else { return };
         match self.disk.end_seal(replica) {
@@ -137,7 +138,7 @@ impl Server {
         ground.answer(self.who(), from, call, Answer::Sealed(Ok(told)));
     }
 
-    /// Keeps what an upload left for its writer to seal, if that is anything.
+    /// Keeps what an upload left for its writer to seal, if it left anything.
     pub(super) fn keep_cut(
         &mut self,
         ground: &mut Ground,

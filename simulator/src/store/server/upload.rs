@@ -1,6 +1,7 @@
-//! One upload: its bytes come through a stream, are written and passed on at once, and sealed at its end.
-//! A failure of the disk ends it; one of the servers downstream only shortens the list of those that
-//! have it, as in the daemon.
+//! One upload: its bytes arrive through a stream, are written and passed on at once, and are sealed
+//! at its end. As in the daemon, a failure of the disk ends the upload, and before the end so does
+//! a failure of the next server if this is the pipeline's first one. Any other failure downstream
+//! only shortens the list of the servers that have it.
 
 use std::time::Duration;
 
@@ -15,10 +16,10 @@ use crate::store::invariants::Watch;
 /// How long a server waits for those downstream after the end of a chunk.
 const FORWARD_LIMIT: Duration = Duration::from_secs(3);
 
-/// What the servers downstream made of it.
+/// The outcome on the servers downstream.
 #[derive(Debug)]
 enum Downstream {
-    /// They are still at it.
+    /// They are still writing.
     Writing(StreamId),
     Ended(Option<SealedChunk>),
 }
@@ -28,13 +29,13 @@ enum Downstream {
 pub(crate) struct Upload {
     replica: ReplicaKey,
     received: Content,
-    /// The replica was here before: the same bytes get the same answer.
+    /// The replica was already here: the same bytes get the same answer.
     again: Option<Sealed>,
-    /// The end has come, and it is on its way to the disk, or there.
+    /// All bytes have arrived, and the replica is being synced, or is on disk.
     ended: bool,
     sealed: Option<Sealed>,
     downstream: Downstream,
-    /// It came from another server: that one has it too.
+    /// It came from another server, which has it too.
     passed_on: bool,
 }
 
@@ -49,7 +50,7 @@ impl Upload {
 }
 
 impl Server {
-    /// Something came through a stream.
+    /// An item arrived through a stream.
     pub(crate) fn streamed(
         &mut self,
         ground: &mut Ground,
@@ -151,7 +152,7 @@ impl Server {
         }
     }
 
-    /// The replica is on disk under its name, or the disk said no.
+    /// The replica is on disk under its name, or the disk has failed.
     pub(super) fn upload_synced(
         &mut self,
         ground: &mut Ground,
@@ -174,7 +175,7 @@ impl Server {
         }
     }
 
-    /// Answers, once the replica is on disk and those downstream have answered too.
+    /// Answers once the replica is on disk and those downstream have answered too.
     fn finish(&mut self, ground: &mut Ground, watch: &mut Watch, stream: StreamId) {
         let Some(upload) = self.uploads.get(&stream) else { return };
         let (Some(sealed), Downstream::Ended(_)) = (upload.sealed, &upload.downstream) else {
@@ -199,7 +200,7 @@ impl Server {
         ground.reply(stream, Ok(told));
     }
 
-    /// The upload ends, and nothing of it is kept.
+    /// Ends an upload, and keeps nothing of it.
     fn give_up(
         &mut self,
         ground: &mut Ground,
@@ -215,7 +216,7 @@ impl Server {
         ground.reply(stream, Err(why));
     }
 
-    /// The upload ends, and what has come is kept for its writer.
+    /// Ends an upload, and keeps what has arrived for its writer.
     pub(super) fn cut_off(
         &mut self,
         ground: &mut Ground,
@@ -246,7 +247,7 @@ impl Server {
         Some(upload)
     }
 
-    /// Who freezes this server wants to know what it has, not what others have.
+    /// Whoever freezes this server wants to know what it has, not what others have.
     pub(super) fn without_downstream(
         &mut self,
         ground: &mut Ground,
@@ -284,7 +285,7 @@ impl Server {
             return;
         }
         self.downstream_ended(ground, watch, stream, None);
-        // What has come whole is sealed, whoever may still want to know.
+        // What has arrived in full is sealed, whether or not anybody still waits for it.
         if self.uploads.get(&stream).is_some_and(|upload| !upload.ended) {
             self.cut_off(ground, watch, stream, "the writer is gone");
         }

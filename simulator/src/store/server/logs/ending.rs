@@ -1,5 +1,5 @@
-//! How a log's chunk ends: its servers are asked what they have, what they have in common is sealed, and the master is
-//! told. Several may do it at once.
+//! How a log's chunk ends: its servers are asked what they have, what they have in common is
+//! sealed, and the master is told. Several servers may do this at the same time.
 
 use std::collections::BTreeSet;
 
@@ -18,11 +18,11 @@ use crate::store::invariants::Watch;
 use crate::store::server::host;
 use crate::store::server::number;
 
-/// Why a server does it.
+/// Why a server ends a chunk.
 enum For {
     /// It is the primary, and these clients wait.
     Settling { n_tries: u32, askers: Vec<Asker> },
-    /// The master says so.
+    /// The master has ordered it.
     Command(CommandNumber),
     /// The chunk could not begin, and these clients wait.
     GivingUp(Vec<Asker>),
@@ -42,17 +42,17 @@ enum Phase {
         request: EndLog,
         since: Monotonic,
     },
-    /// Before the next try.
+    /// Between two tries.
     Pausing,
 }
 
-/// See the module.
+/// One chunk's ending.
 pub(super) struct Ending {
     replica: ReplicaKey,
     servers: Vec<usize>,
-    /// Those that were silent just now: they are not asked at the first try.
+    /// Servers that were silent just now: they are not asked in the first try.
     silent: Vec<usize>,
-    /// Bytes that it was sealed with without these servers, if it was.
+    /// The number of bytes at which it was already sealed without these servers, if it was.
     sealed: Option<u64>,
     why: For,
     phase: Phase,
@@ -72,7 +72,7 @@ impl Server {
         self.start_ending(ground, watch, ending);
     }
 
-    /// The master tells this server to end a chunk.
+    /// The master orders this server to end a chunk.
     pub(in crate::store::server) fn end_log_as_told(
         &mut self,
         ground: &mut Ground,
@@ -88,7 +88,7 @@ impl Server {
         self.start_ending(ground, watch, ending);
     }
 
-    /// A chunk without records is of no use: these servers failed.
+    /// A chunk without records is useless: tells the master which servers failed.
     pub(super) fn give_up_log(
         &mut self,
         ground: &mut Ground,
@@ -113,7 +113,7 @@ impl Server {
         self.go_on_ending(ground, watch, number);
     }
 
-    /// Begins a try, or tells the master again.
+    /// Starts a try, or tells the master again.
     pub(super) fn go_on_ending(&mut self, ground: &mut Ground, _watch: &mut Watch, number: u64) {
         let Some(ending) = self.logs.endings.get_mut(&number) else { return };
         match &ending.phase {
@@ -244,7 +244,7 @@ impl Server {
         }
     }
 
-    /// It was in vain: a primary tries again, and leaves it to the master after a while.
+    /// A try was in vain: a primary tries again, and after some tries leaves it to the master.
     fn not_ended(&mut self, ground: &mut Ground, watch: &mut Watch, number: u64) {
         let Some(ending) = self.logs.endings.get_mut(&number) else { return };
         let replica = ending.replica;

@@ -1,5 +1,5 @@
-//! The first server of a log's chunk: makes the others follow, has the master say that the chunk may begin, and puts
-//! groups of batches behind one another.
+//! The first server of a log's chunk: makes the others follow, asks the master whether the chunk
+//! may begin, and appends groups of batches.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -23,35 +23,35 @@ struct Offer {
     frames: Content,
 }
 
-/// What a primary is at.
+/// What a primary is doing.
 enum Phase {
-    /// The master is asked whether the chunk may begin, before anything is made.
+    /// It asks the master whether the chunk may begin, before anything is made.
     Asking {
         since: Monotonic,
     },
-    /// The others make their replicas.
+    /// The others are making their replicas.
     Making {
         beginning: u64,
         missing: BTreeSet<usize>,
         failed: Vec<HostName>,
     },
-    /// The master is asked.
+    /// It tells the master that the replicas are made.
     Beginning {
         since: Monotonic,
     },
     Running,
 }
 
-/// See the module.
+/// A primary's side of a log's chunk.
 pub(super) struct Primary {
     followers: Vec<usize>,
     phase: Phase,
     offers: VecDeque<Offer>,
     group: Option<Group<Asker>>,
-    /// A follower has not taken the group; some have not answered.
+    /// Whether a follower has not taken the group; `silent` has those that did not answer.
     is_failed: bool,
     silent: Vec<usize>,
-    /// Who finds the chunk ended, once it is settled.
+    /// Callers that are told that the chunk has ended, once it is settled.
     unknown: Vec<Asker>,
 }
 
@@ -60,7 +60,7 @@ impl Primary {
         matches!(self.phase, Phase::Running)
     }
 
-    /// Who waits for anything.
+    /// All callers that wait for an answer.
     pub(super) fn everyone(self) -> Vec<Asker> {
         let Self { offers, group, mut unknown, .. } = self;
         unknown.extend(offers.into_iter().map(|offer| offer.by));
@@ -111,7 +111,7 @@ impl Server {
         self.ask_to_begin(ground, replica, request);
     }
 
-    /// Makes the replica here and has the others make theirs.
+    /// Creates the replica here, and has the others create theirs.
     fn make_all(
         &mut self,
         ground: &mut Ground,
@@ -220,13 +220,13 @@ impl Server {
         if !request.made {
             return self.drop_log(ground, replica);
         }
-        // The master may have said yes. Whoever ends the chunk finds it empty.
+        // The master may have agreed. Whoever ends the chunk will find it empty.
         primary.phase = Phase::Running;
         self.end_log_here(ground, watch, replica);
         self.tell(ground, watch, Input::LogStuck { replica });
     }
 
-    /// The batches that wait are the next group.
+    /// Makes the next group of the batches that wait.
     fn start_group(&mut self, ground: &mut Ground, watch: &mut Watch, replica: ReplicaKey) {
         let who = self.who();
         let Some(log) = self.logs.open.get_mut(&replica).filter(|log| log.ended.is_none()) else {
@@ -275,7 +275,7 @@ impl Server {
         self.log_later(ground, Due::Synced(replica, at, None));
     }
 
-    /// This server has it.
+    /// This server has synced the group.
     pub(super) fn group_synced(
         &mut self,
         ground: &mut Ground,
@@ -310,7 +310,8 @@ impl Server {
         self.advance_group(ground, watch, replica);
     }
 
-    /// The group is over when every server has it, or one has not; what is written here ends first.
+    /// Ends the group when all servers have it, or one has not taken it; a write of this server's
+    /// must finish first.
     fn advance_group(&mut self, ground: &mut Ground, watch: &mut Watch, replica: ReplicaKey) {
         let who = self.who();
         let Some(log) = self.logs.open.get_mut(&replica).filter(|log| !log.is_busy) else { return };
@@ -341,8 +342,8 @@ impl Server {
         }
     }
 
-    /// The replica here takes no more. A group under way is in doubt: the chunk is settled. Otherwise that is the business
-    /// of whoever ended it.
+    /// The replica here takes no more. If a group was under way, its outcome is unknown, and the
+    /// chunk is settled. Otherwise that is up to whoever ended the replica.
     pub(super) fn primary_ended(
         &mut self,
         ground: &mut Ground,
