@@ -461,10 +461,7 @@ impl LiveJob {
     pub(crate) fn counts(&self, kind: TaskKind, entry: Option<&RunningEntry>) -> TaskCounts {
         let tasks = self.tasks(kind);
         let total = u32::try_from(tasks.states.len()).unwrap_or(u32::MAX);
-        let succeeded = entry.map_or(0, |entry| match kind {
-            TaskKind::Map => entry.maps_done,
-            TaskKind::Reduce => entry.reduces_done,
-        });
+        let succeeded = entry.map_or(0, |entry| entry.n_done(kind));
         let ended = entry.map(|entry| entry.tally(kind)).unwrap_or_default();
         let live = tasks.live;
         TaskCounts {

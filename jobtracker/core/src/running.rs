@@ -68,6 +68,9 @@ struct Past {
     given_up: BTreeSet<u32>,
     /// Number and named outputs of the last winner whose map output was lost: these files still count.
     lost_named: Option<(u32, Vec<NamedOutput>)>,
+    /// What that winner counted. It stays in the job's sums until another attempt wins: the reduces may have all that
+    /// they need, and then none does.
+    lost_counters: Option<Share>,
 }
 
 /// A task as snapshots store it.
@@ -82,21 +85,25 @@ struct KeptTask {
     given_up: BTreeSet<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lost_named: Option<(u32, Vec<NamedOutput>)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost_counters: Option<Share>,
 }
 
 impl From<KeptTask> for TaskEntry {
     fn from(kept: KeptTask) -> Self {
-        let KeptTask { winner, failures, lost_digest, lost, given_up, lost_named } = kept;
-        let past = Past { failures, lost_digest, lost, given_up, lost_named };
+        let KeptTask { winner, failures, lost_digest, lost, given_up, lost_named, lost_counters } =
+            kept;
+        let past = Past { failures, lost_digest, lost, given_up, lost_named, lost_counters };
         Self { winner, past: (past != Past::default()).then(|| Box::new(past)) }
     }
 }
 
 impl From<TaskEntry> for KeptTask {
     fn from(entry: TaskEntry) -> Self {
-        let Past { failures, lost_digest, lost, given_up, lost_named } =
+        let Past { failures, lost_digest, lost, given_up, lost_named, lost_counters } =
             entry.past.map(|past| *past).unwrap_or_default();
-        Self { winner: entry.winner, failures, lost_digest, lost, given_up, lost_named }
+        let winner = entry.winner;
+        Self { winner, failures, lost_digest, lost, given_up, lost_named, lost_counters }
     }
 }
 
@@ -182,6 +189,15 @@ impl RunningEntry {
         (self.reduces_done as usize) < self.reduces.len()
     }
 
+    /// Tasks that are done; with the last reduce so is every map, even one whose output was lost since.
+    pub(crate) fn n_done(&self, kind: TaskKind) -> u32 {
+        match kind {
+            TaskKind::Map if self.is_done() => u32::try_from(self.maps.len()).unwrap_or(u32::MAX),
+            TaskKind::Map => self.maps_done,
+            TaskKind::Reduce => self.reduces_done,
+        }
+    }
+
     fn task_mut(&mut self, task: TaskId) -> &mut TaskEntry {
         match task.kind {
             TaskKind::Map => &mut self.maps[task.index as usize],
@@ -213,6 +229,9 @@ impl RunningEntry {
             return;
         };
         self.count_end(*attempt, *place);
+        if let Some(lost) = self.task_mut(attempt.task).take_lost_counters() {
+            self.counters.subtract(&lost);
+        }
         let counters = self.counters.add(counters);
         let winner = Winner {
             number: attempt.number,
@@ -291,12 +310,15 @@ impl RunningEntry {
             let past = entry.past_mut();
             past.lost_digest = Some(winner.digest);
             past.lost.insert(winner.number);
-            // Void map output voids what a reduce wrote from it; what a map wrote remains good.
-            past.lost_named = match task.kind {
-                TaskKind::Map => Some((winner.number, winner.named.unwrap_or_default().into_vec())),
-                TaskKind::Reduce => None,
-            };
-            self.counters.subtract(&counters);
+            // Void map output voids what a reduce wrote from it; what a map wrote and counted remains good.
+            match task.kind {
+                TaskKind::Map => {
+                    let named = winner.named.unwrap_or_default().into_vec();
+                    past.lost_named = Some((winner.number, named));
+                    past.lost_counters = Some(counters);
+                }
+                TaskKind::Reduce => self.counters.subtract(&counters),
+            }
             *self.done_mut(task.kind) -= 1;
         }
     }
@@ -383,6 +405,10 @@ impl TaskEntry {
         }
         let lost = self.past.as_ref().and_then(|past| past.lost_named.as_ref());
         lost.map_or((0, &[]), |(number, named)| (*number, named))
+    }
+
+    fn take_lost_counters(&mut self) -> Option<Share> {
+        self.past.as_mut()?.lost_counters.take()
     }
 
     fn past_mut(&mut self) -> &mut Past {

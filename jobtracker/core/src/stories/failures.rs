@@ -301,6 +301,33 @@ fn map_output_lost_after_success_is_rerun() {
 }
 
 #[test]
+fn what_maps_counted_counts_once_whether_their_lost_outputs_are_made_again_or_not() {
+    for n_rerun in 0..=2 {
+        let mut story = Story::begin();
+        let a = story.tracker("a", 2);
+        let job = story.job(1, &[&["a"], &["a"]]);
+        let b = story.tracker("b", 3);
+        (0..2).for_each(|index| story.succeed(map(job, index, 0)));
+        assert!(story.running(&b).contains(&reduce(job, 0, 0)));
+        story.kill_tracker(&a);
+        story.pass(Duration::from_secs(12));
+        let counted = |story: &mut Story| match story.query(Query::Counters { job }) {
+            Reply::Counters(counters) => counters.counters["task.records"],
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(story.status(job).maps.succeeded, 0, "both went with a");
+        assert_eq!(counted(&mut story), 2, "and have counted all the same");
+        (0..n_rerun).for_each(|index| story.succeed(map(job, index, 1)));
+        story.restart_with_trackers();
+        story.succeed(reduce(job, 0, 0));
+        story.published(job);
+        let status = story.status(job);
+        assert_eq!((status.state, status.maps.succeeded), (JobState::Succeeded, 2));
+        assert_eq!(counted(&mut story), 3, "{n_rerun} of the maps ran again");
+    }
+}
+
+#[test]
 fn outputs_that_no_reduce_needs_any_more_are_not_made_again() {
     let mut story = Story::begin();
     let a = story.tracker("a", 2);
