@@ -58,8 +58,8 @@ pub(crate) struct Replicas {
     /// Number of good claims by the registration in which they were made.
     counts: BTreeMap<Session, u64>,
     /// Servers that found their good replica broken or gone and have had no other since; of at most
-    /// [`BROKEN_MAX`] chunks, of which the lowest ids are forgotten first. Such replicas are the last
-    /// resort of readers and of repair.
+    /// [`BROKEN_MAX`] chunks, the lowest ids of which are forgotten first. Such replicas are the
+    /// last resort of readers and of repair.
     broken: BTreeMap<ChunkId, Vec<HostName>>,
     /// Servers that have lost their replica of an open chunk. A writer that names one of them
     /// later, among those that sealed the chunk, does not know that yet.

@@ -113,8 +113,7 @@ impl Starts {
         self.0.clear();
     }
 
-    /// The last record of the term with this epoch, or a lower bound of a later one; `None` while
-    /// it goes on.
+    /// The last record of the term with this epoch, or of a later term; `None` while it goes on.
     fn last_of(&self, epoch: Epoch) -> Option<u64> {
         let after = (Bound::Excluded(epoch), Bound::Unbounded);
         self.0.range(after).next().map(|(_, &last)| last)
