@@ -2,9 +2,10 @@
 //! written against that. The crate defines what each call means; this is how it is done with files:
 //!
 //! - An object is a closed file. A put writes a complete file under a temporary name beside its
-//!   target (`names.rs`), which the master renames over the target in one step: readers see
-//! the old object or the new one.
-//! - An e-tag is the file's id with its length: another file has another id, and an append another length.
+//!   target (`names.rs`), which the master renames over the target in one step: readers see the old
+//!   object or the new one.
+//! - An e-tag is the file's id with its length: another file has another id, and an append makes
+//!   another length.
 //! - A multipart upload keeps its parts as files beside the target; when it is completed, the
 //!   master makes one file of their chunks, without reading them (`upload.rs`).
 
