@@ -198,8 +198,8 @@ fn innermost(error: &dyn std::error::Error) -> (String, Option<ErrorKind>) {
     (innermost.to_string(), kind)
 }
 
-/// How many silence timeouts a process may leave a question unanswered before it counts as gone: an
-/// overloaded host may take fewer.
+/// How many silence timeouts a process may leave a question unanswered before it counts as gone; with
+/// fewer, a process on an overloaded host would seem to be gone.
 const GONE_SILENCES: u32 = 3;
 
 /// How long an idle connection is kept.

@@ -29,7 +29,7 @@ pub enum Refusal {
 /// A refused request of a client. It had no effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FsError {
-    /// Nothing stands at the path.
+    /// There is no entry at the path.
     #[error("{path} does not exist: {folder} has no entry {missing:?}")]
     NotFound {
         /// What was asked for.
@@ -55,7 +55,7 @@ pub enum FsError {
         /// The name.
         path: StorePath,
     },
-    /// A file stands where a folder is needed.
+    /// A file is where a folder is needed.
     #[error("{path} can't be reached: {file} is a file, not a folder")]
     NotAFolder {
         /// What was asked for.

@@ -94,7 +94,7 @@ pub(crate) enum Walk<'p> {
         /// What is not there; at least one part.
         missing: Vec<&'p str>,
     },
-    /// A file stands where a folder is needed.
+    /// A file is where a folder is needed.
     Blocked {
         /// That file.
         file: FileId,

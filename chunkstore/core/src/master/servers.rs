@@ -32,8 +32,7 @@ pub(crate) const SERVERS_MAX: usize = 10_000;
 const ADDRESS_BYTES_MAX: usize = 300;
 /// Commands in one heartbeat's reply.
 const COMMANDS_PER_REPLY_MAX: usize = 1000;
-/// Replica events taken from one heartbeat; the server repeats the others. Keeps the loop
-/// responsive.
+/// Replica events taken from one heartbeat, to keep the loop free; the server repeats the others.
 const EVENTS_PER_STEP: usize = 4096;
 /// Upper bound of what a replica's file takes on its disk besides the chunk's bytes: the footer,
 /// padding to whole blocks, and the file system's metadata.
@@ -164,8 +163,7 @@ impl Servers {
         let known = self.by_host.get(&request.host).copied();
         let new = ServerId(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
         let id = known.or_else(|| self.free.pop()).unwrap_or(new);
-        // A newcomer starts with the lowest load of the others, or it would get every new chunk
-        // until it caught up.
+        // A newcomer starts level with the others, or it would get every new chunk for a while.
         let least = self.live().map(|(_, server)| server.load).min().unwrap_or(0);
         self.last_session.0 += 1;
         let before = known.map(|id| self.server(id));
@@ -220,8 +218,7 @@ impl Servers {
         }
     }
 
-    /// Whether another process uses the host name. No two processes listen on one address, so a new
-    /// incarnation at the same address is a restart.
+    /// Whether another process has the name; a new incarnation at the same address is a restart.
     fn is_taken(&self, id: ServerId, request: &RegisterServer) -> bool {
         let told = &self.server(id).told;
         self.is_live(id)
@@ -283,8 +280,7 @@ impl Servers {
         self.lives.next()
     }
 
-    /// The number of the last event received from the server, and the commands for it: none unless
-    /// `may_act`.
+    /// The number of the last event received, and the commands to send: none unless `may_act`.
     pub(crate) fn deliver(
         &self,
         id: ServerId,

@@ -56,7 +56,7 @@ pub struct ReplyTo(pub u64);
 pub enum Input {
     /// A caller wants to write a replica. Answered by [`OpenAnswer`].
     OpenRequested {
-        /// Whom to answer.
+        /// The request to answer.
         to: ReplyTo,
         /// The replica to write.
         replica: ReplicaKey,
@@ -84,7 +84,7 @@ pub enum Input {
     },
     /// A caller wants to write a replica of a log's open chunk. Answered by [`OpenAnswer`].
     LogRequested {
-        /// Whom to answer.
+        /// The request to answer.
         to: ReplyTo,
         /// The replica to write.
         replica: ReplicaKey,
@@ -114,7 +114,7 @@ pub enum Input {
     /// A caller wants to know how much there is of a replica, and that nothing is added from then
     /// on. Answered by [`FreezeAnswer`].
     FreezeRequested {
-        /// Whom to answer.
+        /// The request to answer.
         to: ReplyTo,
         /// The replica to freeze.
         replica: ReplicaKey,
@@ -122,7 +122,7 @@ pub enum Input {
     /// A caller wants a replica whose upload broke off sealed at a length. Answered by
     /// [`SealAnswer`].
     SealRequested {
-        /// Whom to answer.
+        /// The request to answer.
         to: ReplyTo,
         /// The replica to seal.
         replica: ReplicaKey,
