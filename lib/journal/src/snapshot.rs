@@ -2,9 +2,9 @@
 //! closed segments), never the live state, and runs on a thread of the caller's choice while the
 //! journal goes on. On a full disk it also covers the durable part of the open segment.
 //!
-//! The file has a header like a segment's, then the body as frames of at most 1 MiB, numbered from
-//! 1. The header says whether more records may follow in the segment that holds the last covered
-//! record: then that segment is needed, otherwise one that begins with the next record.
+//! The file has a header like a segment's, then the body as frames of at most 1 MiB, numbered
+//! upwards from 1. The header says whether more records may follow in the segment that holds the
+//! last covered record: then that segment is needed, otherwise one that begins with the next record.
 
 use std::fs::File;
 use std::io::Read as _;
