@@ -1,12 +1,12 @@
-//! Where the chunks are that a reader comes to next: the master is asked while the last chunk that is known
-//! is still read. Only `read` calls this.
+//! Locates the chunks that a reader comes to next: the master is asked while the last known chunk
+//! is still being read. Only `read` calls this.
 
 use chunkstore_protocol::{Located, StorePath};
 use tokio::task::JoinHandle;
 
 use crate::{ChunkStore, StoreError};
 
-/// A question on its way, given up when dropped.
+/// A request under way, given up when dropped.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     offset: u64,
@@ -20,13 +20,13 @@ impl Ahead {
         Self { offset, answer: tokio::spawn(asking) }
     }
 
-    /// The first byte that it is about.
+    /// The offset of the first byte that it asks for.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The answer, once; `None` if there is none: then it is time to ask again, and to be patient. A
-    /// dropped call loses nothing.
+    /// The answer, once; `None` if the request failed: then ask again, with retries. Cancellation
+    /// safe.
     pub(crate) async fn answer(&mut self) -> Option<Located> {
         (&mut self.answer).await.ok()?.ok()
     }

@@ -1,24 +1,25 @@
-//! Buffers for batches of blocks, used again: a fresh one of a mebibyte would be cleared, and its pages asked of
-//! the kernel, each time, which takes as long as reading a mebibyte from the page cache does. The client's local
-//! reads, the chunkserver and who serves map outputs call this.
+//! Reusable buffers for batches of blocks. A fresh buffer of a mebibyte would have to be cleared,
+//! and its pages obtained from the kernel, each time, which takes as long as reading a mebibyte
+//! from the page cache. Called by the client's local reads, by the chunkserver, and by the server
+//! of map outputs.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-/// Buffers that wait at most; what comes back beyond that is freed.
+/// Idle buffers that are kept at most; further ones are freed.
 const WAITING_MAX: usize = 16;
-/// Bytes of a buffer that waits at most.
+/// Maximum length of an idle buffer that is kept.
 const WAITING_BYTES_MAX: usize = 2 << 20;
 
 static WAITING: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
-/// Never held across anything that takes time.
+/// The lock is never held across anything that takes time.
 fn waiting() -> MutexGuard<'static, Vec<Vec<u8>>> {
     WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A buffer that comes back when its last reader is done with it.
+/// A buffer that is returned for reuse when its last reader is done with it.
 #[derive(Debug)]
 struct Batch {
     buffer: Vec<u8>,
@@ -41,7 +42,8 @@ impl Drop for Batch {
     }
 }
 
-/// `length` bytes as `fill` writes them, which must write each: what it finds there is of an earlier batch.
+/// `length` bytes written by `fill`, which must write every byte: the buffer holds those of an
+/// earlier batch.
 ///
 /// # Errors
 /// Those of `fill`.
@@ -54,12 +56,12 @@ pub fn fill_batch<E>(
     Ok(filling.freeze())
 }
 
-/// A buffer that is filled bit by bit.
+/// A buffer that is filled piece by piece.
 #[derive(Debug)]
 pub struct Filling(Batch);
 
 impl Filling {
-    /// An empty one, with room for `room` bytes.
+    /// An empty buffer with room for `room` bytes.
     #[must_use]
     pub fn new(room: usize) -> Self {
         let mut buffer = waiting().pop().unwrap_or_default();
@@ -69,19 +71,19 @@ impl Filling {
         Self(Batch { buffer, length: 0 })
     }
 
-    /// Bytes so far.
+    /// Bytes written so far.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.length
     }
 
-    /// Whether there are none.
+    /// Whether nothing is written yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The next `n` bytes, of which the caller must write each: what stands there is of an earlier batch.
+    /// The next `n` bytes. The caller must write each of them: they hold those of an earlier batch.
     ///
     /// # Panics
     /// When there is no room for them.
@@ -91,7 +93,7 @@ impl Filling {
         &mut self.0.buffer[start..start + n]
     }
 
-    /// What was written.
+    /// The written bytes.
     #[must_use]
     pub fn freeze(self) -> Bytes {
         Bytes::from_owner(self.0)

@@ -1,6 +1,6 @@
-//! The two ends of a block stream (`chunkstore_protocol::block`): [`BlockEncoder`] cuts a chunk's bytes
-//! into checksummed blocks, [`BlockDecoder`] takes the stream apart again and verifies it. No I/O. The
-//! client uses both, the chunkserver decodes what it is sent.
+//! The two ends of a block stream (`chunkstore_protocol::block`): [`BlockEncoder`] cuts a chunk's
+//! bytes into checksummed blocks, [`BlockDecoder`] parses the stream and verifies it. No I/O. The
+//! client uses both; the chunkserver decodes what it receives.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use chunkstore_core::writer::Sent;
@@ -8,17 +8,17 @@ use chunkstore_protocol::block::{BLOCK_BYTES, BlockHeader, HEADER_BYTES};
 
 use crate::checksum::{ChunkChecksum, Crc32c, crc32c};
 
-/// Cuts a chunk's bytes into blocks. Whole blocks of what is pushed are shared, not copied.
+/// Cuts a chunk's bytes into blocks. Pushed bytes that make whole blocks are shared, not copied.
 #[derive(Debug, Default)]
 pub struct BlockEncoder {
-    /// Room for a header, then the bytes of a block that is not full.
+    /// Room for a header, followed by the bytes of a block that is not full yet.
     partial: BytesMut,
     checksum: ChunkChecksum,
     length: u64,
 }
 
 impl BlockEncoder {
-    /// Takes the next bytes of the chunk and appends the frames that are complete to `frames`.
+    /// Takes the next bytes of the chunk, and appends the frames that they complete to `frames`.
     pub fn push(&mut self, mut bytes: Bytes, frames: &mut Vec<Bytes>) {
         self.length += bytes.len() as u64;
         while !bytes.is_empty() {
@@ -41,7 +41,7 @@ impl BlockEncoder {
         }
     }
 
-    /// Appends the last block and the end mark, says what was sent, and begins anew.
+    /// Appends the last block and the end mark, returns what was sent, and starts anew.
     pub fn finish(&mut self, frames: &mut Vec<Bytes>) -> Sent {
         if !self.partial.is_empty() {
             self.end_block(frames);
@@ -53,9 +53,9 @@ impl BlockEncoder {
         sent
     }
 
-    /// Takes the first `n_frames` out of `frames`, which are all of the chunk so far, with their end mark if
-    /// `ended`: what is left is a chunk of its own. Says what that is if it has ended; it has no frames if it
-    /// has no bytes.
+    /// Removes the first `n_frames` from `frames`, which are all frames of the chunk so far, with
+    /// the end mark if `ended`. The rest is a chunk of its own. If it has ended, returns its length
+    /// and checksum; it has no frames if it has no bytes.
     pub fn forget(
         &mut self,
         frames: &mut Vec<Bytes>,
@@ -96,8 +96,8 @@ impl BlockEncoder {
     }
 }
 
-/// How many frames of a [`BlockEncoder`] the first `length` bytes take, and what they are; `None` if no block
-/// ends there.
+/// How many frames of a [`BlockEncoder`] the first `length` bytes take, with their length and
+/// checksum; `None` if no block ends there.
 #[must_use]
 pub fn first_bytes(frames: &[Bytes], length: u64) -> Option<(usize, Sent)> {
     let (mut checksum, mut so_far, mut n_frames) = (ChunkChecksum::default(), 0, 0);
@@ -112,7 +112,7 @@ pub fn first_bytes(frames: &[Bytes], length: u64) -> Option<(usize, Sent)> {
     (so_far == length).then(|| (n_frames, Sent { length, checksum: checksum.value() }))
 }
 
-/// The headers of the blocks in frames of a [`BlockEncoder`], and how many frames each block takes.
+/// The headers of the blocks in a [`BlockEncoder`]'s frames, and how many frames each block takes.
 fn blocks(frames: &[Bytes]) -> impl Iterator<Item = (usize, BlockHeader)> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -124,27 +124,27 @@ fn blocks(frames: &[Bytes]) -> impl Iterator<Item = (usize, BlockHeader)> {
     })
 }
 
-/// What a [`BlockDecoder`] finds in the stream.
+/// What a [`BlockDecoder`] finds in a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     /// Bytes of the current block, NOT verified before its [`Item::BlockEnd`].
     Bytes(Bytes),
-    /// The current block is whole and matches its checksum.
+    /// The current block is complete and matches its checksum.
     BlockEnd {
         /// That checksum.
         checksum: u32,
     },
-    /// The stream is whole.
+    /// The stream is complete.
     End {
         /// CRC32C of its bytes.
         checksum: u32,
     },
 }
 
-/// Why a block stream cannot be trusted.
+/// Why a block stream can't be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
-    /// A block header says more than a block may hold.
+    /// A block header claims more than a block may hold.
     #[error("a block header at byte {offset} is malformed")]
     BadHeader {
         /// Bytes of blocks before it.
@@ -174,7 +174,7 @@ pub enum BlockError {
     /// More bytes than allowed.
     #[error("more than {limit} bytes")]
     TooLong {
-        /// How many are allowed.
+        /// The limit.
         limit: u64,
     },
     /// The stream ended before its end mark.
@@ -192,13 +192,14 @@ enum State {
     Ended,
 }
 
-/// Takes a block stream apart: [`Self::feed`] a frame, then [`Self::next_item`] until it has no more.
+/// Parses a block stream: [`Self::feed`] a frame, then call [`Self::next_item`] until there are no
+/// more.
 #[derive(Debug)]
 pub struct BlockDecoder {
     frame: Bytes,
     header: [u8; HEADER_BYTES],
     state: State,
-    /// Of the current block.
+    /// The checksum of the current block.
     crc: Crc32c,
     checksum: ChunkChecksum,
     length: u64,
@@ -207,7 +208,7 @@ pub struct BlockDecoder {
 }
 
 impl BlockDecoder {
-    /// For a stream of at most `limit` bytes, headers not counted.
+    /// For a stream of at most `limit` bytes, not counting headers.
     #[must_use]
     pub fn new(limit: u64) -> Self {
         Self {
@@ -222,17 +223,17 @@ impl BlockDecoder {
         }
     }
 
-    /// Takes the next frame, cut wherever the transport pleased. All items of the frame before must have
-    /// been taken.
+    /// Takes the next frame, which may begin and end anywhere in the stream. All items of the
+    /// previous frame must have been taken.
     pub fn feed(&mut self, frame: Bytes) {
         debug_assert!(self.frame.is_empty(), "items of the last frame are left");
         self.frame = frame;
     }
 
-    /// The next item of the frames so far; `None`: feed another.
+    /// The next item of the frames so far; `None`: feed another frame.
     ///
     /// # Errors
-    /// When the stream cannot be trusted; nothing may be read from it after that.
+    /// When the stream can't be trusted; then nothing more may be read from it.
     pub fn next_item(&mut self) -> Result<Option<Item>, BlockError> {
         if matches!(&self.state, State::Block { left: 0, .. }) {
             return self.end_block().map(Some);
@@ -264,7 +265,7 @@ impl BlockDecoder {
         }
     }
 
-    /// To be asked when the transport says that the stream is over.
+    /// Checks the stream's end, once the transport says that it is over.
     ///
     /// # Errors
     /// When its end mark has not come.

@@ -1,11 +1,11 @@
-//! Verified bytes of a file that a reader has and its caller has not taken: the place where the file's
-//! offsets of what was fetched and what was handed out meet. No I/O.
+//! Verified bytes of a file that a reader has and its caller has not taken yet: it relates the file
+//! offset of what was fetched to that of what was handed out. No I/O.
 
 use std::collections::VecDeque;
 
 use bytes::{Buf as _, Bytes};
 
-/// Pieces without a gap between them, from an offset of the file on.
+/// Contiguous pieces of the file, from some offset on.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     start: u64,
@@ -14,7 +14,7 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Offset of the first byte, or of the next one if there is none.
+    /// Offset of the first byte; if there is none, of the next one to come.
     pub(crate) fn start(&self) -> u64 {
         self.start
     }
@@ -32,7 +32,7 @@ impl Buffer {
         }
     }
 
-    /// Takes the first piece, as far as it lies before `limit`; `None` if nothing does.
+    /// Takes the first piece, or the part of it before `limit`; `None` if there is none.
     pub(crate) fn take(&mut self, limit: u64) -> Option<Bytes> {
         let wanted = usize::try_from(limit.saturating_sub(self.start)).unwrap_or(usize::MAX);
         let first = self.pieces.front_mut().filter(|_| wanted > 0)?;
@@ -45,7 +45,8 @@ impl Buffer {
         Some(taken)
     }
 
-    /// Drops what comes before `offset`; `false`, and nothing is dropped, if that is not in it or next to it.
+    /// Drops everything before `offset`. If `offset` is neither in the buffer nor at its end,
+    /// returns `false` and drops nothing.
     pub(crate) fn skip_to(&mut self, offset: u64) -> bool {
         if !(self.start..=self.end()).contains(&offset) {
             return false;
@@ -63,7 +64,7 @@ impl Buffer {
         true
     }
 
-    /// Drops everything, to go on at `offset`.
+    /// Drops everything, to continue at `offset`.
     pub(crate) fn restart(&mut self, offset: u64) {
         *self = Self { start: offset, ..Self::default() };
     }

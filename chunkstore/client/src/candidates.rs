@@ -1,5 +1,5 @@
-//! Which replicas a reader may ask next: the chunks it has located, where it stands, and what has gone
-//! wrong since its last byte. No I/O. Only `read` calls this.
+//! Which replicas a reader may try next: the chunks that it has located, its position in the
+//! network, and what has gone wrong since its last byte. No I/O. Only `read` calls this.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(crate) struct Candidates {
 pub(crate) struct Trouble {
     pub(crate) since: Stopwatch,
     pub(crate) backoff: Backoff,
-    /// Times that all replicas have failed.
+    /// How many times all replicas have failed.
     pub(crate) n_rounds: u32,
     pub(crate) failures: Failures,
     /// Replicas of the current chunk that were not tried in this round.
@@ -44,18 +44,18 @@ impl Candidates {
         (offset - location.offset < location.length).then_some(location)
     }
 
-    /// Takes in where chunks are now.
+    /// Takes current locations of chunks.
     pub(crate) fn remember(&mut self, chunks: Vec<ChunkLocation>) {
         self.chunks.extend(chunks.into_iter().map(|location| (location.offset, location)));
     }
 
-    /// Forgets the chunks that end before `offset`: readers go forwards.
+    /// Forgets the chunks that end before `offset`: readers only move forward.
     pub(crate) fn forget_before(&mut self, offset: u64) {
         self.chunks.retain(|_, location| location.offset + location.length > offset);
     }
 
-    /// What to ask of a replica of the chunk at `offset`, to read on up to `end` or the chunk's end; `None`
-    /// if the chunk is not located.
+    /// What to ask a replica of the chunk at `offset` for, to read up to `end` or the chunk's end;
+    /// `None` if the chunk is not located.
     pub(crate) fn wanted(&self, offset: u64, end: u64) -> Option<Wanted> {
         let location = self.chunk_at(offset)?.clone();
         let offset = offset - location.offset;
@@ -63,7 +63,7 @@ impl Candidates {
         Some(Wanted { location, offset, length })
     }
 
-    /// Servers of the chunk at `offset` that have not failed in this round, best first.
+    /// Servers of the chunk at `offset` that have not failed in this round, the best first.
     pub(crate) fn servers(&self, now: Monotonic, offset: u64) -> Vec<ServerAddress> {
         match (&self.trouble, self.chunk_at(offset)) {
             (Some(trouble), _) => trouble.untried.clone(),
@@ -77,12 +77,12 @@ impl Candidates {
         self.trouble = None;
     }
 
-    /// A server has delivered nothing while another did.
+    /// A server delivered nothing while another one did.
     pub(crate) fn handle_slow(&mut self, now: Monotonic, server: &ServerAddress) {
         self.standpoint.suspect(now, server.host.clone());
     }
 
-    /// A server has failed at `offset`.
+    /// A server failed at `offset`.
     pub(crate) fn handle_failed(
         &mut self,
         now: Monotonic,
@@ -97,7 +97,7 @@ impl Candidates {
         trouble.failures.note(ServerFailure { host: server.host.clone(), reason });
     }
 
-    /// What has gone wrong; made if nothing has yet.
+    /// What has gone wrong; empty if nothing has.
     pub(crate) fn trouble(&mut self) -> &mut Trouble {
         self.trouble.get_or_insert_with(|| Trouble::new(Vec::new()))
     }

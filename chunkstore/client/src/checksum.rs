@@ -1,10 +1,10 @@
-//! CRC32C, as the chunk store uses it: over each block, and from those over chunks and files. The one
-//! place that names the algorithm for client and chunkserver.
+//! CRC32C as the chunk store uses it: over each block, and combined from those over chunks and
+//! files. The only place that names the algorithm, for client and chunkserver.
 
 use std::sync::LazyLock;
 
 use chunkstore_protocol::block::BLOCK_BYTES;
-/// CRC32C of bytes, as the library calls it.
+/// CRC32C of bytes, under the library's name for it.
 pub use crc_fast::crc32_iscsi as crc32c;
 use crc_fast::{CrcAlgorithm, Digest};
 
@@ -24,7 +24,7 @@ impl Crc32c {
         self.0.update(bytes);
     }
 
-    /// Begins anew.
+    /// Starts anew.
     pub fn reset(&mut self) {
         self.0.reset();
     }
@@ -36,13 +36,13 @@ impl Crc32c {
     }
 }
 
-/// The checksum of a whole chunk, or file: CRC32C of its bytes, put together of its parts' checksums, so
-/// that it does not depend on where those end.
+/// The checksum of a whole chunk or file: the CRC32C of its bytes, combined from the checksums of
+/// its parts, so that it does not depend on where those end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChunkChecksum(u32);
 
 impl ChunkChecksum {
-    /// Takes the checksum of the next part, which has so many bytes.
+    /// Adds the checksum of the next part, which has `length` bytes.
     pub fn push(&mut self, checksum: u32, length: u64) {
         self.0 = match length == BLOCK_BYTES as u64 {
             true => behind_a_block(self.0) ^ checksum,
@@ -57,19 +57,21 @@ impl ChunkChecksum {
     }
 }
 
-/// Of bytes with the checksum `before`, followed by `length` bytes with the checksum `after`.
+/// The checksum of bytes with the checksum `before`, followed by `length` bytes with the checksum
+/// `after`.
 fn combine(before: u32, after: u32, length: u64) -> u32 {
     let (algorithm, before, after) = (CrcAlgorithm::Crc32Iscsi, before.into(), after.into());
     let combined = crc_fast::checksum_combine(algorithm, before, after, length);
     u32::try_from(combined).expect("a CRC32C has 32 bits")
 }
 
-/// What a checksum becomes behind a whole block of zeros. A CRC is linear: the contributions of its bytes
-/// add up, and each stands in a table, which takes nanoseconds where [`combine`] takes microseconds.
+/// What a checksum becomes when a whole block of zeros follows. A CRC is linear: the contributions
+/// of its bytes add up, and each is in a table. This takes nanoseconds where [`combine`] takes
+/// microseconds.
 fn behind_a_block(checksum: u32) -> u32 {
     static TABLES: LazyLock<[[u32; 256]; 4]> = LazyLock::new(|| {
-        // Of each bit alone; whatever a byte's bits are, theirs add up. To ask for each byte's value would take a
-        // millisecond, in each process of each task.
+        // Computed for each single bit; the bits of a byte add up. Computing it for each value of a
+        // byte would take a millisecond, in each process of each task.
         let bits: [u32; 32] = std::array::from_fn(|bit| combine(1 << bit, 0, BLOCK_BYTES as u64));
         std::array::from_fn(|byte| {
             std::array::from_fn(|value| {

@@ -1,5 +1,6 @@
-//! Why the chunk store did not do what its caller wanted, as programs act on it. The sentences come from
-//! whoever knows best: the chunk master's problem document, or the list of what each chunkserver said.
+//! Why the chunk store did not do what its caller wanted, in a form that programs can act on. The
+//! sentences come from whoever knows best: the chunk master's problem document, or the list of what
+//! each chunkserver said.
 
 use std::path::PathBuf;
 
@@ -11,44 +12,44 @@ use net::{CallError, Problem};
 /// Why an operation of the chunk store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No file or folder of that name.
+    /// There is no file or folder of that name.
     #[error("{problem}")]
     NotFound {
-        /// What was asked for.
+        /// The path in the request.
         path: StorePath,
-        /// What the master said.
+        /// The master's problem.
         problem: Problem,
     },
     /// The name is taken.
     #[error("{problem}")]
     AlreadyExists {
-        /// What was to be made.
+        /// The path to be made.
         path: StorePath,
-        /// What the master said.
+        /// The master's problem.
         problem: Problem,
     },
-    /// A folder was needed, this is a file.
+    /// A folder was needed, but this is a file.
     #[error("{problem}")]
     NotAFolder {
-        /// What was asked for.
+        /// The path in the request.
         path: StorePath,
-        /// What the master said.
+        /// The master's problem.
         problem: Problem,
     },
-    /// A file was needed, this is a folder.
+    /// A file was needed, but this is a folder.
     #[error("{problem}")]
     IsAFolder {
-        /// What was asked for.
+        /// The path in the request.
         path: StorePath,
-        /// What the master said.
+        /// The master's problem.
         problem: Problem,
     },
     /// The folder has entries.
     #[error("{problem}")]
     FolderNotEmpty {
-        /// What was to be removed.
+        /// The folder to be removed.
         path: StorePath,
-        /// What the master said.
+        /// The master's problem.
         problem: Problem,
     },
     /// The file is still being written.
@@ -56,15 +57,15 @@ pub enum StoreError {
     StillOpen {
         /// The file.
         path: StorePath,
-        /// What the master said.
+        /// The master's problem.
         problem: Problem,
     },
-    /// The file is a log, or is none and was to be one.
+    /// The file is a log and must not be one, or the other way round.
     #[error("{problem}")]
     LogOrNot {
         /// The file.
         path: StorePath,
-        /// What the master said.
+        /// The master's problem.
         problem: Problem,
     },
     /// A record that no chunk of the log can hold.
@@ -79,7 +80,8 @@ pub enum StoreError {
         /// The log's limit.
         limit: usize,
     },
-    /// Records were not appended for as long as retries go on. Some of them may yet be in the log.
+    /// Records could not be appended for as long as retries go on. Some of them may still be in the
+    /// log.
     #[error(
         "records can't be appended to the log {path}: {reason}; some may be in it, append them again to be sure. If that goes \
          on, `howdah fs fsck {path}` says which servers' records its end waits for: start those, or give them up \
@@ -100,32 +102,33 @@ pub enum StoreError {
         path: StorePath,
         /// Where the next record begins.
         offset: u64,
-        /// What was said last.
+        /// The last failure.
         reason: String,
     },
-    /// The writer's lease is gone: the file was removed, or the writer was cut off for too long.
+    /// The writer has lost its lease: the file was removed, or the writer was cut off for too long.
     #[error("the file {path} can't be written any more: its lease is lost; write it again")]
     LeaseLost {
         /// The file.
         path: StorePath,
     },
-    /// The file was moved, or removed into the trash, before its writer closed it. It is whole, and stands elsewhere.
+    /// The file was moved, or removed into the trash, before its writer closed it. It is complete,
+    /// at another path.
     #[error(
         "the file {path} was {} while it was written: all of it is there, now at {now}",
         moved_how(.now)
     )]
     Moved {
-        /// Where it was to be.
+        /// Its expected path.
         path: StorePath,
-        /// Where it is.
+        /// Its current path.
         now: StorePath,
     },
     /// No chunkserver can take a chunk.
     #[error("{problem}")]
     NoServers {
-        /// The file that was to be written.
+        /// The file to be written.
         path: StorePath,
-        /// What the master said.
+        /// The master's problem.
         problem: Problem,
     },
     /// A chunk could not be written to enough chunkservers.
@@ -152,13 +155,13 @@ pub enum StoreError {
         /// What each server said.
         failures: Vec<ServerFailure>,
     },
-    /// Another file stands at the path than the one that was opened.
+    /// The path now has another file than the one that was opened.
     #[error("the file {path} was replaced while it was read: open it again")]
     Replaced {
         /// The file.
         path: StorePath,
     },
-    /// More than the caller wants to hold.
+    /// More than the caller's limit.
     #[error("{path} has more than {limit} {what}")]
     TooMuch {
         /// The file or folder.
@@ -168,63 +171,63 @@ pub enum StoreError {
         /// The caller's limit.
         limit: u64,
     },
-    /// Another file took its place while it was looked at in parts.
+    /// Another file took its place while it was being read in parts.
     #[error("{path} was replaced by another file meanwhile: try again")]
     ChangedMeanwhile {
         /// The file.
         path: StorePath,
     },
-    /// What stands there is not the file that was to be replaced.
+    /// The path does not have the file that was to be replaced.
     #[error("{problem}")]
     Changed {
-        /// What was asked for.
+        /// The path in the request.
         path: StorePath,
-        /// What the master said.
+        /// The master's problem.
         problem: Problem,
     },
     /// The capability does not allow this.
     #[error("{problem}")]
     Forbidden {
-        /// What was asked for.
+        /// The path in the request.
         path: StorePath,
-        /// What the master said.
+        /// The master's problem.
         problem: Problem,
     },
     /// The master, or a disk, has no room.
     #[error("{problem}")]
     OutOfSpace {
-        /// What was asked for.
+        /// The path in the request.
         path: StorePath,
-        /// What the master said.
+        /// The master's problem.
         problem: Problem,
     },
-    /// The master said no for another reason.
+    /// The master refused for another reason.
     #[error("{problem}")]
     Refused {
-        /// What was asked for.
+        /// The path in the request.
         path: StorePath,
-        /// What the master said.
+        /// The master's problem.
         problem: Problem,
     },
-    /// The chunk master could not be asked, or its answer did not arrive.
+    /// The chunk master could not be reached, or its answer did not arrive.
     #[error("{}{source}", whose(source))]
     Call {
-        /// What was asked for.
+        /// The path in the request.
         path: StorePath,
-        /// What happened.
+        /// The failure.
         source: CallError,
     },
-    /// A file on this machine.
+    /// A failure with a file on this machine.
     #[error("{}: {source}", path.display())]
     Local {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
 }
 
-/// A stranger's sentence says itself what it is not.
+/// The error about another server says itself what was expected.
 fn whose(source: &CallError) -> &'static str {
     match source {
         CallError::Stranger { .. } => "",
@@ -245,7 +248,7 @@ fn unreadable_remedy(failures: &[ServerFailure]) -> &'static str {
 }
 
 impl StoreError {
-    /// What the chunk master said, if it answered.
+    /// The chunk master's problem, if it answered.
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match self {
@@ -266,7 +269,7 @@ impl StoreError {
         }
     }
 
-    /// Sorts the failure of a call about `path`.
+    /// Classifies the failure of a call about `path`.
     #[must_use]
     pub fn from_call(path: &StorePath, source: CallError) -> Self {
         let path = path.clone();
@@ -302,7 +305,7 @@ impl StoreError {
         matches!(self, Self::Call { source, .. } if source.is_connect())
     }
 
-    /// Whether there are servers, and none with room: what they said before is that too.
+    /// Whether there are servers, but none with room. What they said before then means the same.
     pub(crate) fn is_out_of_room(&self) -> bool {
         matches!(self, Self::NoServers { problem, .. } if problem.status == 507)
     }
@@ -323,7 +326,7 @@ impl StoreError {
     }
 }
 
-/// Whether the master expects servers to register yet.
+/// Whether the master still expects servers to register.
 pub(crate) fn is_starting(problem: &Problem) -> bool {
     ProblemKind::of(&problem.kind) == Some(ProblemKind::Starting)
 }

@@ -1,7 +1,7 @@
-//! What stands behind a chunk's bytes in its file, so that the file explains itself: the CRC32C of each
-//! block, the chunk's length, id and version, the format's version, a CRC32C of all that, and a magic
-//! word. Bytes in, bytes out. Chunkservers write it; they read it, and so do readers on their host that have
-//! the file's descriptor.
+//! The footer of a chunk's file, which makes the file self-describing: the CRC32C of each block,
+//! the chunk's length, id and version, the format's version, a CRC32C of all that, and a magic
+//! word. Bytes in, bytes out. Chunkservers write it and read it, and so do readers on their host
+//! that have the file's descriptor.
 //!
 //! ```text
 //! <chunk bytes> | crc32c × blocks | length u64 | chunk u64 | version u32 | format u32 | crc32c u32 | magic
@@ -15,19 +15,19 @@ use chunkstore_protocol::{CHUNK_BYTES_MAX, ChunkId, Version};
 
 /// Version of the format above.
 pub const FORMAT_VERSION: u32 = 1;
-/// No release has so many.
+/// Higher than any release's version.
 const FORMAT_VERSION_MAX: u32 = 1000;
 const MAGIC: [u8; 8] = *b"HOWDAHCK";
-/// Bytes behind the block checksums.
+/// Bytes of the footer after the block checksums.
 const TAIL_BYTES: usize = 36;
-/// Length limit of a footer.
+/// Maximum length of a footer.
 pub const FOOTER_BYTES_MAX: usize =
     TAIL_BYTES + 4 * (CHUNK_BYTES_MAX as usize).div_ceil(BLOCK_BYTES);
 
-/// A sealed replica's description.
+/// The description of a sealed replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footer {
-    /// Which one.
+    /// The replica.
     pub replica: ReplicaKey,
     /// Bytes of the chunk.
     pub length: u64,
@@ -38,10 +38,10 @@ pub struct Footer {
 /// Why a file is not a sealed replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FooterError {
-    /// Cut short, or not a chunk file at all.
+    /// It is cut short, or not a chunk file at all.
     #[error("it does not end like a chunk file")]
     NoFooter,
-    /// Of a later release.
+    /// It is from a newer release.
     #[error("its format version is {found}, and this release reads {FORMAT_VERSION}")]
     NewerFormat {
         /// That version.
@@ -55,13 +55,13 @@ pub enum FooterError {
     WrongLength {
         /// Bytes of the file.
         file: u64,
-        /// What it should have.
+        /// Bytes that it should have.
         expected: u64,
     },
-    /// It is another chunk than its name says.
+    /// It belongs to another chunk than its name says.
     #[error("its footer is that of chunk {} version {}", found.chunk, found.version.0)]
     OtherReplica {
-        /// That one.
+        /// The replica that it belongs to.
         found: ReplicaKey,
     },
 }
@@ -74,7 +74,7 @@ impl Footer {
         Sealed { length: self.length, checksum: checksum.value() }
     }
 
-    /// The blocks from the `first` on: each one's checksum, and how many bytes it has.
+    /// The blocks from number `first` on: the checksum and length of each.
     pub fn checked_blocks(&self, first: usize) -> impl Iterator<Item = (u32, u64)> {
         let block = BLOCK_BYTES as u64;
         let starts = (first as u64..).map(move |nth| nth * block);
@@ -105,7 +105,8 @@ impl Footer {
         }
         let found = word(&tail[20..24]);
         if found != FORMAT_VERSION {
-            // If all holds with our version in its place, that is what rotted.
+            // If everything is right with our version in its place, then only the version has
+            // rotted.
             let mut ours = end.to_vec();
             ours[tail_at + 20..tail_at + 24].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
             let is_ours = Self::decode(replica, &ours, file_length).is_ok();
@@ -194,7 +195,8 @@ mod tests {
         }
     }
 
-    /// Whatever rots, the replica is broken, and none of a later release that has to be kept.
+    /// Whatever rots, the replica counts as broken, not as one of a newer release, which would have
+    /// to be kept.
     #[test]
     fn no_changed_bit_of_a_footer_is_believed_or_taken_for_another_format() {
         let footer = footer(3 * BLOCK_BYTES as u64);

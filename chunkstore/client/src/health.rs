@@ -1,4 +1,4 @@
-//! The calls about the chunkservers and the health of files: for those who look after a cluster.
+//! The calls about chunkservers and the health of files, for those who operate a cluster.
 
 use chunkstore_protocol::{
     ClusterReport, DeleteOrphans, Done, DrainServer, FSCK_CHUNKS_MAX, ForgetServer, Fsck, FsckPage,
@@ -8,17 +8,17 @@ use ids::HostName;
 
 use crate::{ChunkStore, StoreError};
 
-/// What may be lost with a chunkserver that is forgotten.
+/// What may be lost when a chunkserver is forgotten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Records of a log, if it is the last one that may have them.
+    /// Records of a log, if the server is the last one that may have them.
     pub lose_records: bool,
-    /// Chunks of files, if it is the last one that may have them.
+    /// Chunks of files, if the server is the last one that may have them.
     pub lose_chunks: bool,
 }
 
 impl ChunkStore {
-    /// How the cluster is: its chunkservers, what is repaired.
+    /// The state of the cluster: its chunkservers, and what is being repaired.
     ///
     /// # Errors
     /// When the master can't be asked.
@@ -26,11 +26,12 @@ impl ChunkStore {
         self.ask("/v1/servers/report", &StorePath::root(), &Report::default()).await
     }
 
-    /// One page of the check of all files below `path`: those whose chunks have too few replicas, too many, or
-    /// in the wrong places. Ask again with `after` = the page's `next` until that is `None`.
+    /// One page of the check of all files below `path`: those with chunks that have too few
+    /// replicas, too many, or misplaced ones. Ask again with `after` = the page's `next` until that
+    /// is `None`.
     ///
     /// # Errors
-    /// When nothing stands at `path`, or the master can't be asked.
+    /// When `path` does not exist, or the master can't be asked.
     pub async fn fsck(
         &self,
         path: &StorePath,
@@ -40,8 +41,8 @@ impl ChunkStore {
         self.ask("/v1/files/fsck", path, &request).await
     }
 
-    /// Has a chunkserver emptied, so that it can be taken away; with `stop`, no longer. Returns when that is
-    /// written down; how far it has come, [`Self::report`] says.
+    /// Starts to empty a chunkserver, so that it can be taken away, or stops it again with `stop`.
+    /// Returns once that is durable; [`Self::report`] shows the progress.
     ///
     /// # Errors
     /// When no such server is known, or the master can't be asked.
@@ -50,7 +51,7 @@ impl ChunkStore {
         self.change::<_, Done>("/v1/servers/drain", &StorePath::root(), request).await.map(drop)
     }
 
-    /// Lets the replicas go that a chunkserver reported and no file refers to; returns how many.
+    /// Releases the replicas that a chunkserver reported and no file refers to; returns how many.
     ///
     /// # Errors
     /// When the server has not reported, or the master can't be asked.
@@ -64,8 +65,8 @@ impl ChunkStore {
     /// Forgets a dead chunkserver: it no longer belongs to the cluster, and nobody waits for it.
     ///
     /// # Errors
-    /// When no such server is known, it is alive, something would be lost that may not be, or the master can't be
-    /// asked.
+    /// When no such server is known, it is alive, something would be lost without permission, or
+    /// the master can't be asked.
     pub async fn forget(&self, host: &HostName, losses: Losses) -> Result<(), StoreError> {
         let Losses { lose_records, lose_chunks } = losses;
         let request = |stamp| ForgetServer { stamp, host: host.clone(), lose_records, lose_chunks };

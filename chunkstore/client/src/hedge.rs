@@ -1,6 +1,6 @@
-//! Hedged reads (HDFS' word): when a replica is silent for longer than its reader is used to, a second
-//! one is asked for the same bytes, and whichever delivers first is read on. At most one such request is
-//! under way for each reader. Only `read` calls this.
+//! Hedged reads (as HDFS calls them): when a replica is silent for longer than its reader is used
+//! to, a second one is asked for the same bytes, and reading goes on with whichever delivers first.
+//! Each reader has at most one such request under way. Only `read` calls this.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use chunkstore_protocol::ServerAddress;
 
 use crate::replica_stream::{ReplicaError, ReplicaStream};
 
-/// Waits of one reader that its patience is measured by.
+/// Number of a reader's waits that its patience is based on.
 const WAITS_KEPT: usize = 32;
-/// A wait is long if it is so many times as long as all but a few of the reader's own.
+/// A wait is long if it is this many times as long as nearly all of the reader's waits.
 const PATIENCE: u32 = 3;
 
-/// How long a reader has waited for its bytes of late.
+/// How long a reader has recently waited for its bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pace {
     waits: Vec<Duration>,
@@ -23,7 +23,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Bytes came after such a wait.
+    /// Bytes arrived after this wait.
     pub(crate) fn observe(&mut self, wait: Duration) {
         if self.waits.len() < WAITS_KEPT {
             self.waits.push(wait);
@@ -33,34 +33,36 @@ impl Pace {
         }
     }
 
-    /// The silence after which a second replica is asked: `hedge_after`, or more where the reader's 95th
-    /// percentile is long. So a slow network, or a cluster with too much to do, is not asked for more.
+    /// The silence after which a second replica is asked: `hedge_after`, or more if the reader's
+    /// 95th percentile is long. So a slow network or an overloaded cluster does not get even more
+    /// requests.
     pub(crate) fn patience(&self, hedge_after: Duration) -> Duration {
         let is_long = |wait: &&Duration| **wait * PATIENCE > hedge_after;
         let mut long: Vec<Duration> = self.waits.iter().filter(is_long).copied().collect();
         long.sort_unstable();
-        // How many of all may be longer than the 95th percentile.
+        // How many waits may be longer than the 95th percentile.
         let longer = self.waits.len() / 20;
         let percentile = long.len().checked_sub(longer + 1).map(|at| long[at]);
         percentile.map_or(hedge_after, |wait| wait * PATIENCE)
     }
 }
 
-/// What a pull came to.
+/// The outcome of a pull.
 #[derive(Debug)]
 pub(crate) struct Pulled {
     /// The spare that delivered, if the first replica did not.
     pub(crate) winner: Option<ReplicaStream>,
-    /// As [`ReplicaStream::next`] says; a failure is the first replica's.
+    /// What [`ReplicaStream::next`] returned; a failure is the first replica's.
     pub(crate) step: Result<Vec<Bytes>, ReplicaError>,
-    /// Spares that were asked and failed; and the first replica if a spare delivered after its failure.
+    /// Spares that were asked and failed, and the first replica if a spare delivered after its
+    /// failure.
     pub(crate) failed: Vec<(ServerAddress, ReplicaError)>,
     /// Spares that were asked.
     pub(crate) n_hedges: u64,
 }
 
-/// The next bytes of `first`, or, if it is silent for longer than `patience`, of the first of the
-/// `spares` to deliver them. A dropped call loses nothing that was delivered.
+/// The next bytes of `first` or, if it is silent for longer than `patience`, of whichever of the
+/// `spares` delivers them first. Cancellation safe: nothing that was delivered is lost.
 pub(crate) async fn pull(
     first: &mut ReplicaStream,
     patience: Duration,

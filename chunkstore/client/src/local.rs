@@ -1,5 +1,5 @@
-//! Whole files out of the chunk store into local ones. The disk is written on a blocking thread, a few pieces
-//! behind the network.
+//! Copies whole files out of the chunk store into local ones. A blocking thread writes to the disk,
+//! a few pieces behind the network.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -11,15 +11,15 @@ use tokio::sync::mpsc;
 
 use crate::{ChunkStore, StoreError};
 
-/// Of verified blocks.
+/// Verified blocks that may be waiting for the disk.
 const BLOCKS_AHEAD: usize = 64;
 
 impl ChunkStore {
-    /// Copies a file to a local one, whose bytes it replaces, and tells how many there are. `progress` is told
-    /// the bytes so far. On failure a part of the file is left.
+    /// Copies a file to a local one, replacing its contents, and returns its length. `progress` is
+    /// called with the bytes so far. A failure leaves a part of the file behind.
     ///
     /// # Errors
-    /// When the local file can't be written; otherwise as [`ChunkStore::open`] and
+    /// When the local file can't be written; otherwise like [`ChunkStore::open`] and
     /// [`crate::FileReader::next`].
     pub async fn get_local(
         &self,
@@ -31,10 +31,10 @@ impl ChunkStore {
         write_all(local, async || reader.next().await, progress).await
     }
 
-    /// The same of a log: its records, each with a line feed behind it.
+    /// Like [`Self::get_local`], for a log: writes its records, each followed by a line feed.
     ///
     /// # Errors
-    /// As [`Self::get_local`].
+    /// Like [`Self::get_local`].
     pub async fn get_local_records(
         &self,
         path: &StorePath,
@@ -50,7 +50,7 @@ impl ChunkStore {
     }
 }
 
-/// Writes the pieces to a new file; returns how many bytes they have.
+/// Writes the pieces to a new file; returns its length.
 async fn write_all(
     local: &Path,
     mut next: impl AsyncFnMut() -> Result<Option<Bytes>, StoreError>,

@@ -1,6 +1,6 @@
 //! A replica on the reader's own host, read through the descriptor that its chunkserver hands over
-//! (`chunkstore_protocol::descriptor`): batches of blocks, some ahead, on blocking threads, each block
-//! verified against the footer. Only `replica_stream` calls this.
+//! (`chunkstore_protocol::descriptor`): batches of blocks are read on blocking threads, some of
+//! them ahead, and each block is verified against the footer. Only `replica_stream` calls this.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -29,40 +29,40 @@ use crate::replica_stream::Wanted;
 const BLOCKS_PER_BATCH: u64 = 16;
 /// Batches that are read ahead of the caller.
 const BATCHES_AHEAD: usize = 3;
-/// How long the server may take to hand a descriptor over.
+/// Time limit for the server to hand over a descriptor.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why a replica can't be read through its descriptor.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LocalError {
-    /// The socket, or the file.
+    /// The socket or the file failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The server says no.
+    /// The server refused.
     #[error("{reason}")]
     Refused { reason: String },
-    /// The file does not explain itself.
+    /// The file has no valid footer.
     #[error(transparent)]
     Footer(#[from] FooterError),
-    /// Its bytes are not what was written.
+    /// Its bytes differ from what was written.
     #[error("the block at byte {offset} of the local replica does not match its checksum")]
     Block { offset: u64 },
 }
 
-/// A replica whose file is open here.
+/// A replica whose file is open in this process.
 #[derive(Debug)]
 pub(crate) struct LocalReplica {
     opened: Arc<Opened>,
-    /// Blocks that are not asked of the disk yet.
+    /// Blocks whose reading has not begun yet.
     blocks: std::ops::Range<u64>,
     ahead: VecDeque<JoinHandle<Result<Batch, LocalError>>>,
-    /// What came behind the last bytes that were given.
+    /// The failure that follows the bytes already returned.
     failed: Option<LocalError>,
-    /// Bytes to drop before the first wanted one: reads are widened to whole blocks.
+    /// Bytes to drop before the first wanted one: reads are extended to whole blocks.
     skip: usize,
 }
 
-/// Whole blocks that are sound, and what is wrong with the one behind them, if one was to follow.
+/// Sound whole blocks, and the failure of the next one, if another was to follow.
 type Batch = (Bytes, Option<LocalError>);
 
 #[derive(Debug)]
@@ -72,7 +72,7 @@ struct Opened {
 }
 
 impl LocalReplica {
-    /// Asks the chunkserver behind `socket` for the file.
+    /// Asks the chunkserver that listens on `socket` for the file.
     pub(crate) async fn open(socket: String, wanted: &Wanted) -> Result<Self, LocalError> {
         let Wanted { location, offset, length } = wanted;
         let replica = ReplicaKey { chunk: location.chunk, version: location.version };
@@ -94,8 +94,8 @@ impl LocalReplica {
         Ok(Self { opened, blocks, ahead: VecDeque::new(), failed: None, skip })
     }
 
-    /// The next batch; called only while bytes are wanted. The last one goes on to the end of its block. A
-    /// dropped call loses nothing.
+    /// The next batch; called only while bytes are wanted. The last one reaches to the end of its
+    /// block. Cancellation safe.
     pub(crate) async fn next(&mut self) -> Result<Bytes, LocalError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -126,7 +126,7 @@ impl LocalReplica {
 }
 
 impl Opened {
-    /// These blocks, up to the first that is bad; fails only if that is the first of them.
+    /// Reads these blocks up to the first bad one; fails only if that is the first of them.
     fn read_sound(&self, blocks: std::ops::Range<u64>) -> Result<Batch, LocalError> {
         match self.read(blocks.clone()) {
             Ok(batch) => Ok((batch, None)),
@@ -141,7 +141,7 @@ impl Opened {
         }
     }
 
-    /// Whole blocks, verified while they are hot in the processor's cache.
+    /// Reads whole blocks, and verifies them while they are in the processor's cache.
     fn read(&self, blocks: std::ops::Range<u64>) -> Result<Bytes, LocalError> {
         let block = BLOCK_BYTES as u64;
         let (mut offset, end) =

@@ -1,6 +1,7 @@
-//! Where the chunks of files are that were opened of late, so that opening one again asks nobody. For a
-//! few seconds only ([`crate::ReadSettings::locations_for`]), and only if a client wants it: what others
-//! replace or remove meanwhile is opened as it was. No I/O.
+//! The locations of recently opened files' chunks, so that a file can be opened again without
+//! asking the master. Kept for a few seconds only ([`crate::ReadSettings::locations_for`]), and
+//! only if the client wants that: a file that others replace or remove meanwhile is opened as it
+//! was. No I/O.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,9 +14,9 @@ use ids::Monotonic;
 use crate::read::LOCATE_BYTES;
 use crate::{ChunkStore, StoreError};
 
-/// Files whose locations are kept; the one that was opened least recently goes first.
+/// Files whose locations are kept; the least recently opened one is dropped first.
 const FILES_MAX: usize = 1024;
-/// Chunks of all of them together: about half a KiB each.
+/// Chunks of all these files together; each takes about half a KiB.
 const CHUNKS_MAX: usize = 8192;
 
 /// The locations that one client has seen.
@@ -43,12 +44,12 @@ struct Entry {
     used: u64,
 }
 
-/// Changes whenever this client has changed names: an answer that was asked for before is not kept.
+/// Changes whenever this client has changed names: an answer to an earlier request is not kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Generation(u64);
 
 impl Locations {
-    /// That are good for so long; zero: nothing is kept.
+    /// Locations that are valid for `life`; if it is zero, none are kept.
     pub(crate) fn new(life: Duration) -> Self {
         Self { life, kept: Mutex::default() }
     }
@@ -57,12 +58,12 @@ impl Locations {
         !self.life.is_zero()
     }
 
-    /// To be taken before the master is asked.
+    /// The current generation, to be read before the master is asked.
     pub(crate) fn generation(&self) -> Generation {
         self.lock().generation
     }
 
-    /// The chunks of `path` that have this range, if all of them are known and fresh at `now`.
+    /// The chunks of `path` in this range, if all of them are known and fresh at `now`.
     pub(crate) fn find(
         &self,
         now: Monotonic,
@@ -84,7 +85,7 @@ impl Locations {
         Some(located)
     }
 
-    /// The master has said so, asked at `asked` in this generation.
+    /// Keeps an answer of the master to a request made at `asked` in this generation.
     pub(crate) fn keep(
         &self,
         asked: Monotonic,
@@ -103,7 +104,7 @@ impl Locations {
             && (before.file, before.length) == (located.file, located.length)
             && asked.since(before.located_at) < self.life
         {
-            // As old as its oldest part.
+            // The whole is as old as its oldest part.
             located_at = before.located_at;
             for (offset, chunk) in before.chunks {
                 chunks.entry(offset).or_insert(chunk);
@@ -119,13 +120,13 @@ impl Locations {
         kept.shrink();
     }
 
-    /// Reading what stands there has failed.
+    /// Reading the file at this path has failed.
     pub(crate) fn forget(&self, path: &StorePath) {
         self.lock().remove(path);
     }
 
-    /// This client is changing names: when the guard is dropped, whether or not an answer has come, all is
-    /// forgotten.
+    /// This client is changing names: when the guard is dropped, whether or not an answer has come,
+    /// everything is forgotten.
     pub(crate) fn forget_all_at_last(&self) -> ForgetAll<'_> {
         ForgetAll(self)
     }
@@ -136,7 +137,7 @@ impl Locations {
         *kept = Kept { generation, ..Kept::default() };
     }
 
-    /// Never held across an await.
+    /// The lock is never held across an await.
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,8 +154,8 @@ impl Drop for ForgetAll<'_> {
 }
 
 impl ChunkStore {
-    /// Where `length` bytes of a file from `offset` on are, as the master says, or has said of late where
-    /// this client wants no more than that.
+    /// Locates `length` bytes of a file from `offset` on, by the master's answer, or by a recent
+    /// one if this client is content with that.
     pub(crate) async fn locate_to_open(
         &self,
         path: &StorePath,
@@ -230,7 +231,7 @@ mod tests {
         format!("/f{n}").parse().unwrap()
     }
 
-    /// A file of 100 bytes in chunks of 10, some of them.
+    /// A file of 100 bytes in chunks of 10, of which only some are located.
     fn located(chunks: impl IntoIterator<Item = u64>) -> Located {
         let chunk = |nth| ChunkLocation {
             chunk: ChunkId(nth),

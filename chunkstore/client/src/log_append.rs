@@ -1,6 +1,6 @@
-//! Appending records to a log, which others may do at the same time. Which chunk of it is open, the master knows, and
-//! the writer until that chunk ends; a batch whose fate is not known is sent again as it was, and readers have its
-//! records once.
+//! Appending records to a log to which others may append at the same time. The master knows which
+//! of its chunks is open, and so does the writer until that chunk ends. A batch whose fate is
+//! unknown is sent again unchanged, and readers get its records once.
 
 use bytes::Bytes;
 use chunkstore_core::log::Route;
@@ -15,10 +15,10 @@ use crate::records::push_frame;
 use crate::transfer::append_records;
 use crate::{ChunkStore, StoreError};
 
-/// How a new log is made.
+/// Options of a new log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogOptions {
-    /// Make missing folders above.
+    /// Create missing parent folders.
     pub parents: bool,
     /// Replicas asked for; the master's default if `None`.
     pub replication: Option<u8>,
@@ -27,8 +27,8 @@ pub struct LogOptions {
     pub chunk_bytes: Option<u64>,
 }
 
-/// Appends records to a log, in order. Any number of writers may do so at once; a program that appends from several
-/// tasks has a writer in each.
+/// Appends records to a log, in order. Any number of writers may do so at once; a program that
+/// appends from several tasks has a writer in each.
 #[derive(Debug)]
 pub struct LogWriter {
     store: ChunkStore,
@@ -39,10 +39,11 @@ pub struct LogWriter {
 }
 
 impl ChunkStore {
-    /// Makes an empty log.
+    /// Creates an empty log.
     ///
     /// # Errors
-    /// When something stands there, a folder above is missing (without `parents`), or the master can't be asked.
+    /// When something exists at `path`, a parent folder is missing (without `parents`), or the
+    /// master can't be asked.
     pub async fn create_log(
         &self,
         path: &StorePath,
@@ -54,7 +55,7 @@ impl ChunkStore {
         self.change("/v1/logs/create", path, request).await
     }
 
-    /// A writer of the log at `path`. Nothing is asked before the first append.
+    /// A writer of the log at `path`. The master is first asked at the first append.
     #[must_use]
     pub fn log_writer(&self, path: &StorePath) -> LogWriter {
         let halves = [net::random_u64(), net::random_u64()].map(u128::from);
@@ -66,10 +67,10 @@ impl ChunkStore {
         }
     }
 
-    /// Appends one record to a log. Who appends many is served better by a [`LogWriter`].
+    /// Appends one record to a log. For many records, use a [`LogWriter`].
     ///
     /// # Errors
-    /// As [`LogWriter::append`].
+    /// Like [`LogWriter::append`].
     pub async fn append_record(&self, path: &StorePath, record: &[u8]) -> Result<(), StoreError> {
         self.log_writer(path).append(&[record]).await
     }
@@ -82,13 +83,13 @@ impl LogWriter {
         self.route.path()
     }
 
-    /// Appends records, each whole and in this order, with those of other writers in between. On return all of them are on
-    /// every server of their chunk, synced. On an error the first ones may be in the log, each once; and no later
-    /// append brings the others.
+    /// Appends records, each whole and in this order, perhaps interleaved with those of other
+    /// writers. On return, all of them are synced on every server of their chunk. On an error, the
+    /// first ones may be in the log, each once, and no later append adds the others.
     ///
     /// # Errors
-    /// [`StoreError::RecordTooLong`] before anything is sent; when `path` is no log; or when no chunk takes them for
-    /// as long as retries go on.
+    /// [`StoreError::RecordTooLong`] before anything is sent; when `path` is not a log; or when no
+    /// chunk takes them for as long as retries go on.
     pub async fn append<R: AsRef<[u8]>>(&mut self, records: &[R]) -> Result<(), StoreError> {
         let Some(longest) = records.iter().map(|record| record.as_ref().len()).max() else {
             return Ok(());
@@ -113,7 +114,7 @@ impl LogWriter {
         self.send(frames.into()).await
     }
 
-    /// No batch of this log is longer.
+    /// The maximum length of a batch of this log.
     async fn batch_bytes_max(&mut self) -> Result<usize, StoreError> {
         let chunk_bytes = self.opened().await?.chunk_bytes;
         Ok(usize::try_from(chunk_bytes).unwrap_or(usize::MAX).min(BATCH_BYTES_MAX))
@@ -144,7 +145,8 @@ impl LogWriter {
             }
             backoff.pause().await;
             self.route.handle_failed(error.problem().is_none());
-            // The last try tells the master too: the next writer finds another chunk.
+            // Even the last try tells the master of the failure, so that the next writer gets
+            // another chunk.
             match self.opened().await {
                 Err(StoreError::NoServers { .. }) if waiting.elapsed() < retry_for => {}
                 answer => drop(answer?),
@@ -168,17 +170,19 @@ impl LogWriter {
         append_records(&client, primary, followers, replica, frames.clone()).await.map(drop)
     }
 
-    /// The open chunk, as the master last said; it is asked if there is none, or it failed.
+    /// The open chunk according to the master's last answer; asks it if there is none, or if that
+    /// one failed.
     async fn opened(&mut self) -> Result<OpenedLog, StoreError> {
         if let Some(opened) = self.route.opened() {
             return Ok(opened.clone());
         }
         let request = self.route.ask();
-        // A master that could not be reached has said nothing of servers.
+        // A master that could not be reached has not said anything about servers.
         let (mut refused, mut backoff) = (None, Backoff::default());
         let opened: OpenedLog = loop {
             match self.store.ask("/v1/logs/open", &request.path, &request).await {
-                // The servers register again when the master has restarted, or can be reached again.
+                // Servers register again after the master has restarted or has become reachable
+                // again.
                 Err(StoreError::NoServers { problem, .. })
                     if refused.get_or_insert_with(Stopwatch::start).elapsed()
                         < self.store.no_servers_patience(&problem) =>
@@ -193,8 +197,8 @@ impl LogWriter {
     }
 }
 
-/// Whether another chunk, or the same one in a moment, may take the batch. A token that has expired is renewed with
-/// the next answer of the master.
+/// Whether another chunk, or the same one a moment later, may take the batch. An expired token is
+/// renewed with the master's next answer.
 fn is_retried(error: &CallError) -> bool {
     let is_ended =
         |problem: &Problem| ProblemKind::of(&problem.kind) == Some(ProblemKind::LogEnded);

@@ -1,4 +1,5 @@
-//! Reading a log: the records of its sealed chunks, and what is acknowledged of the open one; each record once.
+//! Reading a log: the records of its sealed chunks, and the acknowledged ones of the open chunk;
+//! each record once.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -17,27 +18,27 @@ use crate::{ChunkStore, FileReader, StoreError};
 /// A record of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRecord {
-    /// Who wrote it.
+    /// Its writer.
     pub writer: WriterId,
     /// Its number among that writer's records.
     pub sequence: u64,
-    /// What was appended.
+    /// The bytes that were appended.
     pub bytes: Bytes,
 }
 
-/// Bytes of a log's end in which its last records are looked for at first; then a longer end.
+/// How much of a log's end is searched for its last records at first.
 const TAIL_BYTES: u64 = 1 << 20;
-/// How much longer.
+/// The factor by which it grows if that does not suffice.
 const TAIL_GROWTH: u64 = 8;
 
-/// Reads a log, from its beginning where nothing else is said. All readers have the same records in the same order.
+/// Reads a log, from its beginning by default. All readers get the same records in the same order.
 #[derive(Debug)]
 pub struct LogReader {
     store: ChunkStore,
     path: StorePath,
-    /// Where the bytes that come next lie.
+    /// The place of the bytes that come next.
     cursor: Cursor,
-    /// What lies before that and is not taken yet: frames, the last of them perhaps in part.
+    /// Bytes before that place that were not taken yet: frames, the last one perhaps incomplete.
     ahead: BytesMut,
     seen: Seen,
     sealed: Option<FileReader>,
@@ -52,12 +53,12 @@ impl ChunkStore {
         self.read_log_from(path, 0).await
     }
 
-    /// The last records of the log at `path`, as many as asked for if there are as many, and who reads on behind them. Only
-    /// the chunks that hold them are read, and one before: a record that was sent again is known by
-    /// that one, unless others filled more than a chunk meanwhile.
+    /// The last records of the log at `path`, up to `n_records`, and a reader that continues after
+    /// them. Only the chunks that hold them are read, and the one before: that reveals records that
+    /// were sent again, unless others filled more than a chunk in between.
     ///
     /// # Errors
-    /// As [`Self::read_log`] and [`LogReader::next`].
+    /// Like [`Self::read_log`] and [`LogReader::next`].
     pub async fn last_records(
         &self,
         path: &StorePath,
@@ -83,8 +84,8 @@ impl ChunkStore {
         }
     }
 
-    /// Where the chunk begins that is `tail_bytes` before the end of a log's sealed chunks, and the one before it, first:
-    /// twice the beginning, if there is none.
+    /// Where the chunk begins that is `tail_bytes` before the end of a log's sealed chunks,
+    /// preceded by where the chunk before it begins (or the same, if there is none).
     async fn chunk_before(
         &self,
         path: &StorePath,
@@ -131,8 +132,8 @@ impl ChunkStore {
 }
 
 impl LogReader {
-    /// The next record; `None` behind the last one that was acknowledged when this was asked. Asked again, it goes on with
-    /// what was appended since. A dropped call loses nothing.
+    /// The next record; `None` after the last one that was acknowledged when this was called.
+    /// Another call continues with what was appended since. Cancellation safe.
     ///
     /// # Errors
     /// When the log is gone, or can't be read for as long as retries go on.
@@ -151,12 +152,12 @@ impl LogReader {
         }
     }
 
-    /// Where the frame ends that was taken last.
+    /// The end of the frame that was taken last.
     fn offset(&self) -> u64 {
         self.cursor.at() - self.ahead.len() as u64
     }
 
-    /// Takes the next frame of those that have come, if it is whole.
+    /// Takes the next complete frame of the bytes that have arrived.
     fn take_frame(&mut self) -> Result<Option<LogRecord>, String> {
         let (header, length, n) = match first_frame(&self.ahead) {
             Frame::Whole { header, record, length } => (header, length, record.len()),
@@ -170,7 +171,8 @@ impl LogReader {
         Ok(Some(LogRecord { writer: header.writer, sequence: header.sequence, bytes }))
     }
 
-    /// Comes a step nearer to more frames, or to the end. What can't be read is located again: chunks end, and servers fail.
+    /// Makes one step towards more frames or the end. On a failure the log is located again: chunks
+    /// end, and servers fail.
     async fn fetch(&mut self) -> Result<(), StoreError> {
         let (waiting, mut backoff) = (Stopwatch::start(), Backoff::default());
         loop {
@@ -214,14 +216,15 @@ impl LogReader {
         self.cursor.handle_bytes(bytes.len() as u64);
     }
 
-    /// Asks where the log goes on.
+    /// Asks where the log continues.
     async fn locate(&mut self) -> Result<(), StoreError> {
         let offset = self.cursor.at();
         let located = self.store.locate_log(&self.path, offset..offset + LOCATE_BYTES).await?;
         let replaced = |Replaced| StoreError::Replaced { path: self.path.clone() };
         self.cursor.handle_located(&located).map_err(replaced)?;
         self.sealed = None;
-        // The reader would locate what follows as of a file.
+        // The reader must not go further: it would locate what follows as if this were an ordinary
+        // file.
         let end = located.chunks.last().map_or(offset, |last| last.offset + last.length);
         if end > offset {
             let (store, path) = (self.store.clone(), self.path.clone());

@@ -1,4 +1,4 @@
-//! The calls about names: what stands where, and how it is moved, copied and removed. No bytes.
+//! The calls about names: what exists where, and how it is moved, copied and removed. No bytes.
 
 use chunkstore_protocol::{
     Concat, Copy, Count, Counted, Delete, Done, FileStatus, LOCATE_PATHS_MAX, List, Listing,
@@ -9,19 +9,19 @@ use chunkstore_protocol::{
 use crate::checksum::ChunkChecksum;
 use crate::{ChunkStore, StoreError};
 
-/// Entries that one page of a listing asks for.
+/// Entries requested in one page of a listing.
 const PAGE_ENTRIES: u32 = 1000;
 
 impl ChunkStore {
-    /// What stands at `path`.
+    /// The entry at `path`.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] if nothing does.
+    /// [`StoreError::NotFound`] if there is none.
     pub async fn stat(&self, path: &StorePath) -> Result<FileStatus, StoreError> {
         self.ask("/v1/files/stat", path, &Stat { path: path.clone() }).await
     }
 
-    /// Whether anything stands at `path`.
+    /// Whether there is an entry at `path`.
     ///
     /// # Errors
     /// When the master can't be asked.
@@ -51,11 +51,11 @@ impl ChunkStore {
         .await
     }
 
-    /// One page of all that is below a folder, each folder before what is in it: at most `limit` entries that
-    /// come after the relative path `after`.
+    /// One page of everything below a folder, each folder before its entries: at most `limit`
+    /// entries that come after the relative path `after`.
     ///
     /// # Errors
-    /// As [`Self::list`].
+    /// Like [`Self::list`].
     pub async fn list_recursive(
         &self,
         folder: &StorePath,
@@ -66,10 +66,10 @@ impl ChunkStore {
         self.ask("/v1/files/list", folder, &request).await
     }
 
-    /// How many folders, files and bytes there are at and below `path`.
+    /// The number of folders, files and bytes at and below `path`.
     ///
     /// # Errors
-    /// When nothing stands there, or the master can't be asked.
+    /// When there is no entry at `path`, or the master can't be asked.
     pub async fn count(&self, path: &StorePath) -> Result<Counted, StoreError> {
         self.ask("/v1/files/count", path, &Count { path: path.clone() }).await
     }
@@ -77,7 +77,7 @@ impl ChunkStore {
     /// All entries of a folder, sorted by the names' bytes.
     ///
     /// # Errors
-    /// [`StoreError::TooMuch`] if there are more than `entries_max`; otherwise as [`Self::list`].
+    /// [`StoreError::TooMuch`] if there are more than `entries_max`; otherwise like [`Self::list`].
     pub async fn list_all(
         &self,
         folder: &StorePath,
@@ -102,10 +102,11 @@ impl ChunkStore {
         }
     }
 
-    /// Makes a folder; with `parents` also those above it, and an existing one is fine.
+    /// Creates a folder; with `parents` also those above it, and then an existing folder is no
+    /// error.
     ///
     /// # Errors
-    /// When something stands in the way, or the master can't be asked.
+    /// When an entry is in the way, or the master can't be asked.
     pub async fn mkdir(&self, path: &StorePath, parents: bool) -> Result<(), StoreError> {
         let request = |stamp| Mkdir { stamp, path: path.clone(), parents };
         self.change::<_, Done>("/v1/files/mkdir", path, request).await.map(drop)
@@ -119,11 +120,11 @@ impl ChunkStore {
         self.rename_over(from, to, Replace::Never).await
     }
 
-    /// Moves a file or folder, atomically; a file over another one as `replace` says.
+    /// Moves a file or folder atomically; a file may replace another one, as `replace` says.
     ///
     /// # Errors
-    /// When `from` does not exist, `to` must not be replaced ([`StoreError::Changed`] if it is another file than
-    /// `replace` says), or the master can't be asked.
+    /// When `from` does not exist, `to` must not be replaced ([`StoreError::Changed`] if it is not
+    /// the file that `replace` expects), or the master can't be asked.
     pub async fn rename_over(
         &self,
         from: &StorePath,
@@ -134,12 +135,13 @@ impl ChunkStore {
         self.change::<_, Done>("/v1/files/rename", from, request).await.map(drop)
     }
 
-    /// Makes `to` a file of the same chunks as the closed file `from`: no bytes move. With `parents` missing
-    /// folders above it are made.
+    /// Makes `to` a file with the same chunks as the closed file `from`, without moving bytes. With
+    /// `parents`, missing parent folders are created.
     ///
     /// # Errors
-    /// When `from` is no closed file or has too many chunks, `to` must not be replaced
-    /// ([`StoreError::Changed`] if it is another file than `replace` says), or the master can't be asked.
+    /// When `from` is not a closed file or has too many chunks, `to` must not be replaced
+    /// ([`StoreError::Changed`] if it is not the file that `replace` expects), or the master can't
+    /// be asked.
     pub async fn copy(
         &self,
         from: &StorePath,
@@ -151,13 +153,13 @@ impl ChunkStore {
         self.change("/v1/files/copy", from, request).await
     }
 
-    /// Makes `to` a file of the chunks of closed files, in this order: no bytes move, and the parts are gone in the
-    /// same step. At most [`chunkstore_protocol::CONCAT_PARTS_MAX`] of them at once. With `parents` missing folders
-    /// above it are made.
+    /// Makes `to` a file with the chunks of closed files, in this order, without moving bytes; the
+    /// parts disappear in the same step. At most [`chunkstore_protocol::CONCAT_PARTS_MAX`] at once.
+    /// With `parents`, missing parent folders are created.
     ///
     /// # Errors
-    /// When a part is no closed file, `to` must not be replaced ([`StoreError::Changed`] if it is another file than
-    /// `replace` says), there are too many, or the master can't be asked.
+    /// When a part is not a closed file, `to` must not be replaced ([`StoreError::Changed`] if it
+    /// is not the file that `replace` expects), there are too many, or the master can't be asked.
     pub async fn concat(
         &self,
         parts: &[StorePath],
@@ -171,11 +173,11 @@ impl ChunkStore {
         self.change("/v1/files/concat", to, request).await
     }
 
-    /// Has a closed file kept on so many servers from now on. Chunks that it shares with copies are kept on as many as the
-    /// one of these asks for that asks for most.
+    /// Changes the number of servers on which a closed file is kept. Chunks that it shares with
+    /// copies are kept on the highest number that one of these asks for.
     ///
     /// # Errors
-    /// When `path` is no closed file, the number is out of range, or the master can't be asked.
+    /// When `path` is not a closed file, the number is out of range, or the master can't be asked.
     pub async fn set_replication(
         &self,
         path: &StorePath,
@@ -185,16 +187,17 @@ impl ChunkStore {
         self.change::<_, Done>("/v1/files/set_replication", path, request).await.map(drop)
     }
 
-    /// Makes a file or folder another owner's; what is below a folder keeps its own. Takes a superuser's token.
+    /// Gives a file or folder to another owner; entries below a folder keep theirs. Requires a
+    /// superuser's token.
     ///
     /// # Errors
-    /// When nothing stands at `path`, the token does not suffice, or the master can't be asked.
+    /// When there is no entry at `path`, the token does not suffice, or the master can't be asked.
     pub async fn set_owner(&self, path: &StorePath, owner: &str) -> Result<(), StoreError> {
         let request = |stamp| SetOwner { stamp, path: path.clone(), owner: owner.to_owned() };
         self.change::<_, Done>("/v1/files/set_owner", path, request).await.map(drop)
     }
 
-    /// Passes if this client may make something at `path`, as far as that hangs on whose the folder is.
+    /// Checks whether the folder's owner allows this client to create something at `path`.
     ///
     /// # Errors
     /// [`StoreError::Forbidden`] if not; or when the master can't be asked.
@@ -203,8 +206,9 @@ impl ChunkStore {
         self.ask::<_, Done>("/v1/files/may_make", path, &request).await.map(drop)
     }
 
-    /// Removes a file or folder; one with entries only if `recursive`. What a user removes goes to the trash
-    /// for a while (`chunkmaster.trash_interval`), from where [`Self::rename`] brings it back.
+    /// Removes a file or folder; one with entries only if `recursive`. What a user removes stays in
+    /// the trash for a while (`chunkmaster.trash_interval`), from where [`Self::rename`] brings it
+    /// back.
     ///
     /// # Errors
     /// When it does not exist or has entries, or the master can't be asked.
@@ -215,7 +219,7 @@ impl ChunkStore {
     /// Removes a file or folder for good.
     ///
     /// # Errors
-    /// As [`Self::delete`].
+    /// Like [`Self::delete`].
     pub async fn delete_for_good(
         &self,
         path: &StorePath,
@@ -234,11 +238,11 @@ impl ChunkStore {
         self.change::<_, Done>("/v1/files/delete", path, request).await.map(drop)
     }
 
-    /// Makes `target` of the winners in `staging`, with an empty file `marker`, in one transaction; the
-    /// rest of `staging` goes.
+    /// Makes `target` a folder of the winners in `staging`, with an empty file `marker`, in one
+    /// transaction; the rest of `staging` is removed.
     ///
     /// # Errors
-    /// When `target` exists, a winner does not or is open, or the master can't be asked.
+    /// When `target` exists, a winner does not exist or is open, or the master can't be asked.
     pub async fn publish(
         &self,
         staging: &StorePath,
@@ -257,11 +261,11 @@ impl ChunkStore {
         self.change::<_, Done>("/v1/files/publish", target, request).await.map(drop)
     }
 
-    /// Where many closed files are, in the order of `paths`: of each at most the first
-    /// [`chunkstore_protocol::LOCATE_MANY_CHUNKS_MAX`] chunks.
+    /// Locates many closed files, in the order of `paths`: at most the first
+    /// [`chunkstore_protocol::LOCATE_MANY_CHUNKS_MAX`] chunks of each.
     ///
     /// # Errors
-    /// When the master can't be asked. What is wrong with one file stands in its place.
+    /// When the master can't be asked. An error about a single file is in its place.
     pub async fn locate_many(&self, paths: &[StorePath]) -> Result<Vec<PathLocation>, StoreError> {
         let mut files = Vec::with_capacity(paths.len());
         for batch in paths.chunks(LOCATE_PATHS_MAX) {
@@ -273,8 +277,8 @@ impl ChunkStore {
         Ok(files)
     }
 
-    /// CRC32C of all bytes of a closed file, as the master knows it from its chunks': it does not depend on how
-    /// they are cut, and no byte is read.
+    /// CRC32C of all bytes of a closed file, computed from the checksums of its chunks at the
+    /// master: it does not depend on how they are cut, and no byte is read.
     ///
     /// # Errors
     /// When there is no such file, it is still open, another took its place meanwhile, or the master can't be

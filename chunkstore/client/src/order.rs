@@ -1,4 +1,4 @@
-//! Which replica a reader asks first. Only `read` calls this.
+//! The order in which a reader asks replicas. Only `read` calls this.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use ids::{HostName, Monotonic, RackName};
 /// How long a server that failed a reader, or was too slow for it, is asked last.
 const SUSPECT_FOR: Duration = Duration::from_secs(60);
 
-/// Where a reader stands, and which servers have failed it.
+/// A reader's position in the network, and the servers that have failed it.
 #[derive(Clone, Debug)]
 pub(crate) struct Standpoint {
     pub(crate) host: Option<HostName>,
     pub(crate) rack: RackName,
-    /// Differs from reader to reader, so that they spread over equally near replicas.
+    /// Differs between readers, so that they spread over equally near replicas.
     pub(crate) rotation: usize,
     suspects: BTreeMap<HostName, Monotonic>,
 }
@@ -27,7 +27,7 @@ enum Distance {
     Far,
 }
 
-/// The order of replicas: the field order is the policy.
+/// The sort key of replicas: the order of the fields is the policy.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct ReplicaScore<'a> {
     suspect: bool,
@@ -37,12 +37,12 @@ struct ReplicaScore<'a> {
 }
 
 impl Standpoint {
-    /// Of a reader that trusts all servers.
+    /// The position of a reader that trusts all servers.
     pub(crate) fn new(host: Option<HostName>, rack: RackName, rotation: usize) -> Self {
         Self { host, rack, rotation, suspects: BTreeMap::new() }
     }
 
-    /// `host` has failed the reader, or kept it waiting.
+    /// `host` failed the reader, or was too slow.
     pub(crate) fn suspect(&mut self, now: Monotonic, host: HostName) {
         self.suspects.insert(host, now + SUSPECT_FOR);
     }
@@ -52,7 +52,7 @@ impl Standpoint {
         self.suspects.clear();
     }
 
-    /// The servers, best first.
+    /// The servers, the best first.
     pub(crate) fn sort(
         &self,
         now: Monotonic,

@@ -10,26 +10,27 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{ChunkStore, FileReader, StoreError};
 
-/// Bytes between two ranges that are rather read along than asked around: two blocks take less time than
-/// another request.
+/// Ranges closer together than this are read in one go: reading two blocks more takes less time
+/// than another request.
 const GAP_BYTES: u64 = 2 * BLOCK_BYTES as u64;
-/// Length limit of one read, so that several servers send what one range holds; whole blocks.
+/// Maximum length of one read, so that a range is sent by several servers; whole blocks.
 const READ_BYTES: u64 = 16 << 20;
-/// Reads at a time of one call.
+/// Concurrent reads of one call.
 const READS_AT_ONCE: usize = 8;
-/// Length of file whose chunks one question is about; where ranges lie farther apart each read asks for
-/// its own.
+/// How much of a file one location request covers; if ranges are farther apart, each read locates
+/// its own chunks.
 const LOCATE_SPAN: u64 = 16 << 30;
 
 impl ChunkStore {
-    /// The bytes of each of the `ranges` of a closed file, in the order given; they may overlap. A range
-    /// ends at the end of the file at the latest, so that what lies behind it is empty.
+    /// The bytes of each of the `ranges` of a closed file, in the given order; they may overlap. A
+    /// range is cut off at the end of the file, so that one behind it is empty.
     ///
-    /// Costs one call to the master. Ranges less than 128 KiB apart are read in one go, long ones in
-    /// several (16 MiB each, never over two chunks), eight at a time; all of it is held in memory.
+    /// Takes one call to the master. Ranges less than 128 KiB apart are read in one go, long ones
+    /// in several (16 MiB each, never across chunks), eight at a time; everything is held in
+    /// memory.
     ///
     /// # Errors
-    /// As [`ChunkStore::open`] and [`FileReader::next`]; then none of the ranges is returned.
+    /// Like [`ChunkStore::open`] and [`FileReader::next`]; then none of the ranges is returned.
     pub async fn read_ranges(
         &self,
         path: &StorePath,
@@ -62,7 +63,7 @@ impl ChunkStore {
     }
 }
 
-/// What is to be read: in order, without overlaps, none of it empty or over two chunks.
+/// The reads to be done: in order, without overlaps, none of them empty or across chunks.
 fn plan(ranges: &[Range<u64>], located: &Located) -> Vec<Range<u64>> {
     let within = ranges.iter().map(|range| range.start..range.end.min(located.length));
     let mut wanted: Vec<_> = within.filter(|range| !range.is_empty()).collect();
@@ -77,7 +78,7 @@ fn plan(ranges: &[Range<u64>], located: &Located) -> Vec<Range<u64>> {
     runs.into_iter().flat_map(|run| cut(run, located)).collect()
 }
 
-/// At the ends of chunks, and within a chunk at multiples of [`READ_BYTES`].
+/// Cuts at the ends of chunks and, within a chunk, at multiples of [`READ_BYTES`].
 fn cut(run: Range<u64>, located: &Located) -> Vec<Range<u64>> {
     let mut reads = Vec::new();
     let mut start = run.start;
@@ -124,7 +125,7 @@ async fn read_whole(
     Ok(bytes.freeze())
 }
 
-/// A range, shared with the read that holds it, or put together of several.
+/// The bytes of a range: shared with the read that holds it, or joined from several.
 fn cut_out(range: &Range<u64>, reads: &[Range<u64>], pieces: &[Bytes]) -> Bytes {
     let first = reads.partition_point(|read| read.end <= range.start);
     let overlaps = reads[first..].iter().zip(&pieces[first..]);

@@ -1,6 +1,6 @@
-//! Reading one file: finds its chunks, asks the nearest replica of each, verifies every block, and goes
-//! on at the same byte with another replica when one fails or is silent. One server's answer is
-//! `replica_stream`'s; when a second one is asked, `hedge` knows.
+//! Reading one file: locates its chunks, asks the nearest replica of each, verifies every block,
+//! and continues at the same byte with another replica when one fails or is silent. One server's
+//! answer is handled in `replica_stream`; `hedge` decides when a second one is asked.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -20,23 +20,23 @@ use crate::{ChunkStore, StoreError};
 /// Bytes of a file whose chunks are located by one call.
 pub(crate) const LOCATE_BYTES: u64 = 256 << 20;
 
-/// An open file. Files never change, so a reader sees one file however long it takes; the bytes returned
-/// are verified, each by its block's checksum.
+/// An open file. Files never change, so a reader sees the same file however long it takes. The
+/// bytes returned are verified by their blocks' checksums.
 #[derive(Debug)]
 pub struct FileReader {
     store: ChunkStore,
     path: StorePath,
     file: FileId,
     length: u64,
-    /// Whether it is a log, whose chunks are located as such.
+    /// Whether it is a log, whose chunks must be located as such.
     is_log: bool,
     candidates: Candidates,
     pace: Pace,
-    /// Verified bytes that the caller has not taken; they may go beyond `end`.
+    /// Verified bytes that the caller has not taken; they may extend beyond `end`.
     buffer: Buffer,
     /// Where the range being read ends.
     end: u64,
-    /// What goes on where the buffer ends.
+    /// The stream that continues where the buffer ends.
     stream: Option<ReplicaStream>,
     /// The next window of locations.
     ahead: Option<Ahead>,
@@ -55,7 +55,7 @@ impl FileReader {
         Ok(Self::located(store, path, located, offset..end))
     }
 
-    /// Of a file that is as `located` says, to read what of this range it has.
+    /// A reader of the file that `located` describes, for as much of this range as it has.
     pub(crate) fn located(
         store: ChunkStore,
         path: StorePath,
@@ -83,7 +83,7 @@ impl FileReader {
         reader
     }
 
-    /// The same, of a log.
+    /// The same reader, for a log.
     pub(crate) fn of_log(self) -> Self {
         Self { is_log: true, ..self }
     }
@@ -100,7 +100,7 @@ impl FileReader {
         self.length == 0
     }
 
-    /// Which file it is, whatever stands at its path now.
+    /// The file that was opened, whatever is at its path now.
     #[must_use]
     pub fn file(&self) -> FileId {
         self.file
@@ -112,8 +112,9 @@ impl FileReader {
         &self.path
     }
 
-    /// From now on reads `length` bytes (or fewer, at the end of the file) from `offset` on. Going on where
-    /// the last range ended, or within what has arrived behind it, costs nothing.
+    /// From now on reads `length` bytes (or fewer, at the end of the file) from `offset` on.
+    /// Continuing where the last range ended, or within bytes that have already arrived behind it,
+    /// costs nothing.
     pub fn seek(&mut self, offset: u64, length: u64) {
         let offset = offset.min(self.length);
         self.end = offset.saturating_add(length).min(self.length);
@@ -130,7 +131,7 @@ impl FileReader {
         self.buffer.start()
     }
 
-    /// The next bytes of the range, at most a block; `None` at its end. A dropped call loses nothing.
+    /// The next bytes of the range, at most a block; `None` at its end. Cancellation safe.
     ///
     /// # Errors
     /// When no replica of a chunk could be read for as long as retries go on, or the master can't be asked.
@@ -144,7 +145,7 @@ impl FileReader {
         }
     }
 
-    /// Comes a step nearer to more bytes in the buffer, which is empty.
+    /// Makes one step towards more bytes in the buffer, which is empty.
     async fn fetch(&mut self) -> Result<(), StoreError> {
         if let Some(done) = self.stream.take_if(|stream| stream.is_done()) {
             done.finish().await;
@@ -206,8 +207,8 @@ impl FileReader {
         self.candidates.handle_failed(clock::monotonic(), offset, server, reason);
     }
 
-    /// A read of the best replica, at the buffer's end, that has not failed in this round; `None` behind a
-    /// round in which all have.
+    /// A stream from the best replica that has not failed in this round, starting at the buffer's
+    /// end; `None` after a round in which all have failed.
     async fn open_replica(&mut self) -> Result<Option<ReplicaStream>, StoreError> {
         self.locate().await?;
         self.look_ahead();
@@ -221,7 +222,7 @@ impl FileReader {
         }
     }
 
-    /// All replicas have failed: after a pause asks the master where they are now.
+    /// All replicas have failed: after a pause, asks the master for their current locations.
     async fn next_round(&mut self) -> Result<(), StoreError> {
         let offset = self.buffer.end();
         let Some(location) = self.candidates.chunk_at(offset).cloned() else {
@@ -229,7 +230,7 @@ impl FileReader {
         };
         let retry_for = self.store.settings().retry_for;
         let trouble = self.candidates.trouble();
-        // The master is asked once more in any case: replicas move and tokens expire.
+        // The master is asked at least once more: replicas move, and tokens expire.
         if trouble.n_rounds > 0 && trouble.since.elapsed() >= retry_for {
             return Err(StoreError::Unreadable {
                 path: self.path.clone(),
@@ -256,7 +257,7 @@ impl FileReader {
         Ok(())
     }
 
-    /// Locates the chunk at the buffer's end, if it is not known yet.
+    /// Locates the chunk at the buffer's end, unless it is known.
     async fn locate(&mut self) -> Result<(), StoreError> {
         let offset = self.buffer.end();
         if self.candidates.chunk_at(offset).is_some() {
@@ -282,7 +283,7 @@ impl FileReader {
         Ok(())
     }
 
-    /// While the last known chunk of the range is read, asks where those behind it are.
+    /// Locates the chunks behind the last known one of the range while that is being read.
     fn look_ahead(&mut self) {
         let chunk = self.candidates.chunk_at(self.buffer.end());
         let Some(next) = chunk.map(|chunk| chunk.offset + chunk.length) else { return };
@@ -294,7 +295,7 @@ impl FileReader {
         }
     }
 
-    /// Whether this tells of the file that was opened, to which somebody may have appended.
+    /// Whether `located` describes the file that was opened; somebody may have appended to it.
     fn is_of(&self, located: &Located) -> bool {
         located.file == self.file && located.length >= self.length
     }
@@ -305,7 +306,7 @@ impl FileReader {
     }
 }
 
-/// Reads of the other replicas of the chunk where the range begins, best first.
+/// Streams from the other replicas of the chunk where the range begins, the best first.
 fn spares(
     store: &ChunkStore,
     candidates: &Candidates,

@@ -1,11 +1,11 @@
-//! A log's records as they lie in its chunks: frames with their checksums. Clients and chunkservers read and
-//! write them here; what the header says, and the limits, stand in the protocol.
+//! A log's records as stored in its chunks: frames with checksums. Clients and chunkservers read
+//! and write them with this; the header's contents and the limits are in the protocol.
 
 use chunkstore_protocol::{RECORD_BYTES_MAX, RECORD_HEADER_BYTES, RecordHeader, WriterId};
 
 use crate::checksum::Crc32c;
 
-/// What bytes begin with.
+/// What some bytes begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
     /// A record.
@@ -14,10 +14,10 @@ pub enum Frame<'a> {
         header: RecordHeader,
         /// The record.
         record: &'a [u8],
-        /// Bytes of both.
+        /// Length of both.
         length: usize,
     },
-    /// A record may begin here, and there is not all of it.
+    /// A record may begin here, but it is incomplete.
     Part,
     /// Something else.
     None,
@@ -25,7 +25,7 @@ pub enum Frame<'a> {
 
 /// Adds a record's frame to `frames`. It must not have more than [`RECORD_BYTES_MAX`] bytes.
 ///
-/// # Panics
+/// When it does.
 /// When it has.
 pub fn push_frame(frames: &mut Vec<u8>, writer: WriterId, sequence: u64, record: &[u8]) {
     assert!(record.len() <= RECORD_BYTES_MAX, "callers refuse longer records");
@@ -36,7 +36,7 @@ pub fn push_frame(frames: &mut Vec<u8>, writer: WriterId, sequence: u64, record:
     frames.extend_from_slice(record);
 }
 
-/// What `bytes` begin with.
+/// The frame at the beginning of `bytes`.
 #[must_use]
 pub fn first_frame(bytes: &[u8]) -> Frame<'_> {
     let Some((header, rest)) = bytes.split_first_chunk::<RECORD_HEADER_BYTES>() else {
@@ -50,7 +50,7 @@ pub fn first_frame(bytes: &[u8]) -> Frame<'_> {
     }
 }
 
-/// How many of `bytes`, from the first one on, are whole sound records.
+/// How many of `bytes`, from the beginning, are complete sound records.
 #[must_use]
 pub fn sound_bytes(bytes: &[u8]) -> usize {
     let mut sound = 0;

@@ -1,5 +1,6 @@
-//! A failed pipeline, as its writer asks around in it: all of its servers at once, each for a short while.
-//! What the answers lead to is decided in `chunkstore_core::writer`. Only `write` calls this.
+//! The requests of a writer to the servers of a failed pipeline: to all at once, each with a short
+//! timeout. `chunkstore_core::writer` decides what follows from the answers. Only `write` calls
+//! this.
 
 use chunkstore_protocol::{Allocation, SealedChunk, ServerAddress};
 use futures_util::future::join_all;
@@ -8,10 +9,10 @@ use net::Client;
 
 use crate::transfer::{freeze_chunk, seal_chunk};
 
-/// What one server said.
+/// The answer of one server.
 type Answer<T> = (HostName, Result<T, String>);
 
-/// Freezes the chunk on all servers of its pipeline: how much each has.
+/// Freezes the chunk on all servers of its pipeline; returns how much each has.
 pub(crate) async fn freeze(client: &Client, broken: &Allocation) -> Vec<Answer<u64>> {
     let client = client.with_token(broken.token.clone());
     let asked = broken.pipeline.iter().map(async |server| {

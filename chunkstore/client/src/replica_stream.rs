@@ -17,48 +17,48 @@ use crate::transfer::{get_chunk, read_stall_limit, suspect_chunk};
 /// How long a read that has all its bytes waits for the end mark behind them.
 const END_MARK_LIMIT: Duration = Duration::from_millis(100);
 
-/// Why a replica can't be read on.
+/// Why reading a replica can't continue.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReplicaError {
-    /// The server, or the connection to it.
+    /// The server or the connection failed.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// What it sent.
+    /// The stream that it sent is wrong.
     #[error(transparent)]
     Blocks(#[from] BlockError),
-    /// It answered another question.
+    /// It answered a different request.
     #[error("sent bytes from offset {first} on when asked for offset {wanted}")]
     WrongOffset { first: u64, wanted: u64 },
-    /// Its whole answer holds less than was asked for.
+    /// Its complete answer has fewer bytes than requested.
     #[error("sent {missing} bytes less than the chunk has")]
     TooFew { missing: u64 },
     /// Its file on this host is corrupt.
     #[error(transparent)]
     Corrupt(LocalError),
-    /// Silence.
+    /// It was silent for too long.
     #[error("sent nothing for {} s", read_stall_limit().as_secs())]
     Stalled,
 }
 
-/// What is asked of a replica.
+/// What a replica is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) location: ChunkLocation,
-    /// Within the chunk.
+    /// Offset within the chunk.
     pub(crate) offset: u64,
     pub(crate) length: u64,
 }
 
-/// A read of one replica, asked for when its first bytes are.
+/// A read of one replica; the request is sent when the first bytes are asked for.
 #[derive(Debug)]
 pub(crate) struct ReplicaStream {
     server: ServerAddress,
     store: ChunkStore,
     wanted: Wanted,
-    /// Whether to try its descriptor.
+    /// Whether to try reading its descriptor.
     by_descriptor: bool,
     source: Option<Source>,
-    /// What came behind the last bytes that were delivered.
+    /// The failure that follows the bytes already delivered.
     failed: Option<ReplicaError>,
 }
 
@@ -74,16 +74,16 @@ struct Answer {
     address: String,
     response: Response,
     decoder: BlockDecoder,
-    /// Pieces of the current block, not verified yet.
+    /// Pieces of the current block that are not verified yet.
     unverified: Vec<Bytes>,
-    /// Bytes to drop before the first wanted one: reads are widened to whole blocks.
+    /// Bytes to drop before the first wanted one: reads are extended to whole blocks.
     skip: u64,
     /// Bytes still wanted.
     left: u64,
 }
 
 impl ReplicaStream {
-    /// Of the replica on `server`; nothing is asked yet.
+    /// A read of the replica on `server`; nothing is sent yet.
     pub(crate) fn new(store: &ChunkStore, server: ServerAddress, wanted: Wanted) -> Self {
         Self {
             server,
@@ -95,7 +95,7 @@ impl ReplicaStream {
         }
     }
 
-    /// Who is asked.
+    /// The server that is asked.
     pub(crate) fn server(&self) -> &ServerAddress {
         &self.server
     }
@@ -105,18 +105,19 @@ impl ReplicaStream {
         self.wanted.length == 0
     }
 
-    /// Takes the end mark off the connection, so that it can serve the next read. To be called when all
-    /// wanted bytes are delivered; they are verified by now, so what happens here is of no interest.
+    /// Consumes the end mark, so that the connection can serve the next read. To be called once all
+    /// wanted bytes are delivered; as these are verified, the result does not matter.
     pub(crate) async fn finish(mut self) {
         if let Some(Source::Http(answer)) = &mut self.source {
-            // A connection whose end mark keeps us waiting is not worth it.
+            // A connection is not worth waiting for its end mark.
             let _late = tokio::time::timeout(END_MARK_LIMIT, answer.finish()).await;
         }
     }
 
-    /// The next verified pieces, at least one; called only while bytes are wanted. What was verified
-    /// before a failure is delivered first: the next replica goes on behind it. The last pieces go on to
-    /// the end of their block. A dropped call loses nothing, but asks anew if the server has not answered.
+    /// The next verified pieces, at least one; called only while bytes are wanted. What was
+    /// verified before a failure is delivered first, so that the next replica continues behind it.
+    /// The last pieces reach to the end of their block. Cancellation safe, but sends the request
+    /// again if the server had not answered.
     pub(crate) async fn next(&mut self) -> Result<Vec<Bytes>, ReplicaError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -173,7 +174,8 @@ impl ReplicaStream {
         self.store.client().with_token(self.wanted.location.token.clone())
     }
 
-    /// Tells the server that its replica is corrupt, so that it reads it whole and sets it aside.
+    /// Reports the corrupt replica to its server, so that the server reads all of it and sets it
+    /// aside.
     fn report(&self) {
         let replica = self.wanted.location.replica();
         let (client, server) = (self.client(), self.server.clone());
@@ -204,7 +206,7 @@ impl Answer {
         })
     }
 
-    /// Appends at least one piece, unless it fails. No waiting comes behind a piece.
+    /// Appends at least one piece, or fails. Never waits once it has a piece.
     async fn next(&mut self, verified: &mut Vec<Bytes>) -> Result<(), ReplicaError> {
         while verified.is_empty() {
             let Some(frame) = self.frame().await? else {

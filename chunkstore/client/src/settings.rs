@@ -1,10 +1,10 @@
-//! What a client of the chunk store is told about itself.
+//! A chunk store client's settings.
 
 use std::time::Duration;
 
 use ids::{HostName, RackName};
 
-/// Where the chunk store is, and where its client stands.
+/// The chunk store's address, and the client's position in the network.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
     /// `host:port` of the chunk master.
@@ -19,36 +19,37 @@ pub struct StoreSettings {
     pub reads: ReadSettings,
 }
 
-/// How a client reads.
+/// How a client reads files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadSettings {
-    /// Silence of a replica, in the middle of a read, after which a second one is asked for the same bytes
-    /// (longer where the reader is used to longer waits); zero: never.
+    /// How long a replica may be silent in the middle of a read before a second one is asked for
+    /// the same bytes (longer if the reader is used to longer waits); zero: never ask.
     pub hedge_after: Duration,
-    /// Which replicas are read by the descriptor that their chunkserver hands over, where it does.
+    /// Which replicas are read through the descriptor that their chunkserver hands over, if it
+    /// does.
     pub descriptors: Descriptors,
-    /// How long the locations of a file that was opened are good for opening it again without asking the
-    /// master; zero: never. Meanwhile a file that others have removed or replaced is opened as it was, and
-    /// reading it may fail with [`crate::StoreError::Replaced`]. What this client itself changes, and a
-    /// replica that fails, end it at once.
+    /// How long the locations of an opened file may be used to open it again without asking the
+    /// master; zero: never. Meanwhile a file that others have removed or replaced is opened as it
+    /// was, and reading it may fail with [`crate::StoreError::Replaced`]. Changes made by this
+    /// client, and failing replicas, end this at once.
     pub locations_for: Duration,
 }
 
-/// Whose descriptors a client asks for.
+/// The chunkservers that a client asks for descriptors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Descriptors {
-    /// Nobody's.
+    /// None.
     Never,
-    /// Of the chunkserver with the client's own host name.
+    /// The chunkserver with the client's own host name.
     #[default]
     OwnHost,
-    /// Of those that are reached by loopback too: they are on this machine, whatever their hosts are called,
-    /// and whether the client has a host's name (a command line has none).
+    /// Also those reached by loopback: they are on this machine, whatever their hosts' names are,
+    /// and whether or not the client has a host name (a command line has none).
     Loopback,
 }
 
 impl ReadSettings {
-    /// With another one of `hedge_after`.
+    /// The default settings with another `hedge_after`.
     #[must_use]
     pub fn hedged_after(hedge_after: Duration) -> Self {
         Self { hedge_after, ..Self::default() }

@@ -1,5 +1,5 @@
-//! Which chunkservers on the reader's own host hand out descriptors, and under which name: asked once of
-//! each server. Whatever goes wrong here costs nothing but the short cut: the bytes come over HTTP then.
+//! Which chunkservers on the reader's own host hand out descriptors, and on which socket: each
+//! server is asked once. A failure here only costs the shortcut: the bytes then come over HTTP.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,10 +16,10 @@ use crate::{ChunkStore, Descriptors};
 
 /// How long a server may take to name its socket.
 const NAMING_LIMIT: Duration = Duration::from_secs(1);
-/// How long a server without a socket that works is not asked again.
+/// How long a server without a working socket is not asked again.
 const NONE_FOR: Duration = Duration::from_secs(30);
 
-/// The sockets that one client knows, by its servers' addresses: those of one host.
+/// The sockets that one client knows, by its servers' addresses; all on one host.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
     known: Mutex<BTreeMap<String, Known>>,
@@ -32,7 +32,7 @@ enum Known {
 }
 
 impl Sockets {
-    /// The replica's file, if its server is on this host and hands it over.
+    /// Opens the replica's file, if its server is on this host and hands it over.
     pub(crate) async fn open(
         &self,
         store: &ChunkStore,
@@ -51,7 +51,7 @@ impl Sockets {
         }
         if let Some(socket) = self.find(&server.address) {
             match LocalReplica::open(socket?, wanted).await {
-                // It may have restarted, under another name.
+                // The server may have restarted with another socket.
                 Err(LocalError::Io(_)) => {}
                 opened => return said(server, opened),
             }
@@ -72,7 +72,7 @@ impl Sockets {
         replica
     }
 
-    /// `None`: to be asked; `Some(None)`: it has none.
+    /// `None`: ask the server; `Some(None)`: it has no socket.
     fn find(&self, address: &str) -> Option<Option<String>> {
         match self.lock().get(address)? {
             Known::Named(socket) => Some(Some(socket.clone())),
@@ -81,7 +81,7 @@ impl Sockets {
         }
     }
 
-    /// Never held across an await.
+    /// The lock is never held across an await.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,5 @@
-//! Request stamps: what lets the chunk master tell a retry from a new request. One client id for each
-//! [`crate::ChunkStore`]; a slot for each mutation in flight.
+//! Request stamps, by which the chunk master tells a retry from a new request. Each
+//! [`crate::ChunkStore`] has one client id, and a slot for each mutation in flight.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -19,12 +19,12 @@ pub(crate) struct Stamps {
 
 #[derive(Debug, Default)]
 struct Slots {
-    /// Last sequence used in each slot.
+    /// The last sequence used in each slot.
     sequences: Vec<u64>,
     free: Vec<u32>,
 }
 
-/// A slot with nothing in flight; goes back when dropped.
+/// A slot with nothing in flight; returned when dropped.
 #[derive(Debug)]
 pub(crate) struct Slot<'a> {
     stamps: &'a Stamps,
@@ -43,7 +43,7 @@ impl Stamps {
         &self.client
     }
 
-    /// A slot that no other request uses; waits while all are in use.
+    /// A slot that no other request uses; waits while all are taken.
     pub(crate) async fn take(&self) -> Slot<'_> {
         let permit = self.permits.acquire().await.expect("nobody closes it");
         let mut slots = self.lock();
@@ -60,7 +60,7 @@ impl Stamps {
 }
 
 impl Slot<'_> {
-    /// The stamp of a new request. Its retries bear the same one.
+    /// The stamp of a new request; its retries carry the same one.
     pub(crate) fn stamp(&self) -> RequestStamp {
         let mut slots = self.stamps.lock();
         let sequence = &mut slots.sequences[self.slot as usize];

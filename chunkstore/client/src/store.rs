@@ -1,5 +1,5 @@
-//! The chunk store as its clients hold it: connection settings, and how the master is asked. What is said about
-//! names is in `names`; files are written by `write` and read by `read`.
+//! The chunk store as its clients hold it: connection settings, and how the master is called. The
+//! calls about names are in `names`; files are written by `write` and read by `read`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,13 +19,13 @@ use crate::sockets::Sockets;
 use crate::stamps::Stamps;
 use crate::{FileReader, FileWriter, StoreError, StoreSettings};
 
-/// A master in safe mode is waited for so long at most, where the time for retries is not longer.
+/// How long a master in safe mode is waited for at most, unless the retry time is longer.
 const SAFE_MODE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How a new file is made.
+/// Options of a new file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CreateOptions {
-    /// Make missing folders above.
+    /// Create missing parent folders.
     pub parents: bool,
     /// Replicas asked for; the master's default if `None`.
     pub replication: Option<u8>,
@@ -38,7 +38,7 @@ pub struct CreateOptions {
 
 /// A client of the chunk store. Clones share one client id and its connections.
 ///
-/// Every call is repeated while the master is away, for `retry_for`; stamps make that safe.
+/// Every call is retried for `retry_for` while the master is unreachable; stamps make that safe.
 #[derive(Clone, Debug)]
 pub struct ChunkStore {
     inner: Arc<Inner>,
@@ -56,7 +56,7 @@ struct Inner {
 }
 
 impl ChunkStore {
-    /// A client whose calls bear the token of `client`.
+    /// A client whose calls carry the token of `client`.
     #[must_use]
     pub fn new(client: Client, settings: StoreSettings) -> Self {
         let readers = AtomicUsize::new(usize::from(net::random_u64() as u8));
@@ -66,20 +66,20 @@ impl ChunkStore {
         Self { inner: Arc::new(inner) }
     }
 
-    /// What all its readers have done so far.
+    /// What all of its readers have done so far.
     #[must_use]
     pub fn read_counts(&self) -> ReadCounts {
         self.inner.counts.snapshot()
     }
 
-    /// The settings it was made with.
+    /// The settings that it was created with.
     #[must_use]
     pub fn settings(&self) -> &StoreSettings {
         &self.inner.settings
     }
 
-    /// Where the chunks of a closed file are that cover `length` bytes (to the end if `None`) from
-    /// `offset` on.
+    /// Locates the chunks of a closed file that cover `length` bytes (or everything, if `None`)
+    /// from `offset` on.
     ///
     /// # Errors
     /// When there is no such file, it is still open, or the master can't be asked.
@@ -93,8 +93,8 @@ impl ChunkStore {
         self.ask("/v1/files/locate", path, &request).await
     }
 
-    /// As [`Self::locate`], of a file that may still be written: its sealed chunks so far. It may grow, or
-    /// disappear; one that is closed gives all that it has.
+    /// Like [`Self::locate`], for a file that may still be written: its chunks sealed so far. The
+    /// file may grow or disappear; of a closed file, all chunks are returned.
     ///
     /// # Errors
     /// When there is no such file, or the master can't be asked.
@@ -108,12 +108,12 @@ impl ChunkStore {
         self.ask("/v1/files/locate", path, &request).await
     }
 
-    /// Makes a new file and opens it for writing.
+    /// Creates a file and opens it for writing.
     ///
     /// # Errors
-    /// When something stands there, a folder above is missing (without `parents`), no chunkserver is alive or
-    /// has room (after some seconds; in a cluster that is starting, as long as retries go on), or the master
-    /// can't be asked.
+    /// When something exists at `path`, a parent folder is missing (without `parents`), no
+    /// chunkserver is alive or has room (after some seconds; in a cluster that is starting, for as
+    /// long as retries go on), or the master can't be asked.
     pub async fn create(
         &self,
         path: &StorePath,
@@ -131,12 +131,11 @@ impl ChunkStore {
         self.open_for_writing("/v1/files/create", path, request).await
     }
 
-    /// Opens a closed file to put more behind its end. It stays readable as it was; what is new appears when
-    /// the writer is closed. If the writer dies, the file keeps the chunks that were sealed; if it is
-    /// abandoned, the file is what it was.
+    /// Opens a closed file to append to it. It stays readable as it was; the new bytes appear when
+    /// the writer is closed. If the writer dies or abandons it, the file is what it was before.
     ///
     /// # Errors
-    /// [`StoreError::StillOpen`] if another writer holds it; otherwise as [`Self::create`].
+    /// [`StoreError::StillOpen`] if it has another writer; otherwise like [`Self::create`].
     pub async fn append(&self, path: &StorePath) -> Result<FileWriter, StoreError> {
         let writer_host = &self.inner.settings.host;
         let request =
@@ -151,12 +150,13 @@ impl ChunkStore {
         request: impl Fn(RequestStamp) -> Q,
     ) -> Result<FileWriter, StoreError> {
         let asked = clock::monotonic();
-        // A master that could not be reached has said nothing of servers.
+        // A master that could not be reached has not said anything about servers.
         let mut refused = None;
         let mut backoff = Backoff::default();
         let created: Created = loop {
             match self.change(route, path, &request).await {
-                // The servers register again when the master has restarted, or can be reached again.
+                // Servers register again after the master has restarted or has become reachable
+                // again.
                 Err(StoreError::NoServers { problem, .. })
                     if refused.get_or_insert_with(clock::Stopwatch::start).elapsed()
                         < self.no_servers_patience(&problem) =>
@@ -169,7 +169,7 @@ impl ChunkStore {
         Ok(FileWriter::new(self.clone(), path.clone(), &created, asked))
     }
 
-    /// How long a master that has no servers is asked again.
+    /// How long a master without servers is asked again.
     pub(crate) fn no_servers_patience(&self, problem: &Problem) -> Duration {
         no_servers_patience(self.inner.settings.retry_for, is_starting(problem))
     }
@@ -182,11 +182,11 @@ impl ChunkStore {
         FileReader::open(self.clone(), path.clone(), 0, None).await
     }
 
-    /// Opens a closed file for reading `length` bytes from `offset` on: one call fewer than
+    /// Opens a closed file to read `length` bytes from `offset` on; saves a call compared with
     /// [`Self::open`] and a seek.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// Like [`Self::open`].
     pub async fn open_range(
         &self,
         path: &StorePath,
@@ -199,7 +199,7 @@ impl ChunkStore {
     /// The bytes of a small file.
     ///
     /// # Errors
-    /// [`StoreError::TooMuch`] if it has more than `bytes_max`; otherwise as [`Self::open`].
+    /// [`StoreError::TooMuch`] if it has more than `bytes_max`; otherwise like [`Self::open`].
     pub async fn read_all(&self, path: &StorePath, bytes_max: u64) -> Result<Vec<u8>, StoreError> {
         let mut reader = self.open(path).await?;
         if reader.len() > bytes_max {
@@ -213,11 +213,11 @@ impl ChunkStore {
         Ok(bytes)
     }
 
-    /// Makes a new file of these bytes. On failure the open file is taken back, as far as the master can
-    /// be asked.
+    /// Creates a file with these bytes. On failure the open file is abandoned, if the master can be
+    /// asked.
     ///
     /// # Errors
-    /// As [`Self::create`], [`FileWriter::write`] and [`FileWriter::close`].
+    /// Like [`Self::create`], [`FileWriter::write`] and [`FileWriter::close`].
     pub async fn write_all(
         &self,
         path: &StorePath,
@@ -228,7 +228,7 @@ impl ChunkStore {
         match writer.write(bytes.into()).await {
             Ok(()) => writer.close().await,
             Err(error) => {
-                // The failed write is what the caller must hear of; the lease ends by itself.
+                // The caller must get the write's error; the lease ends by itself.
                 let _ = writer.abandon().await;
                 Err(error)
             }
@@ -255,12 +255,12 @@ impl ChunkStore {
         self.inner.stamps.client()
     }
 
-    /// A number that differs from reader to reader.
+    /// A number that differs between readers.
     pub(crate) fn next_rotation(&self) -> usize {
         self.inner.readers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Sends a question, repeatedly while the master is away.
+    /// Sends a request that changes nothing, with retries while the master is unreachable.
     pub(crate) async fn ask<Q, A>(
         &self,
         route: &str,
@@ -274,7 +274,7 @@ impl ChunkStore {
         self.call(route, request).await.map_err(|error| StoreError::from_call(path, error))
     }
 
-    /// Sends a mutation with a stamp of its own, repeatedly while the master is away.
+    /// Sends a mutation with its own stamp, with retries while the master is unreachable.
     pub(crate) async fn change<Q, A>(
         &self,
         route: &str,
@@ -312,16 +312,17 @@ impl ChunkStore {
     }
 }
 
-/// A master without servers has answered: another request, with a stamp of its own, must ask again. One
-/// that is starting has not looked at the request. One whose journal is an older copy waits for somebody.
+/// Whether to retry a call. A master without servers has answered: only another request, with its
+/// own stamp, may ask again. A master that is starting has not looked at the request. One whose
+/// journal is an older copy waits for its operator.
 fn is_retried(error: &CallError) -> bool {
     let kind = error.problem_kind().and_then(ProblemKind::of);
     let is_final = matches!(kind, Some(ProblemKind::NoServers | ProblemKind::JournalOutdated));
     error.is_transient() && !is_final
 }
 
-/// For how long a master that has just started says that it changes nothing: that it takes changes then is
-/// sure, so it is waited for, whatever the time for retries is.
+/// How long a master that has just started says it will change nothing: after that it certainly
+/// takes changes, so it is waited for, whatever the retry time is.
 fn safe_mode_left(error: &CallError) -> Duration {
     let starting = error.problem().filter(|problem| is_starting(problem));
     let seconds = starting.and_then(|problem| problem.retry_after).map_or(0, |seconds| seconds + 1);

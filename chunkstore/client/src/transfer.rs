@@ -1,7 +1,7 @@
-//! Chunk bytes over HTTP, as both ends call them: the routes, the headers and the time limits of a
-//! chunk's `PUT` and `GET`. The writer sends with [`put_chunk`], every chunkserver of a pipeline to the next
-//! with [`pass_chunk_on`]; the reader opens with [`get_chunk`]. A writer whose pipeline failed calls
-//! [`freeze_chunk`] and [`seal_chunk`]. No retries here.
+//! Chunk bytes over HTTP, as used by both ends: the routes, headers and time limits of a chunk's
+//! `PUT` and `GET`. A writer sends with [`put_chunk`], each chunkserver of a pipeline sends to the
+//! next one with [`pass_chunk_on`], and a reader opens with [`get_chunk`]. A writer whose pipeline
+//! failed calls [`freeze_chunk`] and [`seal_chunk`]. No retries here.
 
 use std::time::Duration;
 
@@ -14,49 +14,50 @@ use futures_util::Stream;
 use net::reqwest::{Body, Method, Response};
 use net::{CallError, Client};
 
-/// Header of a `PUT`: JSON array of the [`ServerAddress`]es downstream of the receiver.
+/// Header of a `PUT`: a JSON array of the [`ServerAddress`]es downstream of the receiver.
 pub const PIPELINE_HEADER: &str = "x-howdah-pipeline";
-/// Header of a `GET`'s answer: offset in the chunk of the first byte sent.
+/// Header of a `GET`'s answer: the offset in the chunk of the first byte sent.
 pub const OFFSET_HEADER: &str = "x-howdah-offset";
 /// Silence in the middle of a transfer after which the other end counts as dead. Each server of a
 /// pipeline must notice before the one above it does, hence [`write_stall_limit`].
 const STALL_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a server of a failed pipeline may take to say what it has: one that is dead or hangs must not
-/// hold up the writer for long.
+/// How long a server of a failed pipeline may take to say what it has: a dead or hanging one must
+/// not hold up the writer for long.
 const FREEZE_LIMIT: Duration = Duration::from_secs(4);
 
-/// How long a log's primary may take to give what is acknowledged.
+/// How long a log's primary may take to return acknowledged records.
 const RECORDS_LIMIT: Duration = Duration::from_secs(5);
-/// How long a client waits for its batch: the primary may have to end a chunk meanwhile.
+/// How long a client waits for its batch to be appended: the primary may first have to end a chunk.
 const APPEND_LIMIT: Duration = Duration::from_secs(30);
 
-/// Time without a step after which a sender asks whether the other end is there at all.
+/// Time without progress after which a sender checks whether the other end is there at all.
 const DOUBT_AFTER: Duration = Duration::from_secs(1);
 
-/// Why a sender waits no longer.
+/// Why a sender stops waiting.
 #[derive(Debug, thiserror::Error)]
 pub enum Stalled {
-    /// It is there, but too slow.
+    /// The other end is there, but too slow.
     #[error("{what} within {} s", limit.as_secs())]
     Slow {
-        /// What it did not do.
+        /// What it failed to do.
         what: &'static str,
-        /// How long it had.
+        /// The time that it had.
         limit: Duration,
     },
-    /// It is not there any more.
+    /// The other end is gone.
     #[error("{what}, and is gone: {error}")]
     Gone {
-        /// What it did not do.
+        /// What it failed to do.
         what: &'static str,
-        /// How that shows.
+        /// How it was noticed.
         error: CallError,
     },
 }
 
-/// Waits for a step of what is sent to `server`: no longer than `limit`, which is meant for a server that is slow, and not
-/// for one that is gone, like a host that was cut off. Then `what` it did not do.
+/// Waits for a step of sending to `server`, for at most `limit`; if the server turns out to be
+/// gone, like a host that was cut off, it does not wait that long. `what` describes the failure to
+/// do the step.
 ///
 /// # Errors
 /// When the step is not done by then.
@@ -93,12 +94,13 @@ pub fn read_stall_limit() -> Duration {
     STALL_LIMIT * 2
 }
 
-/// Sends a chunk to `server`, which passes it on `downstream`. `body` is a block stream; if it breaks off,
-/// what has come is kept for a while, to be sealed by [`seal_chunk`]; if it ends without its end mark, nothing
-/// is. `client` bears the allocation's token. The answer may come before the body's end: then it is a refusal.
+/// Sends a chunk to `server`, which passes it on `downstream`. `body` is a block stream. If it
+/// breaks off, what has arrived is kept for a while, to be sealed by [`seal_chunk`]; if it ends
+/// without its end mark, nothing is kept. `client` carries the allocation's token. An answer before
+/// the body's end is a refusal.
 ///
 /// # Errors
-/// When the server can't be reached or refuses, or the one after it failed.
+/// When the server can't be reached or refuses, or the next one failed.
 pub async fn put_chunk<S>(
     client: &Client,
     server: &ServerAddress,
@@ -112,7 +114,8 @@ where
     send_chunk(client, server, downstream, (replica, ""), body).await
 }
 
-/// As [`put_chunk`], for a server that has the bytes too: `server` goes on if the one after it fails.
+/// Like [`put_chunk`], for a sender that has the bytes too: `server` continues if the server after
+/// it fails.
 ///
 /// # Errors
 /// When the server can't be reached or refuses.
@@ -129,7 +132,7 @@ where
     send_chunk(client, server, downstream, (replica, "&passed_on=true"), body).await
 }
 
-/// As [`put_chunk`] to one server, which takes it behind what clients want of it.
+/// Like [`put_chunk`] to a single server, which gives it lower priority than clients' requests.
 ///
 /// # Errors
 /// When the server can't be reached or refuses.
@@ -164,8 +167,8 @@ where
     client.exchange(&server.address, request).await
 }
 
-/// Ends whatever adds to a chunk on `server`, and asks how much of it is there: 0 if nothing is. `client` bears
-/// the allocation's token.
+/// Ends whatever adds to a chunk on `server`, and asks how much of it there is: 0 if nothing.
+/// `client` carries the allocation's token.
 ///
 /// # Errors
 /// When the server can't be reached, or takes too long.
@@ -178,7 +181,7 @@ pub async fn freeze_chunk(
     Ok(frozen.map_or(0, |frozen| frozen.length))
 }
 
-/// As [`freeze_chunk`]; `None` if the server has nothing of the chunk.
+/// Like [`freeze_chunk`]; `None` if the server has nothing of the chunk.
 ///
 /// # Errors
 /// When the server can't be reached, or takes longer than `limit`.
@@ -202,8 +205,9 @@ pub async fn freeze_replica(
     }
 }
 
-/// Sends a batch of one writer's records, as frames, to the primary of a log's chunk, whose other servers are
-/// `followers`. `client` bears the allocation's token. On an error other than a problem the batch may be in the log.
+/// Sends a batch of one writer's records, as frames, to the primary of a log's chunk, whose other
+/// servers are `followers`. `client` carries the allocation's token. After an error other than a
+/// problem, the batch may be in the log.
 ///
 /// # Errors
 /// When the primary can't be reached, takes too long, or does not take the batch.
@@ -224,10 +228,12 @@ pub async fn append_records(
     client.exchange(&primary.address, request).await
 }
 
-/// Sends what a primary took next to one of the other servers of the chunk. `client` bears a server's token.
+/// Sends what a primary took next to another server of the chunk. `client` carries a server's
+/// token.
 ///
 /// # Errors
-/// When the server can't be reached, takes longer than `limit`, or has other bytes before.
+/// When the server can't be reached, takes longer than `limit`, or does not have exactly the bytes
+/// before.
 pub async fn follow_log(
     client: &Client,
     server: &ServerAddress,
@@ -240,11 +246,11 @@ pub async fn follow_log(
     client.exchange(&server.address, request.timeout(limit).body(frames)).await
 }
 
-/// Reads acknowledged frames of a log's open chunk from its primary: from `offset` on, as many as it gives at once; none
-/// if no more are acknowledged. `client` bears the chunk's token.
+/// Reads acknowledged frames of a log's open chunk from its primary, from `offset` on: as many as
+/// it returns at once, or none if no more are acknowledged. `client` carries the chunk's token.
 ///
 /// # Errors
-/// When the primary can't be reached, or does not have the chunk open any more.
+/// When the primary can't be reached, or no longer has the chunk open.
 pub async fn get_records(
     client: &Client,
     primary: &ServerAddress,
@@ -257,7 +263,8 @@ pub async fn get_records(
     response.bytes().await.map_err(|error| CallError::from_http(&primary.address, &error))
 }
 
-/// Has `server` seal what it has of a frozen chunk at `length`. `client` bears the allocation's token.
+/// Has `server` seal what it has of a frozen chunk at `length`. `client` carries the allocation's
+/// token.
 ///
 /// # Errors
 /// When the server can't be reached, takes too long, or can't give the chunk that length.
@@ -272,8 +279,8 @@ pub async fn seal_chunk(
     client.exchange(&server.address, request).await
 }
 
-/// Opens `length` bytes of a chunk from `offset` on. The body is a block stream, widened to whole blocks;
-/// the number says at which offset it begins. `client` bears the location's token.
+/// Requests `length` bytes of a chunk from `offset` on. The body is a block stream, extended to
+/// whole blocks, and begins at the returned offset. `client` carries the location's token.
 ///
 /// # Errors
 /// When the server can't be reached, does not hold the chunk, or finds it corrupt.
@@ -296,10 +303,11 @@ pub async fn get_chunk(
     }
 }
 
-/// Has a server read a replica whole that a reader found corrupt. `client` bears the location's token.
+/// Has a server verify all of a replica that a reader found corrupt. `client` carries the
+/// location's token.
 ///
 /// # Errors
-/// When the server can't be reached, does not hold the chunk, or can't read it just now.
+/// When the server can't be reached, does not hold the chunk, or can't read it at present.
 pub async fn suspect_chunk(
     client: &Client,
     server: &str,
@@ -334,7 +342,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_server_has_its_time_and_one_that_is_gone_has_not() {
-        // Connections come about, and nothing is ever answered.
+        // Connections are accepted, but nothing is ever answered.
         let slow = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = slow.local_addr().unwrap().to_string();
         for limit in [DOUBT_AFTER / 2, DOUBT_AFTER * 2] {

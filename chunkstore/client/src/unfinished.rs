@@ -8,9 +8,9 @@ use crate::{ChunkStore, FileReader, StoreError};
 const LOCATE_BYTES: u64 = 256 << 20;
 
 impl ChunkStore {
-    /// Opens a file for reading at most `length` bytes from `offset` on, also one that is being written, of
-    /// which the sealed chunks count. The reader may end before `length` though there is more: open the file
-    /// again where it ended. The file may yet grow, or disappear.
+    /// Opens a file to read at most `length` bytes from `offset` on, even while it is being
+    /// written; then only its sealed chunks count. The reader may end before `length` although
+    /// there is more: open the file again where it ended. The file may still grow or disappear.
     ///
     /// # Errors
     /// When there is no such file, or the master can't be asked.
@@ -22,7 +22,7 @@ impl ChunkStore {
     ) -> Result<FileReader, StoreError> {
         let length = length.min(LOCATE_BYTES);
         let located = self.locate_so_far(path, offset, Some(length)).await?;
-        // The reader would locate what follows as of a closed file.
+        // The reader must not go further: it would locate what follows as if the file were closed.
         let end = located.chunks.last().map_or(offset, |last| last.offset + last.length);
         let end = end.min(offset.saturating_add(length));
         Ok(FileReader::located(self.clone(), path.clone(), located, offset..end))

@@ -1,5 +1,5 @@
-//! One chunk on its way through its pipeline: a task that sends what comes out of a bounded channel.
-//! Only `write` calls this.
+//! One chunk on its way through its pipeline: a task that sends what comes out of a bounded
+//! channel. Only `write` calls this.
 
 use std::time::Duration;
 
@@ -14,13 +14,14 @@ use tokio::task::JoinHandle;
 
 use crate::transfer::{await_step, put_chunk, write_stall_limit};
 
-/// Frames between the writer and the network: about 1 MiB of blocks.
+/// Frames between writer and network: about 1 MiB of blocks.
 const FRAMES_IN_FLIGHT: usize = 32;
 
-/// What the head of a pipeline made of a chunk.
+/// The outcome of a chunk's pipeline, according to its head.
 pub(crate) type Outcome = Result<SealedChunk, ServerFailure>;
 
-/// An upload under way. Dropping it ends it; the servers keep what they have of the chunk for a while.
+/// An upload under way. Dropping it ends it; the servers keep what they have of the chunk for a
+/// while.
 #[derive(Debug)]
 pub(crate) struct Upload {
     client: Client,
@@ -34,7 +35,7 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// Starts to send to `head`, the first server of the allocation's pipeline.
+    /// Starts sending to `head`, the first server of the allocation's pipeline.
     pub(crate) fn start(client: &Client, allocation: &Allocation, head: &ServerAddress) -> Self {
         let (frames, receiver) = mpsc::channel(FRAMES_IN_FLIGHT);
         let client = client.with_token(allocation.token.clone());
@@ -50,7 +51,8 @@ impl Upload {
         }
     }
 
-    /// Sends the frames of the chunk that it has not yet sent. `Some` if the upload ended instead.
+    /// Sends the frames of the chunk that were not sent yet. `Some` if the upload has ended
+    /// instead.
     pub(crate) async fn push(&mut self, frames: &[Bytes]) -> Option<Outcome> {
         if self.task.is_finished() {
             return Some(self.outcome().await);
@@ -68,7 +70,7 @@ impl Upload {
         None
     }
 
-    /// What became of the chunk; the end mark must have been sent.
+    /// The outcome of the chunk; the end mark must have been sent.
     pub(crate) async fn finish(&mut self) -> Outcome {
         self.frames = None;
         self.outcome().await

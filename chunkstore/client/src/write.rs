@@ -1,6 +1,7 @@
-//! Writing one file: cuts it into chunks, streams each through its pipeline while the caller writes, and
-//! keeps a chunk's blocks until it is sealed, so that what its servers lose can be sent to others. What happens
-//! after a failure is decided by `chunkstore_core::writer`; the bytes on the way are `upload`'s.
+//! Writing one file: cuts it into chunks, streams each through its pipeline while the caller
+//! writes, and keeps a chunk's blocks until it is sealed, so that they can be sent to other servers
+//! after a failure. What happens after a failure is decided by `chunkstore_core::writer`; the bytes
+//! on their way are handled in `upload`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,17 +20,17 @@ use crate::{ChunkStore, StoreError, recovery};
 
 /// A file being written. It is readable from the moment [`FileWriter::close`] returns, and not before.
 ///
-/// Memory: the blocks of the current chunk, at most the file's `chunk_bytes`, shared with what the caller
-/// wrote where that was whole blocks. Dropping a writer stops the renewals of its lease; what becomes of the
-/// open file when that ends was said at its create ([`crate::IfWriterDies`]); one that was appended to is what
-/// it was before.
+/// Memory: the blocks of the current chunk, at most the file's `chunk_bytes`, shared with the
+/// caller's bytes where those were whole blocks. Dropping a writer stops the renewals of its lease.
+/// When the lease ends, a new file's fate is as chosen at its creation ([`crate::IfWriterDies`]); a
+/// file that was appended to is what it was before.
 #[derive(Debug)]
 pub struct FileWriter {
     store: ChunkStore,
     path: StorePath,
     core: Writer,
     encoder: BlockEncoder,
-    /// The current chunk, as far as it is encoded: kept to be sent again.
+    /// The encoded frames of the current chunk, kept in case they must be sent again.
     frames: Vec<Bytes>,
     chunk_length: u64,
     upload: Option<Upload>,
@@ -38,7 +39,7 @@ pub struct FileWriter {
 }
 
 impl FileWriter {
-    /// Of a file created at `asked`.
+    /// The writer of a file created at `asked`.
     pub(crate) fn new(
         store: ChunkStore,
         path: StorePath,
@@ -68,7 +69,8 @@ impl FileWriter {
         &self.path
     }
 
-    /// The hosts that the bytes of the current chunk go through, the first one first; none between two chunks.
+    /// The hosts that the bytes of the current chunk pass through, in order; none between two
+    /// chunks.
     pub fn pipeline(&self) -> impl Iterator<Item = &HostName> {
         let servers = self.core.allocation().map_or(&[][..], |chunk| &chunk.pipeline);
         servers.iter().map(|server| &server.host)
@@ -86,10 +88,11 @@ impl FileWriter {
         self.length == 0
     }
 
-    /// Appends bytes. On return they are on their way, not yet durable; what of the file may be relied on
-    /// is what a successful [`Self::flush`] or [`Self::close`] says. After an error the file can't be finished: abandon it.
+    /// Appends bytes. On return they are on their way, but not durable: only a successful
+    /// [`Self::flush`] or [`Self::close`] guarantees that. After an error the file can't be
+    /// finished: abandon it.
     ///
-    /// Must not be cancelled: the bytes of a dropped call may be written in part.
+    /// Not cancellation safe: the bytes of a dropped call may be written in part.
     ///
     /// # Errors
     /// When a chunk can't be written to enough servers, the lease is lost, or the master can't be asked.
@@ -112,15 +115,15 @@ impl FileWriter {
         Ok(())
     }
 
-    /// Makes what is written so far as durable as [`Self::close`] would, and shows it to those who ask for what there is
-    /// of unfinished files ([`ChunkStore::open_unfinished`]). The current chunk ends there, however short it is: a
-    /// flush for each line would make a chunk of each line, and each is a load on the master for as long as the file
-    /// lives. Without new bytes nothing happens.
+    /// Makes what was written so far as durable as [`Self::close`] would, and visible to readers of
+    /// unfinished files ([`ChunkStore::open_unfinished`]). This ends the current chunk, however
+    /// short it is: a flush after each line would make each line a chunk, and each chunk burdens
+    /// the master for as long as the file exists. Without new bytes, nothing happens.
     ///
-    /// Must not be cancelled, as [`Self::write`].
+    /// Not cancellation safe, like [`Self::write`].
     ///
     /// # Errors
-    /// As [`Self::write`].
+    /// Like [`Self::write`].
     pub async fn flush(&mut self) -> Result<(), StoreError> {
         if self.renewals.is_lost() {
             return Err(StoreError::LeaseLost { path: self.path.clone() });
@@ -128,24 +131,24 @@ impl FileWriter {
         if self.chunk_length > 0 {
             self.seal_chunk().await?;
         }
-        // The master hears of a sealed chunk with the request for the next one.
+        // The master learns of a sealed chunk by the request for the next one.
         while !self.core.is_told() {
             self.allocate(clock::monotonic()).await?;
         }
         Ok(())
     }
 
-    /// Ends the file: seals its last chunk and tells the master. From then on it is readable, whole and
-    /// durable on at least `min(2, replicas asked for)` disks.
+    /// Ends the file: seals its last chunk and tells the master. From then on it is readable,
+    /// complete and durable on at least `min(2, replicas asked for)` disks.
     ///
-    /// # Errors
-    /// As [`Self::write`]. When a chunk could not be written the open file is taken back. When it, or a folder above it,
-    /// was moved or removed meanwhile, with where the file, which is closed then, is now ([`StoreError::Moved`]).
+    /// Like [`Self::write`]. If a chunk could not be written, the open file is abandoned. If the
+    /// file, or a folder above it, was moved or removed meanwhile, the file is closed and the error
+    /// says where it is now ([`StoreError::Moved`]).
     pub async fn close(mut self) -> Result<FileStatus, StoreError> {
         if self.chunk_length > 0
             && let Err(error) = self.seal_chunk().await
         {
-            // The failed chunk is what the caller must hear of; the lease ends by itself.
+            // The caller must get the chunk's error; the lease ends by itself.
             let _ = self.abandon().await;
             return Err(error);
         }
@@ -159,7 +162,7 @@ impl FileWriter {
         }
     }
 
-    /// Gives the file up: it disappears, or is what it was before the append.
+    /// Abandons the file: it disappears, or is what it was before the append.
     ///
     /// # Errors
     /// When the master can't be asked; then the file disappears when its lease ends.
@@ -178,15 +181,16 @@ impl FileWriter {
         Ok(())
     }
 
-    /// Sends the frames that are not sent yet, again and elsewhere after failures. With `end` (the end
-    /// mark is among them) until the chunk is sealed.
+    /// Sends the frames that were not sent yet; after failures, sends them again and elsewhere.
+    /// With `end` (the end mark is among them), continues until the chunk is sealed.
     async fn deliver(&mut self, mut end: Option<Sent>) -> Result<(), StoreError> {
         while !self.frames.is_empty() {
             let Some(outcome) = self.send_frames(end.is_some()).await? else {
                 return Ok(());
             };
             self.upload = None;
-            // An answer before the end mark can only be a failure: nothing was sent as a whole yet.
+            // An answer before the end mark can only be a failure, as nothing was sent completely
+            // yet.
             let sent = end.unwrap_or(Sent { length: 0, checksum: 0 });
             match self.core.handle_uploaded(sent, outcome) {
                 Next::Sealed => return Ok(()),
@@ -197,8 +201,8 @@ impl FileWriter {
         Ok(())
     }
 
-    /// Has what the servers of a failed pipeline have in common sealed, and forgets it: what is left goes to
-    /// the next chunk. If they have nothing in common all of it does.
+    /// Has the bytes that all servers of a failed pipeline have sealed, and forgets those: the rest
+    /// goes to the next chunk. If there are none, everything does.
     async fn recover(&mut self, end: &mut Option<Sent>) -> Result<(), StoreError> {
         let Some(broken) = self.core.broken().cloned() else {
             return Ok(());
@@ -227,7 +231,7 @@ impl FileWriter {
 
     async fn follow(&mut self, next: Next) -> Result<(), StoreError> {
         match next {
-            // Neither comes where this is called.
+            // These can't occur here.
             Next::Sealed | Next::Recover | Next::Seal { .. } => Ok(()),
             Next::Allocate { not_before } => self.allocate(not_before).await,
             Next::GiveUp(gave_up) => Err(self.gave_up(gave_up)),
@@ -312,8 +316,8 @@ async fn wait_until(when: Monotonic) {
     }
 }
 
-/// Keeps a lease in the background until dropped: a renewal waits at the master for its answer nearly all
-/// the time, so that the master sees when this process is gone.
+/// Keeps a lease in the background until dropped. Nearly all the time, a renewal is waiting at the
+/// master for its answer, so that the master notices when this process is gone.
 #[derive(Debug)]
 struct Renewals {
     lost: Arc<AtomicBool>,

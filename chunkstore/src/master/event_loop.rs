@@ -1,5 +1,5 @@
-//! The core in its loop: adapts [`Master`] to `event_loop::Machine`, brings replies back to those who
-//! wait for them, and says notices in the log. No decisions.
+//! Runs the core in its loop: adapts [`Master`] to `event_loop::Machine`, returns replies to their
+//! callers, and logs notices. No decisions.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use ids::{HostName, Monotonic, Now, Room};
 use super::MasterFold;
 use super::metrics::{Turns, observe_folders, observe_hang, observe_records, observe_sync};
 
-/// Why the daemon is not ready meanwhile.
+/// The reason for which the daemon is not ready meanwhile.
 const HANGS: &str =
     "the disk of the chunk master's journal hangs: nobody is answered before it has written";
 
@@ -73,7 +73,7 @@ fn step(Output { records, effects }: Output) -> Step<Record, Effect> {
     Step { records, effects }
 }
 
-/// Asks the core. Cheap to clone.
+/// Sends requests to the core. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct CoreHandle {
     inputs: Handle<Input>,
@@ -84,7 +84,7 @@ pub(super) struct CoreHandle {
 /// Why there is no answer, or not the one asked for.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AskError {
-    /// The core's no.
+    /// The core refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The loop has ended.
@@ -92,7 +92,7 @@ pub(super) enum AskError {
     Stopped(#[from] Stopped),
 }
 
-/// Starts the loop over a recovered state. The first input is on its way when this returns.
+/// Starts the loop over a recovered state. The first input has been queued when this returns.
 pub(super) async fn start(
     (master, beginning): (Master, Start),
     log: Log,
@@ -115,15 +115,15 @@ pub(super) async fn start(
     let running = event_loop::start(machine, log, effects, settings);
     let (inputs, view) = (running.handle.clone(), running.view.clone());
     let core = CoreHandle { inputs, view, replies };
-    // A loop that has ended says so to the next who asks.
+    // If the loop has ended, the next caller learns that.
     let _ended = core.inputs.send(Input::Start(beginning)).await;
     (core, running)
 }
 
 impl CoreHandle {
-    /// Sends an input that has no reply, if the queue has room: what is lost must be of no consequence.
+    /// Sends an input that has no reply, if the queue has room: losing it must not matter.
     pub(super) fn tell(&self, input: Input) {
-        // A loop that has ended, or is far behind, has other cares.
+        // A loop that has ended, or is far behind, can do without it.
         let _lost = self.inputs.try_send(input);
     }
 
@@ -137,7 +137,8 @@ impl CoreHandle {
         Ok(waiter.answer().await??)
     }
 
-    /// Answers one query: at once if it only looks and all that there is to see is on disk, else when its turn has come.
+    /// Answers one query: at once if it only reads and everything that it could see is on disk,
+    /// otherwise in its turn.
     pub(super) async fn query(&self, query: Query) -> Result<Reply, AskError> {
         let seen = self.view.look(|machine| machine.master.look(clock::monotonic(), &query));
         match seen.flatten() {

@@ -1,4 +1,4 @@
-//! The chunk master's state as its journal keeps it; how, `event_loop` knows.
+//! The chunk master's state as kept in its journal; `event_loop` knows how.
 
 use chunkstore_core::master::{Durable, Record};
 use event_loop::{State, StateFold};
@@ -7,7 +7,7 @@ use event_loop::{State, StateFold};
 #[derive(Debug)]
 pub enum MasterState {}
 
-/// The durable state, restored from a snapshot and moved by records.
+/// The durable state, restored from a snapshot and advanced by records.
 pub type MasterFold = StateFold<MasterState>;
 
 impl State for MasterState {
@@ -17,7 +17,7 @@ impl State for MasterState {
     const SNAPSHOT_FORMAT: u32 = 1;
 
     fn apply(state: &mut Durable, record: &Record) {
-        // Garbage is found again through the servers' reports.
+        // Servers' reports will reveal the garbage again.
         let _garbage = state.apply(record);
     }
 }
@@ -67,13 +67,13 @@ mod tests {
         Record::FileReopened { stamp, at, file, allotted: allotted(chunk) }
     }
 
-    /// One record of every kind, as one master could write them.
+    /// One record of each kind, as a single master could write them.
     fn every_kind() -> impl Iterator<Item = Record> {
         let first = one_of_each().into_iter().chain(servers());
         first.chain(logs()).chain(starts()).chain(owners()).chain(lapsed())
     }
 
-    /// Those that speak of logs.
+    /// The records about logs.
     fn logs() -> [Record; 6] {
         let (at, file) = (UnixMillis(14), FileId(12));
         let sealed = Sealed { chunk: ChunkId(50), version: Version(1), length: 9, checksum: 8 };
@@ -102,7 +102,7 @@ mod tests {
         [reopened(42, file, 52), Record::AppendLapsed { at: UnixMillis(10), file }]
     }
 
-    /// Starts as they are since they have numbers.
+    /// Starts in the form that has random numbers.
     fn starts() -> [Record; 4] {
         [
             Record::OldJournalAccepted {
@@ -116,13 +116,13 @@ mod tests {
         ]
     }
 
-    /// Those that speak of owners alone.
+    /// The records about owners alone.
     fn owners() -> [Record; 1] {
         let (entry, owner) = (FileId(7), "bob".to_owned());
         [Record::OwnerSet { stamp: stamp(41), at: UnixMillis(15), entry, owner }]
     }
 
-    /// Those that speak of servers.
+    /// The records about servers.
     fn servers() -> [Record; 3] {
         let host: HostName = "host-1".parse().unwrap();
         [
@@ -261,8 +261,8 @@ mod tests {
         Record::FoldersMade { stamp, at, parent, folders, owner }
     }
 
-    /// What this release's journals hold: it must be read for ever. A record that changes its bytes
-    /// needs a serde default for what was added, and both forms here.
+    /// What this release's journals hold, which must always be readable. If a record changes its
+    /// bytes, the addition needs a serde default, and both forms must be here.
     const GOLDEN: &str = include_str!("golden_records.txt");
 
     fn hexadecimal(bytes: &[u8]) -> String {

@@ -1,5 +1,5 @@
-//! `chunkmaster --init`: mints the cluster's id and writes it as the journal's first record. Nothing
-//! else ever makes a cluster.
+//! `chunkmaster --init`: mints the cluster's id and writes it as the journal's first record.
+//! Nothing else ever creates a cluster.
 
 use chunkstore_core::master::Record;
 use event_loop::{Folders, InitError};
@@ -8,12 +8,13 @@ use journal::Options;
 
 use super::MasterFold;
 
-/// Makes a new cluster in an empty folder, or in two, and returns its id once that is on disk. Blocks.
+/// Creates a cluster in an empty folder, or in two, and returns its id once that is on disk.
+/// Blocks.
 ///
-/// An earlier call that was cut off before it had written the id is completed.
+/// If an earlier call was interrupted before it wrote the id, this completes it.
 ///
 /// # Errors
-/// When a folder holds a cluster already, or can't be written.
+/// When a folder holds a cluster already, or can't be written to.
 pub fn init(
     folders: impl Into<Folders>,
     journal_segment_bytes: u64,

@@ -1,5 +1,5 @@
 //! The chunk master's metrics, and the only place that names them: counters are a fold over the
-//! records, gauges the core's summary as it is at the scrape.
+//! records, gauges are the core's summary at the time of the scrape.
 
 mod list;
 
@@ -10,54 +10,55 @@ use metrics::{Histogram, counter, gauge, histogram};
 
 pub use list::METRICS;
 
-/// Counts what is journaled.
+/// Counts journaled records.
 pub(super) fn observe_records(records: &[Record]) {
     for record in records {
         counter!("howdah_chunkmaster_records_total", "record" => kind(record)).increment(1);
     }
 }
 
-/// The times of HTTP requests.
+/// The durations of HTTP requests.
 pub(super) const REQUESTS: &str = "howdah_chunkmaster_request_seconds";
 
-/// How many folders the journal is written to; one less than configured while a disk is lost.
+/// Number of folders that the journal is written to; one less than configured while a disk is lost.
 pub(super) fn observe_folders(live: usize) {
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
     gauge!("howdah_chunkmaster_journal_mirrors_live").set(live as f64);
 }
 
-/// Whether the journal's disk hangs, and with it whoever asks.
+/// Whether the journal's disk hangs, and so do all requests.
 pub(super) fn observe_hang(hangs: bool) {
     gauge!("howdah_chunkmaster_journal_hangs").set(f64::from(u8::from(hangs)));
 }
 
-/// How long the core's inputs keep others waiting, looked up once: it is recorded more often than anything else.
+/// How long the core's inputs make others wait. The histogram is looked up once, as it is recorded
+/// more often than anything else.
 pub(super) struct Turns(Histogram);
 
 impl Turns {
-    /// To be called when the process' recorder is there.
+    /// To be called once the process's recorder is installed.
     pub(super) fn new() -> Self {
         Self(histogram!("howdah_chunkmaster_turn_seconds"))
     }
 
-    /// Inputs were handled for so long while others waited.
+    /// Inputs were handled for this long while others waited.
     pub(super) fn observe(&self, took: Duration) {
         self.0.record(took);
     }
 }
 
-/// Whether the topology file can't be used, and servers register by an older one.
+/// Whether the topology file can't be used, so that servers register by an older one.
 pub(super) fn observe_topology(is_wrong: bool) {
     gauge!("howdah_chunkmaster_topology_file_wrong").set(f64::from(u8::from(is_wrong)));
 }
 
-/// How many chunkservers are not reached at their addresses.
+/// Number of chunkservers that can't be reached at their addresses.
 pub(super) fn observe_unreached(servers: usize) {
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
     gauge!("howdah_chunkmaster_servers_unreached").set(servers as f64);
 }
 
-/// A sync of the journal, and how long its first record waited for it.
+/// Records a sync of the journal, and how long its first record waited for it.
 pub(super) fn observe_sync(waited: Duration) {
     histogram!("howdah_chunkmaster_journal_sync_seconds").record(waited);
 }

@@ -1,5 +1,5 @@
-//! The chunk master's daemon: the shell around `chunkstore_core::master`. [`run`] wires journal, event
-//! loop and HTTP; [`init`] makes a new cluster. What is decided stands in the core, statuses in
+//! The chunk master's daemon: the shell around `chunkstore_core::master`. [`run`] connects journal,
+//! event loop and HTTP; [`init`] creates a cluster. Decisions are made in the core; statuses are in
 //! `http/error.rs`, metric names in `metrics.rs`. Called by `howdah chunkmaster`.
 
 mod event_loop;

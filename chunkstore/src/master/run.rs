@@ -1,4 +1,4 @@
-//! The chunk master's one wiring function: journal, core, loop, HTTP; and down again in reverse.
+//! Connects the chunk master's parts: journal, core, loop, HTTP; and shuts them down in reverse.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,13 +13,13 @@ use super::http::{Leases, ServerState, Shared, router};
 use super::metrics::METRICS;
 use super::{MasterFold, MasterSettings};
 
-/// Why the chunk master does not serve.
+/// Why the chunk master can't serve, or ended badly.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Its journal can't be read.
     #[error(transparent)]
     Recover(#[from] RecoverError),
-    /// Its journal was never finished.
+    /// Its journal was created but holds no cluster.
     #[error(
         "the journal in {} holds no cluster: for a new one, start once with --init; if there was one, mount its disk or \
          bring its journal back: with --init its files would be nobody's",
@@ -32,19 +32,19 @@ pub enum RunError {
     /// Its listener can't be used.
     #[error("the chunk master can't serve on its listener: {0}")]
     Listen(#[from] io::Error),
-    /// The loop ended before it served.
+    /// The loop ended before the master served.
     #[error("the chunk master stopped before it served; see the log")]
     Stopped,
-    /// It was stopped, and its journal's disk did not do its part.
+    /// It was stopped, but its journal's disk did not cooperate.
     #[error("the chunk master was stopped, but {0}")]
     Unsettled(#[from] Unsettled),
 }
 
-/// Runs the chunk master until `shutdown`. It serves once its new term is on disk.
+/// Runs the chunk master until `shutdown`. It begins to serve once its new term is on disk.
 ///
 /// # Errors
-/// When it can't start: no journal, one that can't be read, or a listener that can't be used; or when it was stopped while
-/// its journal's disk hung or was full.
+/// When it can't start: no journal, an unreadable one, or an unusable listener; or when it was
+/// stopped while its journal's disk hung or was full.
 pub async fn run(
     settings: MasterSettings,
     listener: impl Into<net::Listener>,
@@ -54,7 +54,7 @@ pub async fn run(
     let recovered = recover_async::<MasterFold>(settings.folders(), settings.journal());
     let recovered = tokio::select! {
         recovered = recovered => recovered?,
-        // Nobody was told of anything.
+        // Nobody was told anything yet.
         () = shutdown.wait() => return Ok(()),
     };
     let Recovered { durable, log } = recovered;
@@ -70,7 +70,7 @@ pub async fn run(
     };
     let event_loop = settings.event_loop();
     let (core, running) = start((master, beginning), log, event_loop, health.clone()).await;
-    // The first answer leaves when the new term is on disk.
+    // The first answer comes once the new term is on disk.
     tokio::select! {
         answered = core.ask(Input::Summarise) => {
             answered.map_err(|_: AskError| RunError::Stopped)?;

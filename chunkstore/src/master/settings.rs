@@ -1,4 +1,4 @@
-//! What the configuration says to the chunk master, parsed.
+//! The chunk master's parsed configuration.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,31 +8,32 @@ use daemon::Topology;
 use event_loop::Folders;
 use net::{ClientSettings, Keyring};
 
-/// Inputs that wait for the loop; beyond that, requests wait before it.
+/// Inputs that may be queued for the loop; beyond that, requests wait.
 const QUEUE: usize = 1024;
 
 /// Settings of one chunk master.
 #[derive(Clone, Debug)]
 pub struct MasterSettings {
-    /// `host:port` where others reach it.
+    /// `host:port` at which others reach it.
     pub address: String,
-    /// Folder of the journal.
+    /// The folder of its journal.
     pub data_dir: PathBuf,
-    /// A second folder of the journal, on another disk.
+    /// The journal's second folder, on another disk.
     pub journal_mirror: Option<PathBuf>,
-    /// Start with one of the two folders, which may lack what the other one has.
+    /// Whether to start with one of the two folders, which may lack records of the other one.
     pub accepts_one_folder: bool,
-    /// Start though the journal may be older than the cluster: what only a newer one knew is given up.
+    /// Whether to start although the journal may be older than the cluster, giving up what only a
+    /// newer one knew.
     pub accept_old_journal: bool,
-    /// What the state machine is told.
+    /// Settings of the state machine.
     pub core: Settings,
     /// Length of a journal segment, zero-filled in advance; at least 2 MiB, so that every record fits.
     pub journal_segment_bytes: u64,
     /// How long a disk of the journal may take over one write or sync before it counts as hanging.
     pub journal_timeout: Duration,
-    /// Closed journal segments, at least, that make a new snapshot.
+    /// Minimum number of closed journal segments for a new snapshot.
     pub snapshot_after_segments: u32,
-    /// Who stands where.
+    /// The racks of hosts.
     pub topology: Topology,
     /// Time limits of its calls.
     pub client: ClientSettings,
@@ -41,14 +42,14 @@ pub struct MasterSettings {
 }
 
 impl MasterSettings {
-    /// Where the journal is kept.
+    /// The folders of the journal.
     #[must_use]
     pub fn folders(&self) -> Folders {
         let (main, mirror) = (self.data_dir.clone(), self.journal_mirror.clone());
         Folders { main, mirror, accepts_one: self.accepts_one_folder }
     }
 
-    /// How the state machine's loop is run.
+    /// Settings of the state machine's loop.
     pub(super) fn event_loop(&self) -> event_loop::Settings {
         event_loop::Settings {
             queue: QUEUE,
@@ -57,7 +58,7 @@ impl MasterSettings {
         }
     }
 
-    /// How the journal is kept.
+    /// Options of the journal.
     pub(super) fn journal(&self) -> journal::Options {
         let (segment_bytes, timeout) = (self.journal_segment_bytes, self.journal_timeout);
         journal::Options { segment_bytes, timeout }

@@ -1,5 +1,5 @@
-//! The only reader of the system's clocks: everything else is given a [`Now`]. What decides takes time
-//! as an argument; what measures (metrics, rates) asks here.
+//! The only reader of the system's clocks: everything else is given a [`Now`]. Code that decides
+//! takes time as an argument; code that measures (metrics, rates) asks here.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,14 +12,14 @@ pub fn now() -> Now {
     Now { monotonic: monotonic(), wall: wall() }
 }
 
-/// The monotonic clock, since the first call in this process.
+/// The monotonic clock, as the time since the first call in this process.
 #[must_use]
 pub fn monotonic() -> Monotonic {
     static START: OnceLock<Instant> = OnceLock::new();
     Monotonic(START.get_or_init(Instant::now).elapsed())
 }
 
-/// The wall clock; the epoch itself if the machine's clock stands before 1970.
+/// The wall clock; the epoch itself if the machine's clock is before 1970.
 #[must_use]
 pub fn wall() -> UnixMillis {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);

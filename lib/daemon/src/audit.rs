@@ -1,5 +1,5 @@
-//! Where the audit log is kept: a file of JSON lines, a thread of its own that writes it, and a few older files beside
-//! it, so that it has a bound.
+//! Where the audit log is kept: a file of JSON lines, written by a thread of its own, and a few
+//! older files beside it, so that its size is bounded.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -12,11 +12,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use ids::UnixMillis;
 use serde_json::json;
 
-/// Older files that are kept: `<name>.1` is the youngest.
+/// Older files that are kept; `<name>.1` is the most recent.
 const OLDER_FILES: u32 = 9;
-/// Lines that wait for the disk at most; when it takes none for so long, more are lost, and how many is written then.
+/// Lines that may wait for the disk. Beyond that, lines are lost, and their number is logged later.
 const WAITING_MAX: usize = 8192;
-/// And bytes of theirs. Of what was refused only half as many: whoever may do nothing is not to push out what was done.
+/// The same for their bytes. Refused requests may take only half of it, so that callers without
+/// rights can't push out what was done.
 const WAITING_BYTES_MAX: u64 = 8 << 20;
 
 /// Why there is no audit log.
@@ -31,8 +32,8 @@ pub struct AuditError {
     source: io::Error,
 }
 
-/// Has this process' audit entries written to `<folder>/<name>.audit.jsonl`, which is set aside when it has
-/// `bytes_max` bytes.
+/// Writes this process's audit entries to `<folder>/<name>.audit.jsonl`, which is set aside once it
+/// has `bytes_max` bytes.
 ///
 /// # Errors
 /// When it can't be opened.
@@ -46,15 +47,15 @@ pub fn install_audit(folder: &Path, name: &str, bytes_max: u64) -> Result<(), Au
     let started = std::thread::Builder::new().name("audit".to_owned());
     let started = started.spawn(move || log.write_all_of(&waiting));
     started.map_err(|source| AuditError { path, source })?;
-    // Tests of one process may start several daemons: the first one's file has all.
+    // Tests may start several daemons in one process: the file of the first one gets all entries.
     let _second = net::audit::install(Box::new(move |entry| queue.send(entry)));
     Ok(())
 }
 
-/// A line that waits, with the time that it tells.
+/// A line that waits, with its time.
 type Line = (UnixMillis, Vec<u8>);
 
-/// The way to the thread that writes.
+/// The sending end of the queue to the writing thread.
 struct Queue {
     lines: SyncSender<Line>,
     bytes: Arc<AtomicU64>,
@@ -62,7 +63,7 @@ struct Queue {
     lost: Arc<AtomicU64>,
 }
 
-/// Its other end.
+/// The receiving end.
 struct Waiting {
     lines: Receiver<Line>,
     bytes: Arc<AtomicU64>,
@@ -106,10 +107,10 @@ fn open(path: &Path) -> io::Result<File> {
 struct Log {
     path: PathBuf,
     file: File,
-    /// Of whole lines.
+    /// Bytes of the complete lines.
     bytes: u64,
     bytes_max: u64,
-    /// Whether the last line has no end: the next one begins with one.
+    /// Whether the last line is incomplete: the next one then begins with a line end.
     is_torn: bool,
     /// Lines that were lost and that no line tells of yet.
     lost: u64,
@@ -119,7 +120,7 @@ impl Log {
     fn of(path: PathBuf, file: File, bytes_max: u64) -> Self {
         let bytes = file.metadata().map_or(0, |metadata| metadata.len());
         let mut last = [0];
-        // A host that fell may have left half a line.
+        // A crash of the host may have left half a line.
         let is_torn =
             bytes > 0 && file.read_exact_at(&mut last, bytes - 1).is_ok() && last != *b"\n";
         Self { path, file, bytes, bytes_max, is_torn, lost: 0 }
@@ -168,7 +169,8 @@ impl Log {
         written
     }
 
-    /// What of a line was written before the disk was full is taken back, so that the next one begins on its own.
+    /// Removes what was written of a line before the disk was full, so that the next one begins on
+    /// its own.
     fn take_back(&mut self) {
         self.is_torn |= self.file.set_len(self.bytes).is_err();
     }

@@ -1,5 +1,6 @@
-//! The files of TLS while a daemon runs: they are looked at every few seconds, and taken in when they have changed, so that a
-//! certificate is renewed without a restart. What can't be used is told, once an edit; what was read before stays.
+//! The TLS files while a daemon runs: they are checked every few seconds, and reloaded when they
+//! have changed, so that a certificate is renewed without a restart. If they can't be used, this is
+//! logged once for each edit, and the previous ones stay in use.
 
 use std::time::Duration;
 
@@ -9,14 +10,14 @@ use net::{Tls, TlsFiles};
 
 use crate::FileStamp;
 
-/// Time between two looks at the files.
+/// Time between two checks of the files.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Looks at the files again and again; never ends.
+/// Checks the files again and again; never ends.
 pub async fn follow_certificates(tls: Tls) {
     let Some(mut follower) = Follower::of(tls) else { return };
     loop {
-        // On a thread of its own: their disk may hang.
+        // On a blocking thread, as their disk may hang.
         let look = tokio::task::spawn_blocking(move || {
             follower.look();
             follower
@@ -35,7 +36,8 @@ pub async fn follow_certificates(tls: Tls) {
 struct Follower {
     tls: Tls,
     files: TlsFiles,
-    /// As they were when they were read last; absent before the first look: they may have changed since the start read them.
+    /// Their stamps when last read; `None` before the first check, as they may have changed since
+    /// the start read them.
     stamps: Option<[Option<FileStamp>; 3]>,
     is_wrong: bool,
 }
@@ -47,7 +49,7 @@ impl Follower {
     }
 
     fn look(&mut self) {
-        // First what they are like: an edit in between is seen at the next look.
+        // Stamps are taken first, so that an edit in between is seen at the next check.
         let stamps = Some(stamps_of(&self.files));
         if stamps != self.stamps {
             let is_first = self.stamps.is_none();

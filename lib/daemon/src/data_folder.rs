@@ -1,7 +1,7 @@
-//! A data folder as one daemon's own: its lock, and the identity file that says whose it is, so that
-//! folders that were swapped between hosts or daemons are noticed before anything in them is touched.
-//! What else lies in the folder is its daemon's business. Called by chunkserver and TaskTracker; the masters'
-//! folders are their journals'.
+//! A data folder that belongs to one daemon: its lock, and the identity file that names its owner,
+//! so that folders that were swapped between hosts or daemons are noticed before anything in them
+//! is touched. The rest of the folder is its daemon's business. Called by chunkserver and
+//! TaskTracker; the masters' folders are their journals'.
 
 use std::fmt;
 use std::fs::{DirBuilder, File};
@@ -16,16 +16,16 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-/// Version of the identity file.
+/// Format version of the identity file.
 const FORMAT_VERSION: u32 = 1;
 const IDENTITY: &str = "identity.json";
 const IDENTITY_PARTIAL: &str = "identity.json.new";
 const LOCK: &str = "lock";
-/// A process that was just killed holds its lock until the last of its threads is gone.
+/// A process that was just killed holds its lock until its last thread is gone.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// Whose a folder is.
+/// The owner of a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// Kind of daemon, as its command is called.
@@ -74,10 +74,10 @@ pub enum FolderError {
     InUse {
         /// The folder.
         path: PathBuf,
-        /// Who wanted it.
+        /// The daemon that wants it.
         owner: Owner,
     },
-    /// It is another daemon's, or another host's.
+    /// It belongs to another daemon, or to another host.
     #[error(
         "the data folder {} belongs to the {found}, not to the {owner}: name the folder that the {owner} had \
          before, or an empty one, in section {} of the configuration; if the host was renamed, rename it in \
@@ -87,12 +87,12 @@ pub enum FolderError {
     OtherOwner {
         /// The folder.
         path: PathBuf,
-        /// Whose it is.
+        /// The owner that it names.
         found: Owner,
-        /// Who wanted it.
+        /// The daemon that wants it.
         owner: Owner,
     },
-    /// There is something of somebody else's.
+    /// It holds something that is not a daemon's.
     #[error(
         "{} is no data folder of the {owner}, and {} is in it: name another folder, or an empty one",
         path.display(), entry.display()
@@ -100,9 +100,9 @@ pub enum FolderError {
     Foreign {
         /// The folder.
         path: PathBuf,
-        /// What was found in it, by its name.
+        /// The name of what was found in it.
         entry: PathBuf,
-        /// Who wants to use it.
+        /// The daemon that wants it.
         owner: Owner,
     },
     /// Written by another release.
@@ -117,7 +117,7 @@ pub enum FolderError {
         /// Its version.
         found: u32,
     },
-    /// The identity file can't be understood.
+    /// The identity file can't be read.
     #[error("{} is damaged ({source}): restore it, or empty the folder", path.display())]
     BadIdentity {
         /// The identity file.
@@ -125,12 +125,12 @@ pub enum FolderError {
         /// What is wrong.
         source: serde_json::Error,
     },
-    /// The operating system says no.
+    /// The operating system refused an operation.
     #[error("{}: {source}: check that the data folder exists, its owner, mode and free space", path.display())]
     Io {
-        /// What was touched.
+        /// The file or folder.
         path: PathBuf,
-        /// What it said.
+        /// The operating system's error.
         source: io::Error,
     },
 }
@@ -153,11 +153,11 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Makes the folder if need be (for its owner alone, whatever the umask), locks it, and compares whose
-    /// it is. Blocks.
+    /// Creates the folder if need be (accessible to its owner only, whatever the umask), locks it,
+    /// and compares its owner. Blocks.
     ///
     /// # Errors
-    /// See [`FolderError`]. Nothing in the folder has been touched but the lock.
+    /// See [`FolderError`]. Then nothing in the folder was touched except the lock.
     pub fn open(root: &Path, owner: Owner) -> Result<Self, FolderError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(root);
         made.map_err(FolderError::io(root))?;
@@ -178,7 +178,7 @@ impl DataFolder {
         Ok(folder)
     }
 
-    /// As [`Self::open`], but waits for a former process that is about to end.
+    /// Like [`Self::open`], but waits for a previous process that is about to end.
     ///
     /// # Errors
     /// See [`Self::open`].
@@ -193,7 +193,7 @@ impl DataFolder {
         Self::open(root, owner)
     }
 
-    /// Where it is, without links.
+    /// Its path, without links.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
@@ -208,14 +208,14 @@ impl DataFolder {
     /// Makes the folder belong to a cluster, durably. Blocks.
     ///
     /// # Errors
-    /// When the disk says no.
+    /// When the disk refuses.
     pub fn join(&self, cluster: &ClusterId) -> Result<(), FolderError> {
         self.write_identity(Some(cluster))?;
         *self.known() = Some(cluster.clone());
         Ok(())
     }
 
-    /// Never held across a write.
+    /// The lock is never held across a write.
     fn known(&self) -> MutexGuard<'_, Option<ClusterId>> {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -228,7 +228,7 @@ impl DataFolder {
             Err(error) => return Err(FolderError::io(&path)(error)),
         };
         let bad = |source| FolderError::BadIdentity { path: path.clone(), source };
-        // The version first: another release may write the rest otherwise.
+        // The version comes first: another release may write the rest differently.
         let IdentityHead { format: found } = serde_json::from_slice(&text).map_err(bad)?;
         if found != FORMAT_VERSION {
             return Err(FolderError::OtherFormat { path, found });
@@ -249,11 +249,11 @@ impl DataFolder {
     }
 }
 
-/// A folder without identity must be empty: daemons tidy up in theirs.
+/// A folder without an identity must be empty, as daemons delete files in theirs.
 fn refuse_foreign(root: &Path, owner: &Owner) -> Result<(), FolderError> {
     for entry in std::fs::read_dir(root).map_err(FolderError::io(root))? {
         let entry = PathBuf::from(entry.map_err(FolderError::io(root))?.file_name());
-        // The first two a first start leaves that was cut off, the last one a new file system.
+        // An interrupted first start leaves the first two, a new file system the last one.
         if ![LOCK, IDENTITY_PARTIAL, "lost+found"].map(Path::new).contains(&entry.as_path()) {
             let (path, owner) = (root.to_owned(), owner.clone());
             return Err(FolderError::Foreign { path, entry, owner });

@@ -2,11 +2,12 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises this process' limit of open descriptors to the most that the system allows it: service managers and shells give
-/// 1024, so that old programs don't break, and each TaskTracker keeps a connection or two to the JobTracker. Processes that it
-/// starts get that limit too, unless they are given another.
+/// Raises this process's limit of open descriptors to the maximum that the system allows. Service
+/// managers and shells set 1024, for the sake of old programs, and each TaskTracker keeps a
+/// connection or two to the JobTracker. Processes that it starts inherit the limit, unless they are
+/// given another.
 ///
-/// What can't be raised stays as it is, and the log says so.
+/// If the limit can't be raised, it stays as it is, and this is logged.
 pub fn raise_descriptor_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {

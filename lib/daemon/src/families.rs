@@ -1,25 +1,26 @@
-//! Which metrics there are. Each daemon's `metrics.rs` has the list of its own; from the lists come the help texts of
-//! `/metrics`, the counters that are there before anything was counted, and the page of all metrics.
+//! The lists of metrics. Each daemon's `metrics.rs` has its own list; the lists yield the help
+//! texts of `/metrics`, the counters that exist before anything was counted, and the page of all
+//! metrics.
 
 use metrics::{Label, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 
-/// What Prometheus calls a metric family: all series of one name.
+/// A metric family in Prometheus' sense: all series of one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricFamily {
-    /// As it is served; its end tells the unit.
+    /// Its name as served; its ending tells the unit.
     pub name: &'static str,
-    /// What may be done with its values.
+    /// Its type.
     pub kind: MetricKind,
-    /// What tells its series apart; each has a bounded number of values.
+    /// The labels of its series; each has a bounded number of values.
     pub labels: &'static [MetricLabel],
-    /// What it counts or measures, for people.
+    /// What it counts or measures; a text for people.
     pub help: &'static str,
 }
 
 /// A metric's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
-    /// Goes up, from 0 at the start of the process.
+    /// Only goes up, from 0 at the start of the process.
     Counter,
     /// Goes up and down.
     Gauge,
@@ -32,18 +33,19 @@ pub enum MetricKind {
 pub struct MetricLabel {
     /// Its name.
     pub name: &'static str,
-    /// What it may be; nothing where the configuration, the code's routes or the host's disks say it.
+    /// Its possible values; empty if the configuration, the routes or the host's disks determine
+    /// them.
     pub values: &'static [&'static str],
 }
 
 impl MetricLabel {
-    /// One with these values.
+    /// A label with these values.
     #[must_use]
     pub const fn of(name: &'static str, values: &'static [&'static str]) -> Self {
         Self { name, values }
     }
 
-    /// One whose values are not known before they occur.
+    /// A label whose values are not known before they occur.
     #[must_use]
     pub const fn open(name: &'static str) -> Self {
         Self { name, values: &[] }
@@ -69,22 +71,22 @@ pub const fn histogram_of(name: &'static str, help: &'static str) -> MetricFamil
 }
 
 impl MetricFamily {
-    /// The same, its series told apart by these labels.
+    /// The same family, with these labels.
     #[must_use]
     pub const fn by(mut self, labels: &'static [MetricLabel]) -> Self {
         self.labels = labels;
         self
     }
 
-    /// The unit of its values, by the end of its name; absent for plain numbers.
+    /// The unit of its values, according to its name's ending; `None` for plain numbers.
     #[must_use]
     pub fn unit(&self) -> Option<&'static str> {
         let noun = self.name.strip_suffix("_total").unwrap_or(self.name);
         ["seconds", "bytes"].into_iter().find(|unit| noun.ends_with(unit))
     }
 
-    /// Makes it known to the process' recorder. Counters and histograms all of whose series are known begin at 0: else
-    /// the first failure would not be a rise from 0 to 1.
+    /// Describes it to the process's recorder. Counters and histograms whose series are all known
+    /// begin at 0: otherwise the first failure would not be a rise from 0 to 1.
     pub(crate) fn describe(&self) {
         let Self { name, help, .. } = *self;
         match self.kind {
@@ -100,7 +102,7 @@ impl MetricFamily {
         }
     }
 
-    /// Every combination of its labels' values; none where a label is open.
+    /// Every combination of its labels' values; none if a label is open.
     fn series(&self) -> Vec<Vec<Label>> {
         let mut series = vec![Vec::new()];
         for label in self.labels {

@@ -1,9 +1,9 @@
-//! Whether a file is another one than before.
+//! Detects whether a file has changed.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// What changes with every edit of a file, in place or by a new one of its name.
+/// Changes with every edit of a file, whether in place or by replacing it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileStamp {
     file: u64,
@@ -13,7 +13,7 @@ pub struct FileStamp {
 }
 
 impl FileStamp {
-    /// Looks at the file; absent where there is none, or it can't be looked at. May wait for a disk.
+    /// The file's stamp; `None` if there is no file, or it can't be examined. May wait for a disk.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         let file = path.metadata().ok()?;

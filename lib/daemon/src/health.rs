@@ -1,29 +1,30 @@
-//! Whether a daemon can do its work now, and if not, why: what `/readyz` answers. A daemon that is not
-//! ready lives, and `/healthz` says so.
+//! Whether a daemon can do its work now, and if not, why: the answer of `/readyz`. A daemon that is
+//! not ready is still alive, as `/healthz` says.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::sd_notify;
 
-/// Reasons kept at most; the set is for a human to read.
+/// Reasons kept at most, as people are to read them.
 const REASONS_MAX: usize = 8;
 
-/// Cheap to clone; all clones are one.
+/// Cheap to clone; all clones share one state.
 #[derive(Clone, Debug)]
 pub struct Health {
     reasons: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Default for Health {
-    /// Not ready: starting.
+    /// Not ready yet: starting.
     fn default() -> Self {
         Self { reasons: Arc::new(Mutex::new(BTreeSet::from(["starting".to_owned()]))) }
     }
 }
 
 impl Health {
-    /// Ready for work: all reasons against it are gone. The service manager is told, if there is one.
+    /// Ready for work: removes all reasons against it. Notifies the service manager, if there is
+    /// one.
     pub fn ready(&self) {
         let was_ready = {
             let mut reasons = self.lock();
@@ -34,7 +35,8 @@ impl Health {
         }
     }
 
-    /// Adds a reason why not, as an operator reads it: "not registered with the chunk master at …".
+    /// Adds a reason why it is not ready, worded for operators: "not registered with the chunk
+    /// master at …".
     pub fn not_ready(&self, reason: impl Into<String>) {
         let mut reasons = self.lock();
         if reasons.len() < REASONS_MAX {
@@ -42,7 +44,7 @@ impl Health {
         }
     }
 
-    /// Takes back a reason that [`Self::not_ready`] was given.
+    /// Removes a reason that was given to [`Self::not_ready`].
     pub fn no_longer(&self, reason: &str) {
         self.lock().remove(reason);
     }
@@ -53,7 +55,7 @@ impl Health {
         self.lock().iter().cloned().collect()
     }
 
-    /// Never held across an await.
+    /// The lock is never held across an await.
     fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
     }

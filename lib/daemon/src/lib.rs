@@ -1,5 +1,6 @@
-//! What every daemon has, whatever it does: logs, metrics, health, shutdown, the panic hook, the limit of descriptors, the routes
-//! for them, and a data folder of its own. Called by the daemons' `run` and by their mains; knows neither chunks nor jobs.
+//! What all daemons have in common: logs, metrics, health, shutdown, the panic hook, the descriptor
+//! limit, the routes for these, and a data folder. Called by the daemons' `run` and by their mains;
+//! knows neither chunks nor jobs.
 
 mod audit;
 mod certificates;
@@ -46,7 +47,7 @@ pub use sd_notify::report_to;
 pub use shutdown::Shutdown;
 pub use topology::{Topology, TopologyError};
 
-/// The release, as logs and panics name it.
+/// The release, as named in logs and panics.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[cfg(test)]

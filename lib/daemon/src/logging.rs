@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people; coloured on a terminal.
@@ -15,27 +15,27 @@ pub enum LogFormat {
     Json,
 }
 
-/// A form of logs that there is not.
+/// Logging can't be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
     /// Neither text nor json.
     #[error("log format {given:?} is not known: use text or json")]
     Format {
-        /// As given.
+        /// The format in the configuration.
         given: String,
     },
-    /// Not a filter as `tracing` takes it.
+    /// Not a filter that `tracing` accepts.
     #[error(
         "log filter {given:?} is not understood: {source}. Use a level (info, debug), or levels by module \
          (info,chunkstore=debug)"
     )]
     Filter {
-        /// As given.
+        /// The filter in the configuration.
         given: String,
-        /// Where it goes wrong.
+        /// Why it is not accepted.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// This process has logs already.
+    /// This process has logging already.
     #[error("logging is installed already: a process installs it once, first thing in main")]
     Installed,
 }
@@ -52,15 +52,15 @@ impl FromStr for LogFormat {
     }
 }
 
-/// Installs the process' logs, once, first thing in main.
+/// Installs the process's logging; once, first thing in main.
 ///
 /// # Errors
-/// A bad filter, or a second call.
+/// The filter is bad, or this is the second call.
 pub fn install_logging(format: LogFormat, filter: &str) -> Result<(), LoggingError> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|source| LoggingError::Filter { given: filter.to_owned(), source })?;
-    // A line that can't be written (a full disk under the log) is lost; reporting that on the same
-    // standard error would panic, and a daemon must not die of its log.
+    // A line that can't be written (a full disk under the log) is lost. Reporting that on the same
+    // standard error would panic, and a daemon must not die because of its log.
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -1,5 +1,5 @@
-//! The process' Prometheus recorder. Which metrics there are is the business of each daemon's
-//! `metrics.rs`; here are the buckets, the upkeep, and what every daemon has: the process' own numbers.
+//! The process's Prometheus recorder. Each daemon's `metrics.rs` lists its metrics; here are the
+//! buckets, the upkeep, and what every daemon has: the process's own numbers.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use metrics_process::Collector;
 use crate::VERSION;
 use crate::families::{MetricFamily, MetricLabel, counter_of, gauge_of};
 
-/// Histograms are drained so often, or they grow.
+/// How often histograms are drained, as otherwise they would grow.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// From a sync of a fast disk to a long task.
+/// Buckets from a sync of a fast disk to a long task.
 const SECONDS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
     60.0, 300.0, 1800.0, 7200.0,
 ];
 
-/// From a small record to a large shuffle: powers of 8 from 64 B to 64 GiB.
+/// Buckets from a small record to a large shuffle: powers of 8 from 64 B to 64 GiB.
 const BYTES: &[f64] = &[
     64.0,
     512.0,
@@ -35,10 +35,10 @@ const BYTES: &[f64] = &[
     68_719_476_736.0,
 ];
 
-/// Things that come together.
+/// Buckets for numbers of things that come together.
 const NUMBERS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
-/// What every daemon serves.
+/// The metrics of every daemon.
 pub const COMMON_METRICS: &[MetricFamily] = &[
     gauge_of("howdah_build_info", "1, with the release as a label")
         .by(&[MetricLabel::open("version")]),
@@ -72,9 +72,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The process' recorder, installed at the first call, with what every daemon serves and with `families`.
-    /// Histograms get buckets by their suffix, `_seconds`, `_bytes` or `_batches`; counters get `_total` where it is
-    /// missing.
+    /// The process's recorder, installed at the first call, with the common metrics and with
+    /// `families`. Histograms get buckets by their suffix, `_seconds`, `_bytes` or `_batches`;
+    /// counters get `_total` where it is missing.
     pub fn install(families: &[MetricFamily]) -> Self {
         static INSTALLED: OnceLock<Metrics> = OnceLock::new();
         let metrics = INSTALLED.get_or_init(Self::install_once).clone();
@@ -95,7 +95,7 @@ impl Metrics {
         }
         metrics.process.describe();
         let upkeep = metrics.recorder.clone();
-        // A thread and not a task: the recorder outlives any one runtime.
+        // A thread, not a task, as the recorder outlives any runtime.
         let thread = std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
             loop {
                 std::thread::park_timeout(UPKEEP);
@@ -108,7 +108,7 @@ impl Metrics {
         metrics
     }
 
-    /// Everything recorded, in Prometheus' text format, with the process' own numbers as of now.
+    /// Everything recorded, in Prometheus' text format, with the process's own current numbers.
     #[must_use]
     pub fn render(&self, is_ready: bool) -> String {
         gauge!("howdah_ready").set(f64::from(u8::from(is_ready)));

@@ -1,16 +1,16 @@
-//! What a panic in a daemon leads to: its state is in doubt, so it says where, and ends. The journal
-//! brings it back.
+//! What happens when a daemon panics: its state is in doubt, so it reports where and ends. The
+//! journal restores the state.
 
 use std::backtrace::Backtrace;
 use std::io::Write;
 use std::panic::PanicHookInfo;
 
-/// From now on a panic of any thread prints version, thread, place and backtrace to stderr, and aborts
-/// the process.
+/// Makes a panic of any thread print version, thread, place and backtrace to stderr, and abort the
+/// process.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|info| {
         let report = report(info, &Backtrace::force_capture());
-        // Stderr may be gone; the abort is not to be missed for that.
+        // Stderr may be gone, which must not prevent the abort.
         let _stderr_is_gone = std::io::stderr().write_all(report.as_bytes());
         std::process::abort();
     }));

@@ -1,5 +1,5 @@
-//! What a daemon sees of the others: asked by an administrator, it knocks at their addresses and says who answers, and how
-//! fast bytes come from there. `howdah doctor` asks every host so.
+//! What a daemon sees of the others: at an administrator's request it contacts their addresses, and
+//! reports which answer, and how fast bytes come from there. `howdah doctor` asks every host.
 
 use std::time::Duration;
 
@@ -13,59 +13,60 @@ use tokio::task::JoinSet;
 
 use crate::VERSION;
 
-/// Addresses of one request, at most.
+/// Addresses of one request at most.
 pub const PROBE_ADDRESSES_MAX: usize = 256;
-/// Bytes that are fetched from one address, at most.
+/// Bytes fetched from one address at most.
 pub const PROBE_BYTES_MAX: u64 = 8 << 20;
-/// Addresses that are knocked at at once, where none sends bytes.
+/// Addresses that are contacted at the same time if no bytes are fetched.
 const AT_ONCE: usize = 16;
-/// Of both routes.
+/// The path of both routes.
 const PATH: &str = "/v1/probe";
-/// Time for one address.
+/// Time limit for one address.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Whoever may change all: each answer costs other daemons work.
+/// Only callers who may change everything: each answer costs other daemons work.
 const CALLERS: Access = Access::Roles(&[Role::User, Role::Master]);
 
-/// Whom to knock at.
+/// The addresses to contact.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ProbeRequest {
     /// `host:port` of daemons, at most [`PROBE_ADDRESSES_MAX`].
     pub addresses: Vec<String>,
-    /// Bytes to fetch from each, one after another, at most [`PROBE_BYTES_MAX`]; with 0 it is only asked whether it answers.
+    /// Bytes to fetch from each, one after another, at most [`PROBE_BYTES_MAX`]; with 0, only
+    /// whether it answers is tested.
     #[serde(default)]
     pub bytes: u64,
 }
 
-/// What came of it.
+/// The results.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ProbeReply {
     /// The release of the daemon that answers.
     pub version: String,
     /// Its clock, milliseconds since 1970.
     pub wall_ms: u64,
-    /// In the request's order.
+    /// In the order of the request.
     pub probes: Vec<Probe>,
 }
 
-/// One address.
+/// The result for one address.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Probe {
-    /// As asked.
+    /// The address in the request.
     pub address: String,
     /// Why there was no answer, if there was none.
     pub error: Option<String>,
-    /// Until the answer, or the last of its bytes, microseconds.
+    /// Time until the answer or its last byte, microseconds.
     pub micros: u64,
 }
 
-/// Bytes to send.
+/// The number of bytes to send.
 #[derive(Debug, Deserialize)]
 struct Wanted {
     bytes: u64,
 }
 
-/// `GET /v1/probe?bytes=N` (so many bytes) and `POST /v1/probe` (see [`ProbeRequest`]). Others are asked through `client`,
-/// with the caller's token.
+/// `GET /v1/probe?bytes=N` (returns that many bytes) and `POST /v1/probe` (see [`ProbeRequest`]).
+/// Other daemons are asked through `client`, with the caller's token.
 pub fn probe_routes<S: Clone + Send + Sync + 'static>(client: Client) -> Routes<S> {
     let knock = async move |caller: Caller, headers: HeaderMap, Json(request)| {
         caller.require_superuser()?;
@@ -77,7 +78,7 @@ pub fn probe_routes<S: Clone + Send + Sync + 'static>(client: Client) -> Routes<
     Routes::new().route(PATH, CALLERS, get(give).post(knock))
 }
 
-/// Who may call them: tests hold a table to it.
+/// Who may call these routes; tests compare a table with it.
 #[must_use]
 pub fn probe_access() -> (&'static str, Access) {
     (PATH, CALLERS)
@@ -108,7 +109,7 @@ async fn knock_at_all(client: &Client, request: ProbeRequest) -> Result<Json<Pro
         let detail = format!("addresses: {wrong:?} is not of the form host:port");
         return Err(Problem::new(400, "invalid-request", detail));
     }
-    // Bytes that come from several at once would share the way here.
+    // Bytes from several addresses at once would share this host's bandwidth.
     let at_once = if bytes == 0 { AT_ONCE } else { 1 };
     let mut probes: Vec<(usize, Probe)> = Vec::with_capacity(addresses.len());
     let mut under_way = JoinSet::new();
@@ -127,14 +128,14 @@ async fn knock_at_all(client: &Client, request: ProbeRequest) -> Result<Json<Pro
     Ok(Json(ProbeReply { version: VERSION.to_owned(), wall_ms: clock::wall().0, probes }))
 }
 
-/// What can stand between `http://` and a path without meaning anything else.
+/// Whether `text` can be between `http://` and a path without changing the URL's meaning.
 pub(crate) fn is_address(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte);
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     !host.is_empty() && host.bytes().all(is_plain) && port.parse::<u16>().is_ok()
 }
 
-/// Asks one address whether it answers, and for so many bytes.
+/// Asks one address whether it answers, and for `bytes` bytes.
 async fn probe(client: &Client, address: String, bytes: u64) -> Probe {
     let stopwatch = Stopwatch::start();
     let answer = tokio::time::timeout(PATIENCE, fetch(client, &address, bytes)).await;
@@ -170,7 +171,7 @@ mod tests {
         })
     }
 
-    /// A daemon with these routes alone, and a client with a token for it.
+    /// A daemon with only these routes, and a client with a token for it.
     fn served() -> (String, Client) {
         let keyring = Keyring::new(&Secret::random());
         let expires = clock::wall() + Duration::from_mins(1);

@@ -1,5 +1,6 @@
-//! Which daemons Prometheus is to scrape, in the JSON of its `http_sd_config`. Each master tells of itself and of those
-//! that it knows, dead ones too: who is no target any more raises no alert.
+//! The daemons that Prometheus is to scrape, in the JSON of its `http_sd_config`. Each master lists
+//! itself and the daemons that it knows, including dead ones: a daemon that is no longer a target
+//! raises no alert.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ pub struct TargetGroup {
 }
 
 impl TargetGroup {
-    /// The `daemon` of a host.
+    /// The `daemon` on a host.
     #[must_use]
     pub fn of_host(
         daemon: &'static str,
@@ -30,14 +31,14 @@ impl TargetGroup {
         group
     }
 
-    /// A master, whose host is its address without the port.
+    /// A master; its host is its address without the port.
     #[must_use]
     pub fn of_master(daemon: &'static str, address: &str) -> Self {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         Self::labelled(daemon, host.trim_matches(['[', ']']).to_owned(), address)
     }
 
-    /// The same, asked by TLS where the cluster speaks it.
+    /// The same target, scraped by TLS if the cluster uses it.
     #[must_use]
     pub fn by_tls(mut self, is_tls: bool) -> Self {
         if is_tls {

@@ -1,58 +1,60 @@
-//! A table of which host stands in which rack, as people write it: two words a line. Pure: who reads the file is `topology`.
+//! A table of hosts and their racks, as people write it: two words a line. Pure: `topology` reads
+//! the file.
 
 use std::collections::BTreeMap;
 
 use ids::{HostName, NameError, RackName};
 
-/// Lines of a table at most: more hosts than any master serves.
+/// Maximum number of lines: more hosts than any master serves.
 const RACK_LINES_MAX: usize = 1_000_000;
 
 /// Racks by host (Hadoop: the table of `net.topology.table.file.name`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RackTable(BTreeMap<HostName, RackName>);
 
-/// What is wrong with a table.
+/// An error in a table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {cause}")]
 pub struct RackTableError {
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The error.
     pub cause: RackLineError,
 }
 
-/// What is wrong with a line of a table.
+/// An error in a line of a table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RackLineError {
-    /// Not a host and a rack.
+    /// It is not a host and a rack.
     #[error(
         "{words} words; a line is a host and its rack, like 'host-1 /room-1/rack-7', or a comment that begins with '#'"
     )]
     Words {
-        /// How many words there are.
+        /// Number of words in it.
         words: usize,
     },
-    /// One of them is no name.
+    /// One of the words is not a valid name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A host has another rack further up.
+    /// An earlier line gives the host another rack.
     #[error("{host} stands in {before} by a line further up")]
     Twice {
         /// The host.
         host: HostName,
-        /// Its rack by the other line.
+        /// Its rack in the earlier line.
         before: RackName,
     },
-    /// There are too many.
+    /// There are too many lines.
     #[error("a table has {RACK_LINES_MAX} lines at most")]
     TooMany,
 }
 
 impl RackTable {
-    /// Reads a table: on each line a host and its rack, with spaces between; empty lines, and what follows a '#', say nothing.
+    /// Reads a table: each line has a host and its rack, separated by spaces; empty lines, and
+    /// everything after a '#', are ignored.
     ///
     /// # Errors
-    /// With the first line that is wrong.
+    /// The first line that is wrong.
     pub(crate) fn parse(text: &str) -> Result<Self, RackTableError> {
         let mut racks = BTreeMap::new();
         for (line, said) in (1..).zip(text.lines()) {
@@ -61,12 +63,12 @@ impl RackTable {
         Ok(Self(racks))
     }
 
-    /// Where a host stands, if the table says so.
+    /// The rack of a host, if it is in the table.
     pub(crate) fn rack_of(&self, host: &HostName) -> Option<&RackName> {
         self.0.get(host)
     }
 
-    /// Hosts in it.
+    /// Number of hosts in it.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

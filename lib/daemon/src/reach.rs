@@ -1,6 +1,7 @@
-//! Whether a daemon is reached where it says it is. After each registration a chunkserver or TaskTracker has its master knock at
-//! its address, as all others will, and hears what came of it; the master keeps whom it does not reach, for people who look.
-//! Neither registrations nor heartbeats wait for it, and nothing is decided by it.
+//! Checks whether a daemon can be reached at the address that it gives. After each registration, a
+//! chunkserver or TaskTracker asks its master to contact it at its address, as all others will, and
+//! gets the result; the master remembers which daemons it can't reach, for people who look. Neither
+//! registrations nor heartbeats wait for this, and nothing is decided by it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,25 +20,26 @@ use tokio::time::{sleep, timeout};
 
 use crate::probe::is_address;
 
-/// Where a daemon says who it is.
+/// The route at which a daemon says who it is.
 const PATH: &str = "/v1/reach";
-/// Who asks that.
+/// The callers of that route.
 const CALLERS: Access = Access::Roles(&[Role::Master]);
-/// How long the tokens of these questions count; hosts' clocks differ.
+/// How long the tokens of these calls are valid; hosts' clocks differ.
 const TOKEN_LIFE: Duration = Duration::from_hours(1);
-/// Time for one knock.
+/// Time limit for one attempt.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Time for one's turn to be knocked at.
+/// How long a request waits for its turn.
 const TURN: Duration = Duration::from_secs(5);
-/// Daemons that a master knocks at at once.
+/// Daemons that a master contacts at the same time.
 const AT_ONCE: usize = 64;
-/// Knocks in vain, one after the other, before anybody is told: packets get lost.
+/// Failures in a row before they are reported: packets get lost.
 const FAILURES: u32 = 3;
-/// Between two of them, and after a question that had no answer.
+/// Time between two attempts, and after a request that got no answer.
 const SOON: Duration = Duration::from_secs(2);
-/// Between two once it is told, until one succeeds.
+/// Time between two attempts once failure is reported, until one succeeds.
 const LATER: Duration = Duration::from_secs(30);
-/// How long a master remembers whom it did not reach: who still runs has asked again by then.
+/// How long a master remembers a daemon that it did not reach; one that still runs has asked again
+/// by then.
 const KEPT: Duration = Duration::from_mins(2);
 
 /// What a daemon asks its master: to be knocked at.
@@ -60,7 +62,7 @@ pub struct ReachReply {
     pub error: Option<String>,
 }
 
-/// Who answers at an address.
+/// A daemon's answer at its address.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Reachable {
     daemon: String,
@@ -68,7 +70,7 @@ struct Reachable {
     id: String,
 }
 
-/// What to do about a daemon, a `chunkserver` or `tasktracker`, that is not reached at its address.
+/// How to fix that a daemon, a `chunkserver` or `tasktracker`, is not reached at its address.
 #[must_use]
 pub fn reach_remedy(daemon: &str, host: &HostName, address: &str) -> String {
     let port = address.rsplit_once(':').map_or("", |(_, port)| port);
@@ -78,7 +80,7 @@ pub fn reach_remedy(daemon: &str, host: &HostName, address: &str) -> String {
     )
 }
 
-/// A master's side: knocks at daemons, and keeps whom it does not reach. Clones are one.
+/// The master's side: contacts daemons, and remembers which it can't reach. Clones share one state.
 #[derive(Clone, Debug)]
 pub struct Reach(Arc<Knocker>);
 
@@ -88,14 +90,14 @@ struct Knocker {
     client: Client,
     keyring: Keyring,
     turns: Semaphore,
-    /// Locked for moments.
+    /// Locked only briefly.
     unreached: Mutex<BTreeMap<HostName, Unreached>>,
 }
 
 #[derive(Debug)]
 struct Unreached {
     address: String,
-    /// One after the other.
+    /// Number of failures in a row.
     failures: u32,
     error: String,
     seen: Stopwatch,
@@ -111,16 +113,16 @@ impl Reach {
     /// For the master `name`.
     #[must_use]
     pub fn new(name: &'static str, client: ClientSettings, keyring: Keyring) -> Self {
-        // A kept connection would say nothing of the way to the address.
+        // A kept connection would prove nothing about the way to the address.
         let client = Client::without_kept_connections(client);
         let (turns, unreached) = (Semaphore::new(AT_ONCE), Mutex::default());
         Self(Arc::new(Knocker { name, client, keyring, turns, unreached }))
     }
 
-    /// Knocks at the daemon that asks for it.
+    /// Contacts the daemon that asks for it.
     ///
     /// # Errors
-    /// When what it gives is no address.
+    /// When the address is malformed.
     pub async fn knock(&self, request: ReachRequest) -> Result<ReachReply, Problem> {
         if !is_address(&request.address) {
             let detail = format!("address: {:?} is not of the form host:port", request.address);
@@ -134,7 +136,7 @@ impl Reach {
         Ok(ReachReply { knocked: true, error })
     }
 
-    /// Why the daemon of a host is not reached, if that has been so for a while.
+    /// Why the daemon of a host can't be reached, if that has been so for a while.
     #[must_use]
     pub fn unreached(&self, host: &HostName) -> Option<String> {
         let unreached = self.lock();
@@ -142,7 +144,7 @@ impl Reach {
         Some(format!("at {}: {}", unreached.address, unreached.error))
     }
 
-    /// How many are not.
+    /// Number of daemons that can't be reached.
     #[must_use]
     pub fn n_unreached(&self) -> usize {
         self.lock().values().filter(|it| it.is_told()).count()
@@ -175,7 +177,7 @@ impl Reach {
 impl Knocker {
     async fn ask(&self, request: &ReachRequest) -> Result<(), String> {
         let ReachRequest { host, address, id } = request;
-        // It gives no right but to ask this, whoever it is that answers there.
+        // The token gives no right except to ask this, whoever answers there.
         let (subject, role, grants) = (self.name.to_owned(), Role::Master, Vec::new());
         let expires = clock::wall() + TOKEN_LIFE;
         let token = self.keyring.mint(&Capability { subject, role, grants, expires });
@@ -191,7 +193,8 @@ impl Knocker {
     }
 }
 
-/// A daemon's side: says at its address who it is, and asks whether it is heard there. Clones are one.
+/// The daemon's side: says at its address who it is, and asks whether it is reached there. Clones
+/// share one state.
 #[derive(Clone, Debug)]
 pub struct Reached {
     daemon: &'static str,
@@ -199,14 +202,14 @@ pub struct Reached {
     registered: Arc<Notify>,
 }
 
-/// The master that is asked, and as whom.
+/// The master to ask, and the caller's identity.
 #[derive(Debug)]
 pub struct Asked {
-    /// What logs call it.
+    /// Its name in logs.
     pub name: &'static str,
     /// `host:port`.
     pub address: String,
-    /// The route by which it takes a [`ReachRequest`].
+    /// The route for a [`ReachRequest`].
     pub path: &'static str,
     /// The caller's role.
     pub role: Role,
@@ -217,14 +220,14 @@ pub struct Asked {
 }
 
 impl Reached {
-    /// For the `chunkserver` or `tasktracker` of a host, which says to be at `address`.
+    /// For the `chunkserver` or `tasktracker` of a host, which claims to be at `address`.
     #[must_use]
     pub fn new(daemon: &'static str, host: HostName, address: String) -> Self {
         let request = ReachRequest { host, address, id: net::random_hex(16) };
         Self { daemon, request, registered: Arc::default() }
     }
 
-    /// The route by which it is known.
+    /// The route at which it says who it is.
     pub fn routes<S: Clone + Send + Sync + 'static>(&self) -> Routes<S> {
         let ReachRequest { host, id, .. } = self.request.clone();
         let said = Reachable { daemon: self.daemon.to_owned(), host, id };
@@ -232,12 +235,13 @@ impl Reached {
         Routes::new().route(PATH, CALLERS, get(say))
     }
 
-    /// It has registered: the master is to knock.
+    /// It has registered: now the master is to contact it.
     pub fn has_registered(&self) {
         self.registered.notify_one();
     }
 
-    /// After each registration, asks until it is reached, and says aloud that it is not. To be dropped with the daemon.
+    /// After each registration, asks until the daemon is reached, and logs if it is not. To be
+    /// dropped with the daemon.
     pub async fn ask_after_registrations(self, asked: Asked) {
         loop {
             self.registered.notified().await;
@@ -275,7 +279,7 @@ impl Reached {
                     }
                 }
                 Ok(ReachReply { knocked: false, .. }) => {}
-                // It registers again with one that was away.
+                // If the master was away, the daemon registers with it again anyway.
                 Err(error) => {
                     tracing::debug!(%error, "the {} does not say whether it reaches this {}", asked.name, self.daemon);
                     if !error.is_transient() {
@@ -297,7 +301,7 @@ impl Asked {
     }
 }
 
-/// Who may ask a daemon who it is: tests hold a table to it.
+/// Who may ask a daemon who it is; tests compare a table with it.
 #[must_use]
 pub fn reach_access() -> (&'static str, Access) {
     (PATH, CALLERS)
@@ -323,7 +327,7 @@ mod tests {
         name.parse().unwrap()
     }
 
-    /// A daemon that listens, and where.
+    /// A daemon that listens, and its address.
     fn listening(keyring: &Keyring, name: &str) -> (Reached, String) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -351,7 +355,7 @@ mod tests {
         let reply = knock_times(&reach, &reached.request, 1).await;
         assert_eq!(reply, ReachReply { knocked: true, error: None });
         assert_eq!((reach.n_unreached(), reach.unreached(&host("host-1"))), (0, None));
-        // Nobody listens where it says.
+        // Nobody listens at its address.
         let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let nobody = ReachRequest {
             address: gone.local_addr().unwrap().to_string(),
@@ -367,7 +371,7 @@ mod tests {
         assert!(told.contains(&nobody.address), "{told}");
         knock_times(&reach, &reached.request, 1).await;
         assert_eq!((reach.n_unreached(), reach.unreached(&host("host-1"))), (0, None), "{address}");
-        // Three in all, but none after the other.
+        // Three failures in total, but not in a row.
         for _ in 0..FAILURES {
             knock_times(&reach, &nobody, 1).await;
             knock_times(&reach, &reached.request, 1).await;
@@ -383,7 +387,7 @@ mod tests {
         let mistaken = Reached::new("tasktracker", host("host-1"), address.clone());
         let error = knock_times(&reach, &mistaken.request, 1).await.error.unwrap();
         assert!(error.contains("another daemon") && error.contains("host-2"), "{error}");
-        // A former process at the same address is another one, too.
+        // A previous process at the same address counts as another daemon, too.
         let former = Reached::new("tasktracker", host("host-2"), address.clone());
         assert!(knock_times(&reach, &former.request, 1).await.error.is_some());
         let foreign = Reach::new("jobtracker", settings(), Keyring::new(&Secret::random()));

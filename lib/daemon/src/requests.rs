@@ -1,4 +1,5 @@
-//! The times of a daemon's HTTP requests, by method, route and status: a histogram that each daemon's `metrics.rs` names.
+//! The durations of a daemon's HTTP requests, by method, route and status: a histogram that each
+//! daemon's `metrics.rs` names.
 
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
@@ -9,7 +10,7 @@ use metrics::{Histogram, histogram};
 
 use crate::families::MetricLabel;
 
-/// The labels of such a histogram.
+/// The labels of these histograms.
 pub const REQUEST_LABELS: &[MetricLabel] =
     &[MetricLabel::open("method"), MetricLabel::open("route"), MetricLabel::open("status")];
 
@@ -28,8 +29,8 @@ struct Series {
 }
 
 impl Series {
-    /// Where its texts stand: numbers are compared at once. That a text may stand in two places does no harm, as both lead
-    /// to the same histogram.
+    /// The addresses of its texts, as numbers are compared quickly. The same text at two addresses
+    /// does no harm: both keys lead to the same histogram.
     fn key(self) -> Key {
         (self.route.as_ptr().addr(), self.route.len(), self.method.as_ptr().addr(), self.status)
     }
@@ -38,13 +39,13 @@ impl Series {
 type Key = (usize, usize, usize, u16);
 
 impl Requests {
-    /// Those of the metric `name`.
+    /// The histograms of the metric `name`.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self { name, known: RwLock::default() }
     }
 
-    /// As `net::Routes` wants to be observed.
+    /// The observer for `net::Routes`.
     #[must_use]
     pub fn observer(self) -> net::Observer {
         std::sync::Arc::new(move |method: &Method, route, status: StatusCode, time| {
@@ -68,7 +69,7 @@ impl Requests {
     }
 }
 
-/// What clients invent must not become a label.
+/// Methods that clients invent must not become labels.
 fn word(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -1,4 +1,5 @@
-//! The routes that every daemon serves beside `/v1`, open to all: they tell nothing of files and jobs.
+//! The routes that every daemon serves besides `/v1`. They are open to all, as they reveal nothing
+//! of files and jobs.
 
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
@@ -6,7 +7,7 @@ use net::{Access, Problem, Routes};
 
 use crate::{Health, Metrics};
 
-/// What Prometheus calls its text format.
+/// The media type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// `/healthz` (the process answers), `/readyz` (200, or 503 with the reasons), `/metrics`.

@@ -1,5 +1,6 @@
-//! Word to the service manager that started this process, if one wants it (`Type=notify` of systemd, `sd_notify(3)`): a
-//! datagram to the socket that it named. Best effort: whether somebody listens changes nothing here.
+//! Notifies the service manager that started this process, if it wants that (`Type=notify` of
+//! systemd, `sd_notify(3)`), by a datagram to the socket that it named. Best effort: whether
+//! somebody listens makes no difference here.
 
 use std::ffi::OsStr;
 use std::io;
@@ -10,7 +11,7 @@ use std::sync::OnceLock;
 
 static NOTIFIED: OnceLock<Notified> = OnceLock::new();
 
-/// Who wants to hear.
+/// The service manager's socket.
 #[derive(Debug)]
 struct Notified {
     socket: UnixDatagram,
@@ -18,7 +19,7 @@ struct Notified {
 }
 
 impl Notified {
-    /// At a path, or, behind an `@`, at a name of the abstract namespace.
+    /// At a path or, after an `@`, at a name of the abstract namespace.
     fn at(name: &OsStr) -> io::Result<Self> {
         let address = match name.as_bytes().split_first() {
             Some((b'@', name)) => SocketAddr::from_abstract_name(name),
@@ -32,10 +33,11 @@ impl Notified {
     }
 }
 
-/// From now on the manager at this address (`NOTIFY_SOCKET`) is told what becomes of the daemon. Once for a process.
+/// From now on notifies the manager at this address (`NOTIFY_SOCKET`) of the daemon's state. Once
+/// per process.
 ///
 /// # Errors
-/// The address is none.
+/// The address is not valid.
 pub fn report_to(address: &OsStr) -> io::Result<()> {
     let _first_one_stays = NOTIFIED.set(Notified::at(address)?);
     Ok(())
@@ -46,7 +48,7 @@ pub(crate) fn tell_ready() {
     tell("READY=1\nSTATUS=ready");
 }
 
-/// It is about to end.
+/// The daemon is about to end.
 pub(crate) fn tell_stopping() {
     tell("STOPPING=1\nSTATUS=stopping");
 }

@@ -1,29 +1,29 @@
-//! The word that a daemon is to end, from a signal or from within; everybody who waits hears it.
+//! The signal that a daemon is to end, from the system or from within; all waiters are woken.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::sd_notify;
 
-/// Cheap to clone; all clones are one.
+/// Cheap to clone; all clones share one state.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     triggered: watch::Sender<bool>,
 }
 
 impl Default for Shutdown {
-    /// One that only [`Self::trigger`] sets off: for tests, and for what is stopped by its owner.
+    /// Set off only by [`Self::trigger`]: for tests, and for parts that are stopped by their owner.
     fn default() -> Self {
         Self { triggered: watch::Sender::new(false) }
     }
 }
 
 impl Shutdown {
-    /// Set off by SIGINT or SIGTERM, which from now on do not end the process by themselves. Must be
-    /// called within a tokio runtime.
+    /// Set off by SIGINT or SIGTERM, which from now on no longer end the process by themselves.
+    /// Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// The system refuses a handler.
+    /// The system refuses to install a handler.
     pub fn on_signals() -> std::io::Result<Self> {
         let shutdown = Self::default();
         for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
@@ -51,7 +51,7 @@ impl Shutdown {
         *self.triggered.borrow()
     }
 
-    /// Returns once it has been set off, at once if it has been. May be dropped and asked again.
+    /// Waits until it is set off; returns at once if it was. Cancellation safe.
     pub async fn wait(&self) {
         let mut triggered = self.triggered.subscribe();
         // The sender lives in `self`, so the wait cannot fail.

@@ -1,4 +1,5 @@
-//! The parts of this crate against the system: over HTTP, with signals, and in processes that abort.
+//! This crate's parts against the real system: over HTTP, with signals, and in processes that
+//! abort.
 
 use std::net::TcpListener;
 use std::process::{Command, Output};
@@ -13,7 +14,7 @@ use crate::{
 /// No test waits longer than this.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A daemon with these routes alone; its address.
+/// A daemon with only these routes; returns its address.
 fn serve(health: &Health, shutdown: &Shutdown) -> String {
     let guard = Guard { keyring: Keyring::new(&Secret::random()), anonymous: None };
     let router = routes::<()>(health.clone(), Metrics::install(&[])).into_router((), guard);
@@ -78,8 +79,8 @@ async fn everybody_hears_of_a_signal_also_who_asks_later() {
     }
 }
 
-/// Runs one test of this binary in a process of its own; `marker` matches no test and tells the child
-/// that it is the child.
+/// Runs one test of this binary in a process of its own; `marker` matches no test, and tells the
+/// process that it is the child.
 fn run_child(name: &str, marker: &str) -> Output {
     let this = std::env::current_exe().unwrap();
     Command::new(this).args(["--exact", "--nocapture", name, marker]).output().unwrap()

@@ -1,6 +1,7 @@
-//! The file that says in which rack each host stands (Hadoop: `net.topology.table.file.name`). Both masters read the same one,
-//! at their start and again whenever it has changed: it is looked at when a host registers and when metrics are read. What is
-//! wrong with it refuses the start; later the table that was read last stays, as where the file's disk does not answer.
+//! The file that gives each host's rack (Hadoop: `net.topology.table.file.name`). Both masters read
+//! the same file, at their start and again whenever it has changed: they check when a host
+//! registers and when metrics are read. An error in it prevents the start; later, the last good
+//! table stays in use, also when the file's disk does not answer.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use tokio::time::timeout;
 use crate::FileStamp;
 use crate::racks::{RackTable, RackTableError};
 
-/// How long a look at the file may take.
+/// Time limit for one check of the file.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a topology file can't be used.
@@ -25,7 +26,7 @@ pub enum TopologyError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
     /// A line is wrong.
@@ -33,48 +34,48 @@ pub enum TopologyError {
     Line {
         /// The file.
         path: PathBuf,
-        /// Which, and what is wrong with it.
+        /// The line, and what is wrong with it.
         source: RackTableError,
     },
 }
 
-/// Racks of hosts, by a file if there is one. Cheap to clone; all clones are one.
+/// The racks of hosts, from a file if there is one. Cheap to clone; all clones share one state.
 #[derive(Clone, Debug, Default)]
 pub struct Topology(Option<Arc<TopologyFile>>);
 
 #[derive(Debug)]
 struct TopologyFile {
     path: PathBuf,
-    /// Locked for moments; never while the disk is waited for.
+    /// Locked only briefly; never while waiting for the disk.
     state: Mutex<State>,
     look: tokio::sync::Mutex<Look>,
 }
 
-/// The look at the file that is under way: another would only hang beside it.
+/// The check of the file that is under way: another one would only hang as well.
 #[derive(Debug, Default)]
 struct Look {
     running: Option<JoinHandle<()>>,
-    /// Whether it has not answered in time.
+    /// Whether it has exceeded its time limit.
     is_late: bool,
 }
 
 #[derive(Debug)]
 struct State {
     table: RackTable,
-    /// What the file was like when it was read last; absent: it could not even be looked at.
+    /// The file's stamp when last read; `None` if it could not even be examined.
     stamp: Option<FileStamp>,
     /// Whether it could not be used then.
     is_wrong: bool,
 }
 
 impl Topology {
-    /// Reads the file, if there is to be one.
+    /// Reads the file, if one is configured.
     ///
     /// # Errors
     /// When it can't be read, or a line of it is wrong.
     pub fn open(path: Option<&Path>) -> Result<Self, TopologyError> {
         let Some(path) = path else { return Ok(Self::default()) };
-        // First what it is like: an edit in between is seen at the next look.
+        // The stamp is taken first, so that an edit in between is seen at the next check.
         let stamp = FileStamp::of(path);
         let table = read(path)?;
         tracing::info!(path = %path.display(), hosts = table.len(), "read the topology file");
@@ -83,23 +84,24 @@ impl Topology {
         Ok(Self(Some(Arc::new(TopologyFile { path, state, look }))))
     }
 
-    /// The rack of a host that says to stand in `told`: the file's word counts more than the host's own.
+    /// The rack of a host that reports `told`: the file takes precedence over the host's own word.
     pub async fn rack_of(&self, host: &HostName, told: RackName) -> RackName {
         let known = self.up_to_date(|state, _| state.table.rack_of(host).cloned()).await;
         known.flatten().unwrap_or(told)
     }
 
-    /// Whether the file is such that an older table is gone by, or does not answer.
+    /// Whether an older table is in use because the file is wrong or does not answer.
     pub async fn is_wrong(&self) -> bool {
         let is_wrong = self.up_to_date(|state, is_late| state.is_wrong || is_late).await;
         is_wrong.unwrap_or_default()
     }
 
-    /// Reads the file again if it has changed, then asks for something; also whether it has not answered.
+    /// Reads the file again if it has changed, then calls `ask`, which is also told whether the
+    /// file has not answered.
     async fn up_to_date<T>(&self, ask: impl FnOnce(&State, bool) -> T) -> Option<T> {
         let file = self.0.as_ref()?;
         let mut look = file.look.lock().await;
-        // One that is under way may have begun before the last edit.
+        // A check that is under way may have begun before the last edit.
         if look.has_ended(file).await {
             let file = Arc::clone(file);
             look.running = Some(tokio::task::spawn_blocking(move || file.read_again()));
@@ -111,7 +113,7 @@ impl Topology {
 }
 
 impl Look {
-    /// Waits for its end, unless that was in vain before.
+    /// Waits for the check's end, unless it has timed out before.
     async fn has_ended(&mut self, file: &TopologyFile) -> bool {
         let Some(running) = &mut self.running else { return true };
         if self.is_late && !running.is_finished() {
@@ -140,7 +142,7 @@ impl TopologyFile {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads it, if it has changed.
+    /// Reads the file if it has changed.
     fn read_again(&self) {
         let stamp = FileStamp::of(&self.path);
         if stamp != self.state().stamp {
@@ -187,7 +189,7 @@ mod tests {
         topology.rack_of(&host.parse().expect("a host"), told).await.to_string()
     }
 
-    /// Puts a new file in the place of the old one, as editors do.
+    /// Puts a new file in place of the old one, as editors do.
     fn replace(path: &Path, text: &str) {
         let beside = path.with_extension("new");
         std::fs::write(&beside, text).unwrap();
@@ -226,7 +228,7 @@ mod tests {
         let (path, pipe) = (folder.path().join("racks"), folder.path().join("pipe"));
         replace(&path, "a /r1\n");
         let topology = Topology::open(Some(&path)).unwrap();
-        // Who opens it to read hangs until somebody opens it to write.
+        // Opening it for reading blocks until somebody opens it for writing.
         let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
         assert!(made.success());
         let beside = path.with_extension("new");

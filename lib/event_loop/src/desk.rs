@@ -1,5 +1,6 @@
-//! Who waits for which reply of a machine. An input carries a number, an effect brings it back with the
-//! answer, and the desk hands that to whoever sent the input. The masters' HTTP calls this.
+//! Matches the replies of a machine to the callers that wait for them. An input carries a number,
+//! an effect brings it back with the answer, and the desk hands the answer to the sender of the
+//! input. Called by the masters' HTTP layer.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::Stopped;
 
-/// As many wait here as there are requests in flight. Cheap to clone; all clones are one.
+/// Holds one waiter for each request in flight. Cheap to clone; all clones share one desk.
 pub struct ReplyDesk<A> {
     shared: Arc<Shared<A>>,
 }
@@ -33,7 +34,7 @@ impl<A> Default for ReplyDesk<A> {
 }
 
 impl<A> ReplyDesk<A> {
-    /// Someone begins to wait, under a new number.
+    /// A caller begins to wait, under a new number.
     #[must_use]
     pub fn expect_one(&self) -> Waiter<A> {
         let number = self.shared.last.fetch_add(1, Ordering::Relaxed);
@@ -42,20 +43,20 @@ impl<A> ReplyDesk<A> {
         Waiter { desk: self.clone(), number, answer, is_answered: false }
     }
 
-    /// The answer for that number. If its request was given up, nobody hears it.
+    /// Delivers the answer for that number. If its request was given up, the answer is dropped.
     pub fn answer(&self, number: u64, answer: A) {
         if let Some(waiting) = self.lock().remove(&number) {
             let _given_up = waiting.send(answer);
         }
     }
 
-    /// Never held across an await.
+    /// The lock is never held across an await.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, oneshot::Sender<A>>> {
         self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One who waits, until it is dropped.
+/// A waiting caller, until it is dropped.
 pub struct Waiter<A> {
     desk: ReplyDesk<A>,
     number: u64,
@@ -64,13 +65,14 @@ pub struct Waiter<A> {
 }
 
 impl<A> Waiter<A> {
-    /// What the input must carry.
+    /// The number that the input must carry.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The answer, when it comes. May be dropped and asked again.
+    /// Waits for the answer. Cancellation safe: the future may be dropped and the answer awaited
+    /// again.
     ///
     /// # Errors
     /// The loop has ended without one.
@@ -80,7 +82,7 @@ impl<A> Waiter<A> {
         Ok(answer)
     }
 
-    /// Waits no more. Whether the answer is still to come: then nobody will hear it.
+    /// Stops waiting. Returns whether the answer was still to come; it will then be dropped.
     pub fn withdraw(&self) -> bool {
         self.desk.lock().remove(&self.number).is_some()
     }
@@ -88,7 +90,7 @@ impl<A> Waiter<A> {
 
 impl<A> Drop for Waiter<A> {
     fn drop(&mut self) {
-        // Who answered has taken it off the desk.
+        // An answered waiter is off the desk already.
         if !self.is_answered {
             self.withdraw();
         }

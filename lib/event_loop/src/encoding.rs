@@ -1,11 +1,11 @@
-//! Records and snapshots as bytes: MessagePack with named fields, so that a field can be added with a
-//! serde default and old records still read.
+//! Records and snapshots as bytes: MessagePack with named fields, so that a field can be added with
+//! a serde default and old records can still be read.
 
 use journal::FoldError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Bytes that are not such a record.
+/// Bytes that do not decode to the expected record.
 #[derive(Debug, thiserror::Error)]
 #[error("not a record of this release: {0}")]
 pub struct DecodeError(#[from] rmp_serde::decode::Error);
@@ -19,7 +19,7 @@ impl From<DecodeError> for FoldError {
 /// `record` (or a whole state, for a snapshot) as bytes.
 ///
 /// # Panics
-/// If `T` refuses to be serialized, which is a flaw of the type and not of the value.
+/// If `T` refuses to be serialized, which is a flaw of the type, not of the value.
 pub fn encode_record<T: Serialize>(record: &T) -> Vec<u8> {
     rmp_serde::to_vec_named(record).expect("records are plain data and always serialize")
 }
@@ -27,7 +27,7 @@ pub fn encode_record<T: Serialize>(record: &T) -> Vec<u8> {
 /// The inverse of [`encode_record`].
 ///
 /// # Errors
-/// The bytes are something else, or of a newer release.
+/// The bytes are something else, or from a newer release.
 pub fn decode_record<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     Ok(rmp_serde::from_slice(bytes)?)
 }

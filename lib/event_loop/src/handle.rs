@@ -1,4 +1,5 @@
-//! What others hold of a running loop: the sending end of its input queue, and the way to stop it.
+//! The outside's side of a running loop: the sending end of its input queue, and the way to stop
+//! it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::{Machine, View};
 #[error("this daemon is shutting down: ask again when it is back")]
 pub struct Stopped;
 
-/// An input that was not taken; it comes back.
+/// An input that was not accepted, and is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrySendError<I> {
     /// The queue is full.
@@ -25,8 +26,8 @@ pub enum TrySendError<I> {
     Stopped(I),
 }
 
-/// A loop that was stopped while its journal's disk did not take what it had to write. Nobody was told of what is given
-/// up so: it may be there at the next start or not.
+/// The loop was stopped, but its journal's disk did not take all that was left to write. Nobody was
+/// told of what is given up here; it may or may not be there at the next start.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the disk of the journal in {} {cause}: given up are {records} records, {steps} answers that wait for them, and {inputs} \
@@ -40,19 +41,19 @@ pub struct Unsettled {
     pub cause: UnsettledBy,
     /// Records that are not known to be on disk.
     pub records: u64,
-    /// Inputs that were handled, and whose effects were withheld.
+    /// Inputs that were handled, but whose effects were withheld.
     pub steps: usize,
-    /// Inputs that were sent, and not handled.
+    /// Inputs that were sent, but not handled.
     pub inputs: usize,
 }
 
-/// What a journal's disk does.
+/// What is wrong with a journal's disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnsettledBy {
     /// It has no space.
     #[error("is full")]
     Full,
-    /// It did not do its work in that time.
+    /// It did not finish within that time.
     #[error("did not get done in {0:?} after the daemon was told to stop")]
     Slow(Duration),
 }
@@ -85,8 +86,8 @@ impl<I> Handle<I> {
         Self { inputs, stop }
     }
 
-    /// Queues `input`, behind all that were sent before; waits while the queue is full. Dropping the
-    /// future before it is done takes the input back.
+    /// Queues `input` behind all inputs sent before; waits while the queue is full. Dropping the
+    /// future before it is done withdraws the input.
     ///
     /// # Errors
     /// The loop has ended.
@@ -94,7 +95,7 @@ impl<I> Handle<I> {
         self.inputs.send(input).await.map_err(|_| Stopped)
     }
 
-    /// As [`Self::send`], but never waits.
+    /// Like [`Self::send`], but never waits.
     ///
     /// # Errors
     /// The queue is full, or the loop has ended.
@@ -105,38 +106,39 @@ impl<I> Handle<I> {
         })
     }
 
-    /// Inputs that the queue would take now without waiting: for a gauge.
+    /// Number of inputs that the queue would accept now without waiting; for a gauge.
     #[must_use]
     pub fn free(&self) -> usize {
         self.inputs.capacity()
     }
 
-    /// Tells the loop to end: it takes no more inputs, and handles those that it has in its queue as far as its journal
-    /// takes what they lead to. See [`crate::Settings::stop_patience`].
+    /// Tells the loop to end: it accepts no more inputs, and handles those in its queue as long as
+    /// its journal accepts their records. See [`crate::Settings::stop_patience`].
     pub fn stop(&self) {
         self.stop.notify_one();
     }
 }
 
-/// A loop that has been started.
+/// A loop that was started.
 pub struct Running<M: Machine> {
-    /// To send it inputs.
+    /// Sends inputs to the loop.
     pub handle: Handle<M::Input>,
-    /// To look at its machine.
+    /// Gives read access to its machine.
     pub view: View<M>,
-    /// Ends when the loop has.
+    /// Completes when the loop has ended.
     pub join: JoinHandle<Result<(), Unsettled>>,
 }
 
 impl<M: Machine> Running<M> {
-    /// Stops the loop: inputs sent before are handled, their records synced and their effects run, and
-    /// the journal's lock is free when this returns.
+    /// Stops the loop: inputs sent before are handled, their records synced and their effects run,
+    /// and the journal's lock is free when this returns.
     ///
     /// # Errors
-    /// The journal's disk did not take all that, or not in time. Its lock may be held then until the process ends.
+    /// The journal's disk did not take all of that, or not in time. Its lock may then be held until
+    /// the process ends.
     pub async fn stop(self) -> Result<(), Unsettled> {
         self.handle.stop();
-        // A loop that has panicked has said so.
+        // If the loop has panicked, that was already logged.
         self.join.await.unwrap_or(Ok(()))
     }
 }

@@ -1,5 +1,5 @@
-//! A new journal with its first record: what `--init` of a master writes. Nothing else ever makes a
-//! journal, so that a lost disk is never taken for an empty one.
+//! A new journal with its first record, which is what a master's `--init` writes. Nothing else ever
+//! creates a journal, so that a lost disk is never taken for an empty one.
 
 use std::sync::mpsc;
 
@@ -10,33 +10,33 @@ use serde::Serialize;
 
 use crate::encode_record;
 
-/// Why there is no new journal.
+/// Why no new journal was made.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// The journal can't be made or opened; mostly, because there is one.
+    /// The journal can't be created or opened, usually because one exists.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// What is in the folder can't be read.
     #[error(transparent)]
     Fold(#[from] FoldError),
-    /// The first record is not taken.
+    /// The first record was not accepted.
     #[error(transparent)]
     Append(#[from] AppendError),
-    /// The first record can't be synced.
+    /// The first record could not be synced.
     #[error(transparent)]
     Sync(#[from] JournalError),
-    /// The journal's thread is gone without a word.
+    /// The journal's thread ended without a result.
     #[error("the journal ended before its first record was synced; see the log")]
     Ended,
 }
 
-/// Makes a journal of which `record` is the first one; it is on disk, in both folders where there are two,
-/// when this returns. Blocks.
+/// Creates a journal with `record` as its first record, which is on disk, in both folders if there
+/// are two, when this returns. Blocks.
 ///
-/// An earlier call that was cut off before it had written its record is completed.
+/// If an earlier call was interrupted before it wrote its record, this completes it.
 ///
 /// # Errors
-/// When a folder holds a journal already, or can't be written.
+/// When a folder holds a journal already, or can't be written to.
 pub fn init<D: Fold + Default + PartialEq>(
     folders: impl Into<Folders>,
     options: Options,
@@ -50,7 +50,7 @@ pub fn init<D: Fold + Default + PartialEq>(
     };
     let (sender, durability) = mpsc::channel();
     let tell = move |word| {
-        // Nobody waits for what comes after the first record.
+        // Nothing after the first record is of interest.
         let _done = sender.send(word);
     };
     let (fold, mut journal) = Journal::open(folders, options, Box::new(tell))?.fold::<D>()?;

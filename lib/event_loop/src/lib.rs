@@ -1,8 +1,9 @@
-//! One task owns a pure state machine; nothing is told outside before it is journaled. This crate
-//! selects, calls `handle`, appends and dispatches; it decides nothing, and knows neither files nor
-//! jobs. Whoever only looks may do so beside the task ([`View`]). Called by the two masters, whose cores it runs.
+//! One task owns a pure state machine, and nothing is told to the outside before it is journaled.
+//! This crate selects, calls `handle`, appends and dispatches; it decides nothing, and knows
+//! neither files nor jobs. Reads may bypass the task ([`View`]). Called by the two masters, whose
+//! cores it runs.
 //!
-//! The order of a master's boot:
+//! How a master boots:
 //!
 //! ```no_run
 //! # use event_loop::{Machine, Settings};
@@ -46,62 +47,68 @@ use ids::{Monotonic, Now, Room};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A core with its types, as the loop drives it. All its methods are pure and take at most 5 ms.
+/// A core and its types, as driven by the loop. All methods are pure and take at most 5 ms.
 pub trait Machine: Send + Sync + 'static {
-    /// What happens to it.
+    /// What the core reacts to.
     type Input: Send + 'static;
-    /// What it must not forget. At most 1 MiB when encoded; a record that is longer ends the process.
+    /// What must survive a crash. At most 1 MiB when encoded; a longer record ends the process.
     type Record: Serialize + DeserializeOwned;
-    /// What is to be done outside, replies included.
+    /// What is to be done outside, including replies.
     type Effect: Send + 'static;
-    /// Its durable state, as the second fold rebuilds it for snapshots.
+    /// Its durable state, as rebuilt by the second fold for snapshots.
     type Durable: journal::Fold + 'static;
 
-    /// Takes one input. The state has moved on when this returns; the effects leave when the records
-    /// are on disk.
+    /// Takes one input. The state has changed when this returns; the effects are carried out once
+    /// the records are on disk.
     fn handle(&mut self, now: Now, input: Self::Input) -> Step<Self::Record, Self::Effect>;
 
-    /// Called when the time of [`Self::poll_timeout`] has come. Must move that time, or do a part of the
-    /// work that is due.
+    /// Called when the time of [`Self::poll_timeout`] has come. Must move that time on, or do a
+    /// part of the work that is due.
     fn handle_timeout(&mut self, now: Now) -> Step<Self::Record, Self::Effect>;
 
-    /// When [`Self::handle_timeout`] is to be called next. Asked again after each call of a `handle`.
+    /// When [`Self::handle_timeout`] is to be called next. Asked again after each call of
+    /// [`Self::handle`] or [`Self::handle_timeout`].
     fn poll_timeout(&self) -> Option<Monotonic>;
 
-    /// Told whenever what the journal takes has changed; it begins with [`Room::Ample`]. With
-    /// [`Room::None`] time-outs wait, and no call of `handle` may lead to a record that can wait.
+    /// Called whenever what the journal accepts has changed; it begins with [`Room::Ample`]. With
+    /// [`Room::None`], time-outs wait, and no call of `handle` may make a record that can wait.
     fn set_room(&mut self, room: Room);
 
-    /// Told how many folders the journal is written to, at the start and whenever that changes: for a gauge.
+    /// Called at the start, and whenever the number of folders that the journal is written to
+    /// changes; for a gauge.
     fn observe_folders(&mut self, live: usize) {
         let _no_gauge = live;
     }
 
-    /// Told that the journal's disk hangs (no step of it has ended for [`journal::Options::timeout`], and nothing is told
-    /// outside), and that it does not any more: for a gauge, and for the daemon's health.
+    /// Called when the journal's disk hangs (none of its steps has ended for
+    /// [`journal::Options::timeout`], and nothing is told to the outside), and when it no longer
+    /// does: for a gauge, and for the daemon's health.
     fn observe_hang(&mut self, hangs: bool) {
         let _no_gauge = hangs;
     }
 
-    /// Told of each sync of the journal: the first record in it has waited so long for it. For a histogram.
+    /// Called after each sync of the journal, with how long its first record waited; for a
+    /// histogram.
     fn observe_sync(&mut self, waited: Duration) {
         let _no_histogram = waited;
     }
 
-    /// Told how long inputs were handled without a pause, while all others waited. For a histogram.
+    /// Called with how long inputs were handled without a pause, while everything else waited; for
+    /// a histogram.
     fn observe_turn(&mut self, took: Duration) {
         let _no_histogram = took;
     }
 
-    /// Asked before `handle` while the room is not [`Room::Ample`].
+    /// Called before `handle` while the room is not [`Room::Ample`].
     ///
     /// # Errors
-    /// The effects that refuse the input (a reply with status 507). An input that writes nothing comes
-    /// back in `Ok` and goes on to `handle`; with [`Room::Reserve`] so does one that makes space.
+    /// The effects that refuse the input (a reply with status 507). An input that needs no record
+    /// is returned in `Ok` and goes on to `handle`; with [`Room::Reserve`], so is one that makes
+    /// space.
     fn refuse(&mut self, input: Self::Input) -> Result<Self::Input, Vec<Self::Effect>>;
 }
 
-/// What one call of a core leads to.
+/// The outcome of one call of a core.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step<R, E> {
     /// To be journaled, in this order; already applied to the state.
@@ -116,8 +123,9 @@ impl<R, E> Default for Step<R, E> {
     }
 }
 
-/// How long a stop may wait for a disk that counts as hanging after `timeout`: until a hanging one of two is left, and what
-/// waited for it is done. No longer than service managers wait.
+/// How long a stop may wait for a disk that counts as hanging after `timeout`: long enough to
+/// abandon one of two hanging disks and finish what waited for it, but no longer than service
+/// managers wait.
 #[must_use]
 pub fn stop_patience(timeout: Duration) -> Duration {
     (timeout * 3).min(STOP_PATIENCE_MAX)
@@ -128,10 +136,10 @@ const STOP_PATIENCE_MAX: Duration = Duration::from_secs(60);
 /// How a loop is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Inputs that wait at most; a sender waits beyond that.
+    /// Inputs that may be queued; beyond that, senders wait.
     pub queue: usize,
-    /// Closed journal segments, at least, that make a new snapshot.
+    /// Minimum number of closed journal segments for a new snapshot.
     pub snapshot_after_segments: u32,
-    /// How long the journal's disk is waited for at the end; [`stop_patience`] says.
+    /// How long to wait for the journal's disk at the end; see [`stop_patience`].
     pub stop_patience: Duration,
 }

@@ -1,5 +1,5 @@
-//! The journal as the loop sees it: opened and folded at boot, with its word about what is durable
-//! turned into a channel.
+//! The journal as the loop sees it: opened and folded at boot, with its durability messages turned
+//! into a channel.
 
 use std::path::Path;
 
@@ -8,13 +8,13 @@ use tokio::sync::mpsc;
 
 use crate::handle::names;
 
-/// A journal that does not lead to a state.
+/// The journal can't be turned into a state.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
     /// It cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// It holds what this release cannot read.
+    /// It holds something that this release can't read.
     #[error(transparent)]
     Fold(#[from] FoldError),
 }
@@ -22,7 +22,7 @@ pub enum RecoverError {
 /// An open journal, for [`crate::start`].
 pub struct Log {
     pub(crate) journal: Journal,
-    /// Bounded by the number of syncs under way, which is one.
+    /// Never holds more messages than there are syncs under way, which is one.
     pub(crate) durability: mpsc::UnboundedReceiver<Durability>,
 }
 
@@ -34,7 +34,7 @@ impl Log {
     }
 }
 
-/// A state as it was before the process ended.
+/// A state as it was when the previous process ended.
 pub struct Recovered<D> {
     /// The fold of snapshot and records.
     pub durable: D,
@@ -45,22 +45,22 @@ pub struct Recovered<D> {
 /// Opens the journal in its folders and folds it. Blocks; everything in the fold is on disk.
 ///
 /// # Errors
-/// See [`OpenError`]: a folder without journal is refused, [`Journal::create`] makes one.
+/// See [`OpenError`]: a folder without a journal is refused; [`Journal::create`] makes one.
 pub fn recover<D: Fold>(
     folders: impl Into<Folders>,
     options: Options,
 ) -> Result<Recovered<D>, RecoverError> {
     let (on_durable, durability) = mpsc::unbounded_channel();
     let tell = move |word| {
-        // A loop that has ended asks no more.
+        // A loop that has ended needs no message.
         let _ended = on_durable.send(word);
     };
     let (durable, journal) = Journal::open(folders, options, Box::new(tell))?.fold::<D>()?;
     Ok(Recovered { durable, log: Log { journal, durability } })
 }
 
-/// As [`recover`], on a thread that may block. Says so in the log, now and then, if it takes long. May be dropped before its
-/// end: the journal is closed again then, once it is open.
+/// Like [`recover`], on a thread that may block. Logs a message now and then if it takes long. May
+/// be dropped before its end: then the journal is closed again once it is open.
 ///
 /// # Errors
 /// See [`recover`].

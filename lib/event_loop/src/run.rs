@@ -17,29 +17,31 @@ use crate::view::View;
 use crate::watch::Watch;
 use crate::{Handle, Log, Machine, Running, Settings, Step, Unsettled, encode_record};
 
-/// Inputs are handled for so long before what they led to is handed to the journal.
+/// How long inputs are handled before their records are handed to the journal.
 const TURN: Duration = Duration::from_millis(5);
-/// Steps whose effects wait for a sync: beyond that, no input is taken.
+/// Steps whose effects may wait for a sync; beyond that, no input is accepted.
 const UNTOLD_STEPS_MAX: usize = 4096;
-/// The same for their records' bytes.
+/// The same for the bytes of their records.
 const UNTOLD_BYTES_MAX: usize = 32 << 20;
-/// A full disk is looked at again so often, even when nothing comes in.
+/// How often a full disk is checked again, even when nothing comes in.
 pub(crate) const ROOM_INTERVAL: Duration = Duration::from_secs(1);
-/// So often it is looked whether a disk that is at work gets on.
+/// How often a busy disk is checked for progress.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Starts the loop as a task of the current tokio runtime. `effects` is called in the loop: it must not
-/// block, so it spawns tasks or sends on channels.
+/// Starts the loop as a task of the current tokio runtime. `effects` is called in the loop, so it
+/// must not block: it spawns tasks or sends on channels.
 ///
-/// Inputs are taken while the journal has space for what they lead to, however far its disk lags behind;
-/// else they wait until its next segment is there, or are refused if there can't be one. A step with more
-/// records than there is space for keeps them here, told to nobody, and everything waits until there is some.
+/// Inputs are accepted while the journal has space for their records, however far its disk lags
+/// behind; otherwise they wait for its next segment, or are refused if there can't be one. If a
+/// step has more records than there is space for, they are kept here, their effects are withheld,
+/// and everything waits until there is space.
 ///
-/// While the journal's disk hangs, the loop does not: it goes on until so much waits for the disk that it takes no more
-/// inputs, says so ([`Machine::observe_hang`]), and can be stopped.
+/// The loop does not hang when the journal's disk does: it goes on until so much waits for the disk
+/// that it accepts no more inputs, reports the hang ([`Machine::observe_hang`]), and can be
+/// stopped.
 ///
-/// The process is aborted when the journal fails: what was told outside stays true, and the next start
-/// finds it.
+/// If the journal fails, the process is aborted: what was told to the outside stays true, and the
+/// next start finds it.
 ///
 /// # Panics
 /// Outside of a tokio runtime.
@@ -77,39 +79,40 @@ pub fn start<M: Machine>(
 }
 
 pub(crate) struct EventLoop<M: Machine, F> {
-    /// The machine, at which others may look.
+    /// The machine, which others may read.
     pub(crate) view: View<M>,
     pub(crate) log: Log,
     effects: F,
     pub(crate) settings: Settings,
     pub(crate) inputs: mpsc::Receiver<M::Input>,
-    /// Effects that wait for a sync, oldest first.
+    /// Effects that wait for a sync, the oldest first.
     pub(crate) untold: VecDeque<Untold<M::Effect>>,
     untold_bytes: usize,
-    /// Records of the last step for which the journal has no space yet, oldest first.
+    /// Records of the last step for which the journal has no space yet, the oldest first.
     pub(crate) backlog: VecDeque<Vec<u8>>,
-    /// The last record that was made, and the last that is on disk.
+    /// The last record made, and the last one on disk.
     pub(crate) appended: u64,
     pub(crate) durable: u64,
     pub(crate) snapshots: Snapshots,
-    /// As the machine was told.
+    /// The room that the machine was told.
     pub(crate) room: Room,
     alarm: Alarm,
     watch: Watch,
-    /// When it is looked at next.
+    /// When the watch looks next.
     looks: Interval,
-    /// The word to stop. It stands in no queue: a disk that is full or hangs keeps inputs waiting, and not this.
+    /// The request to stop. It bypasses the queue: a disk that is full or hangs holds up inputs,
+    /// but not this.
     stop: Arc<Notify>,
     stopping: bool,
 }
 
 pub(crate) struct Untold<E> {
-    /// The last record before these effects.
+    /// The last record that these effects depend on.
     pub(crate) after: u64,
-    /// Since when they wait.
+    /// How long they have waited.
     since: Stopwatch,
     effects: Vec<E>,
-    /// Length of the records of the step.
+    /// Bytes of the step's records.
     bytes: usize,
 }
 
@@ -130,12 +133,12 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         self.settle().await
     }
 
-    /// Waits for the next thing to happen, and does it.
+    /// Waits for the next event, and handles it.
     async fn wait(&mut self) {
         let takes_inputs = self.takes_inputs();
         let timeout = self.poll_timeout().filter(|_| self.takes_timeouts());
         let room = self.looks_for_room();
-        // The journal's thread may only be about to begin what it is waited for with.
+        // The journal's thread may not have begun yet with what the loop is waiting for.
         let is_waited_for = !takes_inputs || self.durable != self.appended;
         tokio::select! {
             biased;
@@ -160,7 +163,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         self.view.tell(|machine| machine.observe_folders(live));
     }
 
-    /// When a full disk is to be looked at again.
+    /// When to check a full disk again.
     fn looks_for_room(&self) -> Option<Monotonic> {
         (self.room != Room::Ample).then(|| clock::monotonic() + ROOM_INTERVAL)
     }
@@ -172,7 +175,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
             && self.log.journal.takes_more()
     }
 
-    /// What a time-out leads to may need a record.
+    /// A time-out may make a record.
     fn takes_timeouts(&self) -> bool {
         self.takes_inputs() && self.room != Room::None
     }
@@ -230,8 +233,8 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         }
     }
 
-    /// Handles `input` and those queued behind it, for the length of a turn; without one, nobody is there any more who
-    /// could send any.
+    /// Handles `input` and those queued behind it, for the length of a turn. `None` means that no
+    /// sender is left.
     pub(crate) fn handle_turn(&mut self, input: Option<M::Input>) {
         let Some(input) = input else {
             self.stopping = true;
@@ -287,8 +290,8 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         }
     }
 
-    /// Hands on what the journal has space for; the rest waits for [`Durability::RoomChanged`], or, if the
-    /// disk is full, for the next look.
+    /// Appends what the journal has space for; the rest waits for [`Durability::RoomChanged`] or,
+    /// if the disk is full, for the next check.
     pub(crate) fn append_backlog(&mut self) {
         while let Some(record) = self.backlog.pop_front() {
             match self.log.journal.append(&record) {
@@ -324,21 +327,21 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
     }
 }
 
-/// The state in memory is ahead of the disk, and cannot be taken back.
+/// Aborts: the state in memory is ahead of the disk, and can't be rolled back.
 fn abort(error: &dyn std::error::Error) -> ! {
     tracing::error!(%error, "aborting");
     std::process::abort()
 }
 
-/// Waits for the machine's deadline. That is the same over many inputs: the timer is set only when it moves, not
-/// each time that there is nothing else to do.
+/// Waits for the machine's deadline, which stays the same over many inputs: the timer is set only
+/// when it moves, not on each wait.
 #[derive(Default)]
 struct Alarm {
     set: Option<(Monotonic, Pin<Box<Sleep>>)>,
 }
 
 impl Alarm {
-    /// Waits for the deadline; for ever where there is none.
+    /// Waits for the deadline; forever if there is none.
     async fn ring(&mut self, deadline: Option<Monotonic>) {
         let Some(deadline) = deadline else { return std::future::pending().await };
         let sleep = match &mut self.set {
@@ -352,7 +355,7 @@ impl Alarm {
     }
 }
 
-/// Waits for the deadline; for ever where there is none.
+/// Waits for the deadline; forever if there is none.
 async fn until(deadline: Option<Monotonic>) {
     match deadline {
         Some(deadline) => tokio::time::sleep(deadline.since(clock::monotonic())).await,
@@ -360,7 +363,7 @@ async fn until(deadline: Option<Monotonic>) {
     }
 }
 
-/// The journal knows none of the daemons' words.
+/// The journal has its own type, as it does not depend on the daemons' `ids`.
 fn as_cores_say(room: journal::Room) -> Room {
     match room {
         journal::Room::Ample => Room::Ample,

@@ -1,5 +1,5 @@
-//! The end of the loop: what was sent before is handled, what was journaled is synced, what was synced is told, as far as
-//! the journal's disk does its part, and as long as there is patience for it.
+//! The end of the loop: inputs sent before are handled, their records synced and their effects run,
+//! as far as the journal's disk cooperates, and within the stop's time limit.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::handle::names;
 use crate::run::{EventLoop, ROOM_INTERVAL};
 use crate::{Machine, Unsettled, UnsettledBy};
 
-/// Records and steps of which nobody will be told.
+/// Records and steps that are given up; nobody will be told of them.
 #[derive(Clone, Copy, Default)]
 struct GivenUp {
     records: u64,
@@ -17,8 +17,8 @@ struct GivenUp {
 }
 
 impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
-    /// After the word to stop. What a full disk has no space for is given up at once, with its effects, and what a disk
-    /// does not do in time: nobody was told of it.
+    /// Runs after the request to stop. What a full disk has no space for is given up at once, with
+    /// its effects; what a disk does not do in time is given up too. Nobody was told of either.
     pub(crate) async fn settle(mut self) -> Result<(), Unsettled> {
         self.inputs.close();
         self.view.close();
@@ -30,7 +30,8 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
             self.look_at_folders();
             self.look_for_room();
             self.append_backlog();
-            // Once something is given up the state is ahead of what there will be: nothing more may be told of it.
+            // Once something is given up, memory is ahead of what will be on disk, so no more
+            // inputs are answered.
             let takes_rest = given_up.is_none() && self.takes_inputs();
             let rest = if takes_rest { self.inputs.try_recv().ok() } else { None };
             let has_more = rest.is_some();
@@ -90,7 +91,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
             self.snapshots.settle(left).await;
         }
         let log = self.log;
-        // Its thread may be held by its disk, and with it whoever waits for that.
+        // The journal's thread may be blocked by its disk, and so would be whoever waits for it.
         let closing = tokio::task::spawn_blocking(move || drop(log));
         match unsettled {
             Some(unsettled @ Unsettled { cause: UnsettledBy::Slow(_), .. }) => Err(unsettled),

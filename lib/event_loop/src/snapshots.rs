@@ -1,6 +1,7 @@
-//! When a snapshot is made, and its making beside the loop: after some closed segments, no fewer than are as long as the last
-//! snapshot, so that its making costs no more than what it covers; and on a full disk, where no segment is closed any more,
-//! whenever there is something new. That gives back the space of what was removed.
+//! Decides when a snapshot is made, and makes it beside the loop. It is made after a number of
+//! closed segments that are together at least as long as the last snapshot, so that it costs no
+//! more than what it covers. On a full disk, where no segment is closed any more, it is made
+//! whenever there is something new, to give back the space of removed state.
 
 use std::time::Duration;
 
@@ -11,15 +12,16 @@ use tokio::task::JoinHandle;
 
 use crate::run::ROOM_INTERVAL;
 
-/// On a full disk, so many times as long as one took is waited before the next: each folds the whole state.
+/// On a full disk, the pause before the next snapshot, as a multiple of the last one's duration:
+/// each folds the whole state.
 const PAUSE_WHILE_FULL: u32 = 2;
 
 /// See the module.
 pub(crate) struct Snapshots {
     after_segments: u32,
-    /// So many closed segments at least make the next one.
+    /// Minimum number of closed segments for the next one.
     next: u32,
-    /// On a full disk none is begun before.
+    /// On a full disk, none is begun before this time.
     not_before: Option<Monotonic>,
     running: Option<Running>,
     /// Whether the last one failed.
@@ -27,13 +29,13 @@ pub(crate) struct Snapshots {
 }
 
 struct Running {
-    /// Ends with whether it was made.
+    /// Completes with whether it was made.
     task: JoinHandle<bool>,
     since: Stopwatch,
 }
 
 impl Snapshots {
-    /// One after so many closed segments at least.
+    /// Makes a snapshot after at least this many closed segments.
     pub(crate) fn after(segments: u32) -> Self {
         let after_segments = segments.max(1);
         Self {
@@ -45,7 +47,7 @@ impl Snapshots {
         }
     }
 
-    /// Begins one, if it is time for it and none is being made.
+    /// Begins a snapshot if one is due and none is being made.
     pub(crate) fn start<D: Fold + 'static>(&mut self, journal: &Journal, room: Room) {
         let is_full = room != Room::Ample;
         let is_due = match is_full {
@@ -67,7 +69,7 @@ impl Snapshots {
                     tracing::info!(covered = covered.0, "snapshot made");
                     true
                 }
-                // It is tried again and again, and has been said.
+                // It is retried again and again, and the error was logged once.
                 Err(error) if is_full && failed_before => {
                     tracing::debug!(%error, "no snapshot, the disk is full");
                     false
@@ -82,7 +84,7 @@ impl Snapshots {
         self.running = Some(Running { task, since: Stopwatch::start() });
     }
 
-    /// Waits until the one that is being made is made, or failed; for ever where there is none.
+    /// Waits until the running snapshot is made or has failed; forever if none is running.
     pub(crate) async fn made(&mut self) -> bool {
         match &mut self.running {
             Some(Running { task, .. }) => task.await.unwrap_or(false),
@@ -90,7 +92,7 @@ impl Snapshots {
         }
     }
 
-    /// One that failed is tried again when one more segment is closed than now.
+    /// Notes that a snapshot ended. A failed one is retried when one more segment is closed.
     pub(crate) fn on_made(&mut self, made: bool, closed: u32) {
         let took = self.running.take().map(|running| running.since.elapsed()).unwrap_or_default();
         let pause = ROOM_INTERVAL.max(took * PAUSE_WHILE_FULL);
@@ -102,7 +104,7 @@ impl Snapshots {
         };
     }
 
-    /// Waits until none is being made, for so long.
+    /// Waits, for at most `patience`, until no snapshot is being made.
     pub(crate) async fn settle(&mut self, patience: Duration) {
         if self.running.is_some() && tokio::time::timeout(patience, self.made()).await.is_err() {
             tracing::warn!("the snapshot that is being made is given up");

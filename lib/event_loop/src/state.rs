@@ -1,5 +1,5 @@
-//! A core's durable state as the journal's fold: records and snapshots as bytes. Used at boot, and a second
-//! time on the snapshot's own thread.
+//! A core's durable state as the journal's fold: records and snapshots as bytes. Used at boot, and
+//! again on the snapshot's own thread.
 
 use std::fmt;
 
@@ -9,23 +9,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::{decode_record, encode_record};
 
-/// Whose state it is, and how a record changes it.
+/// A durable state, and how a record changes it.
 pub trait State: 'static {
-    /// The state. Its default is what there is before the first record.
+    /// The state. Its default is the state before the first record.
     type Durable: Default + PartialEq + Serialize + DeserializeOwned + Send;
-    /// What changes it.
+    /// What changes the state.
     type Record: DeserializeOwned;
-    /// The daemon, as an operator is told.
+    /// The daemon's name in messages to operators.
     const DAEMON: &'static str;
-    /// Version of the snapshot's encoding. Fields may be added with a serde default; whatever else changes
-    /// needs a new version, and a step from the old one.
+    /// Version of the snapshot's encoding. Fields may be added with a serde default; any other
+    /// change needs a new version, and a migration from the old one.
     const SNAPSHOT_FORMAT: u32;
 
-    /// Changes the state by one fact: the function that does so in the live core.
+    /// Applies one record: the same function as in the live core.
     fn apply(state: &mut Self::Durable, record: &Self::Record);
 }
 
-/// The state, restored from a snapshot and moved by records.
+/// The state, restored from a snapshot and advanced by records.
 pub struct StateFold<S: State>(pub S::Durable);
 
 impl<S: State> Default for StateFold<S> {
@@ -41,7 +41,7 @@ impl<S: State> PartialEq for StateFold<S> {
 }
 
 impl<S: State> fmt::Debug for StateFold<S> {
-    /// States are large: only whose it is.
+    /// States are large, so this only names the daemon.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "state of the {}", S::DAEMON)
     }
@@ -63,7 +63,7 @@ struct SnapshotRef<'a, D> {
     state: &'a D,
 }
 
-/// A snapshot of another release.
+/// A snapshot from another release.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the {daemon}'s snapshot has format {found}, this release reads {expected}: start the release that wrote \

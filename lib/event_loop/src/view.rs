@@ -1,19 +1,19 @@
-//! The machine where its loop and those who only look at it find it. The loop alone changes it, one input after the
-//! other; between two of them others may look, as long as all that it shows is on disk. The loop calls this, and the
-//! masters' HTTP.
+//! Shared access to the machine for its loop and for readers. Only the loop changes it, one input
+//! after the other; between two inputs others may read it, provided that everything it shows is on
+//! disk. Called by the loop and the masters' HTTP layer.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::{Machine, Step};
 
-/// Looks at a machine that a loop drives. Cheap to clone; all clones are one.
+/// Read access to a machine that a loop drives. Cheap to clone; all clones share one machine.
 pub struct View<M> {
     shown: Arc<RwLock<Shown<M>>>,
 }
 
 struct Shown<M> {
     machine: M,
-    /// Whether all that the machine shows is on disk.
+    /// Whether everything that the machine shows is on disk.
     is_durable: bool,
 }
 
@@ -24,35 +24,37 @@ impl<M> Clone for View<M> {
 }
 
 impl<M> View<M> {
-    /// What `look` finds, without a turn of the loop. `None` if somebody could be told what a crash takes back, because
-    /// a record waits for its sync; if an input is being handled; or if the loop ends: then only an input gets the answer.
+    /// The result of `look`, without a turn of the loop. `None` if a crash could take back what it
+    /// shows, because a record waits for its sync; if an input is being handled; or if the loop is
+    /// ending: then only an input gets an answer.
     ///
-    /// Never waits. `look` holds up the loop: as a machine's own methods, it takes at most 5 ms.
+    /// Never waits. `look` blocks the loop: like a machine's own methods, it may take at most 5 ms.
     pub fn look<T>(&self, look: impl FnOnce(&M) -> T) -> Option<T> {
-        // A loop that waits for its turn keeps further ones from looking.
+        // While the loop waits for the lock, further readers are kept out.
         let shown = self.shown.try_read().ok()?;
         shown.is_durable.then(|| look(&shown.machine))
     }
 }
 
-/// What the loop does with it.
+/// The loop's side.
 impl<M: Machine> View<M> {
-    /// Of a state that was recovered: all of it is on disk.
+    /// A view of a recovered state: all of it is on disk.
     pub(crate) fn new(machine: M) -> Self {
         Self { shown: Arc::new(RwLock::new(Shown { machine, is_durable: true })) }
     }
 
-    /// Asks the machine.
+    /// Reads the machine.
     pub(crate) fn ask<T>(&self, ask: impl FnOnce(&M) -> T) -> T {
         ask(&self.read().machine)
     }
 
-    /// Tells the machine of something that is in no journal.
+    /// Changes something in the machine that is not journaled.
     pub(crate) fn tell(&self, tell: impl FnOnce(&mut M)) {
         tell(&mut self.write().machine);
     }
 
-    /// Takes a step. If there are records in it, nobody may look before [`Self::all_is_durable`].
+    /// Takes a step. If it makes records, nobody may read the machine before
+    /// [`Self::all_is_durable`].
     pub(crate) fn step(
         &self,
         step: impl FnOnce(&mut M) -> Step<M::Record, M::Effect>,
@@ -68,12 +70,12 @@ impl<M: Machine> View<M> {
         self.write().is_durable = true;
     }
 
-    /// From now on nobody may look.
+    /// From now on nobody may read the machine.
     pub(crate) fn close(&self) {
         self.write().is_durable = false;
     }
 
-    /// Never held across an await, as all of these.
+    /// Like all locks here, never held across an await.
     fn read(&self) -> RwLockReadGuard<'_, Shown<M>> {
         self.shown.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,12 +1,13 @@
-//! Notices that the journal's disk hangs: that the journal is at work, and does not get on. Called by the loop.
+//! Notices when the journal's disk hangs: when the journal is at work and makes no progress. Called
+//! by the loop.
 
 use std::time::Duration;
 
 use clock::Stopwatch;
 
-/// Looks at the journal's steps.
+/// Watches the journal's steps.
 pub(crate) struct Watch {
-    /// The step that was seen last, if the journal was at work, and since when.
+    /// The step last seen while the journal was at work, and since when.
     seen: Option<(u64, Stopwatch)>,
     hangs: bool,
 }
@@ -16,8 +17,8 @@ impl Watch {
         Self { seen: None, hangs: false }
     }
 
-    /// Looks at [`journal::Journal::at_work`]. Says whether the disk hangs, if that has changed: it does if a step takes
-    /// longer than `patience`.
+    /// Takes [`journal::Journal::at_work`]. Returns whether the disk hangs, if that has changed: it
+    /// does if a step takes longer than `patience`.
     pub(crate) fn look(&mut self, at_work: Option<u64>, patience: Duration) -> Option<bool> {
         let hangs = match (at_work, &self.seen) {
             (Some(step), Some((seen, since))) if step == *seen => since.elapsed() >= patience,
@@ -31,7 +32,7 @@ impl Watch {
         changed.then_some(hangs)
     }
 
-    /// Whether there is something to look at again before the journal says a word.
+    /// Whether to look again even if the journal sends no message.
     pub(crate) fn is_on(&self) -> bool {
         self.seen.is_some()
     }

@@ -1,12 +1,12 @@
-//! Numbers as 16 hexadecimal digits, as ids are written. Some of each request's are: the formatter of the standard library
-//! takes several times as long.
+//! Numbers as 16 hexadecimal digits, the form of ids. Every request formats some, and the standard
+//! library's formatter takes several times as long.
 
 /// The digits of one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HexDigits([u8; 16]);
 
 impl HexDigits {
-    /// As text.
+    /// The digits as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("digits are ASCII")

@@ -1,6 +1,7 @@
-//! The words that every daemon shares: host and rack names, the cluster's id, epochs, request
-//! stamps and times, and what a master's journal takes. No rules of any daemon live here, and nothing of files or jobs:
-//! those ids are in the two protocol crates. Everybody calls it; it depends on serde, schemars and thiserror alone.
+//! The vocabulary that all daemons share: host and rack names, the cluster's id, epochs, request
+//! stamps and times, and what a master's journal accepts. No rules of any daemon are here, and
+//! nothing of files or jobs: those ids are in the two protocol crates. Used by everybody; depends
+//! on serde, schemars and thiserror alone.
 //!
 //! The newtypes do not mix:
 //!

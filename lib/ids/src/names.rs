@@ -1,4 +1,5 @@
-//! Names with rules: each is checked once, where it enters (`FromStr`, and serde through it).
+//! Names with rules: each is checked once, where it enters the system (`FromStr`, and serde through
+//! it).
 
 use std::fmt;
 use std::str::FromStr;
@@ -137,7 +138,7 @@ checked_name!(
 );
 
 impl RackName {
-    /// The rack of hosts that name none, Hadoop's `/default-rack`.
+    /// The rack of hosts that name none: Hadoop's `/default-rack`.
     #[must_use]
     pub fn default_rack() -> Self {
         Self("/default-rack".into())

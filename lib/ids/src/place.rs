@@ -1,9 +1,9 @@
-//! Whether a place that somebody names is in the chunk store. What is in another store is named by a URL.
+//! Whether a path that somebody names is in the chunk store. Paths in other stores are URLs.
 
-/// What a path of the chunk store may be written with, to tell it from others.
+/// An optional scheme for paths of the chunk store, to tell them from others.
 pub const OWN_SCHEME: &str = "howdah://";
 
-/// Whether a text is meant as a URL of another store.
+/// Whether a text is meant as the URL of another store.
 #[must_use]
 pub fn names_another_store(text: &str) -> bool {
     text.contains("://") && !text.starts_with('/') && !text.starts_with(OWN_SCHEME)

@@ -1,13 +1,14 @@
-//! How much room a journal has.
+//! How much a journal accepts.
 
-/// What a master's journal takes: its loop knows and says, its core decides what is refused for that.
+/// What a master's journal accepts: the master's loop knows and says it, its core decides what to
+/// refuse accordingly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Room {
     /// Anything.
     #[default]
     Ample,
-    /// What makes space.
+    /// Only what makes space.
     Reserve,
-    /// Nothing, and what can wait for time-outs waits.
+    /// Nothing; and what time-outs would do has to wait, if it can.
     None,
 }

@@ -1,6 +1,7 @@
-//! How types whose wire form is a checked text are described, to the readers of an interface's document.
+//! Schemas of types whose wire form is a checked text, for the interface's document.
 
-/// Implements `JsonSchema` for a type that is written as a text of this pattern (of ECMA-262, as JSON Schema has them).
+/// Implements `JsonSchema` for a type whose wire form is a text with this pattern (in ECMA-262
+/// syntax, as in JSON Schema).
 #[macro_export]
 macro_rules! text_schema {
     ($name:ident, $pattern:expr, $description:expr) => {

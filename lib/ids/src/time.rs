@@ -53,7 +53,7 @@ impl std::ops::Add<Duration> for UnixMillis {
     }
 }
 
-/// One reading of both clocks: what `handle(now, input)` of a core is given.
+/// One reading of both clocks: the argument of a core's `handle(now, input)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// For deadlines and durations.

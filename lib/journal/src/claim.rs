@@ -1,6 +1,6 @@
-//! Space for the next snapshot, claimed in advance in the file that it is written to: on a disk that is full a journal
-//! can still make one, and with it give space back. Called by `snapshot`, and by `thread`, which prepares no segment
-//! without it.
+//! Space for the next snapshot, claimed in advance in the file that it is written to: so even on a
+//! full disk, a journal can still make one, and thereby free space. Called by `snapshot`, and by
+//! `thread`, which prepares no segment without it.
 
 use std::path::Path;
 
@@ -8,11 +8,11 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{Context, FileError};
 use crate::folder;
 
-/// So many segments are claimed while there is no snapshot: the first one lets the segments before it go, but has none
-/// to replace.
+/// Segments' worth of space claimed while there is no snapshot. The first snapshot makes the
+/// segments before it superfluous, but replaces no older snapshot.
 const SEGMENTS_AT_FIRST: u64 = 2;
 
-/// What is claimed. One at a time uses it.
+/// The claimed space. Only one snapshot uses it at a time.
 #[derive(Default)]
 pub(crate) struct Claim {
     segment_bytes: u64,
@@ -26,15 +26,15 @@ enum Claimed {
     /// There may be no file.
     #[default]
     Nothing,
-    /// There is one, in all folders.
+    /// There is a file in all folders.
     Some,
-    /// There is one that has all the space.
+    /// There is a file, and all of the space is claimed in it.
     All,
 }
 
 impl Claim {
-    /// Of a journal with such segments, whose newest snapshot has that length. Nothing is claimed yet, but for what an
-    /// earlier process left.
+    /// For a journal with segments of this length, whose newest snapshot has this length. Nothing
+    /// is claimed yet except what an earlier process left.
     pub(crate) fn new(
         disk: &dyn Disk,
         dir: &Path,
@@ -47,15 +47,15 @@ impl Claim {
         Self { segment_bytes, snapshot_bytes, file }
     }
 
-    /// Length of the newest snapshot; 0 where there is none.
+    /// Length of the newest snapshot; 0 if there is none.
     pub(crate) fn snapshot_bytes(&self) -> u64 {
         self.snapshot_bytes.unwrap_or(0)
     }
 
-    /// Sees to it that there is space for a snapshot as long as the last one, and no less than a segment.
+    /// Claims space for a snapshot as long as the last one, and no shorter than a segment.
     ///
     /// # Errors
-    /// The disk is full. What it has given so far is kept.
+    /// The disk is full. The space claimed so far is kept.
     pub(crate) fn hold(&mut self, disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
         if self.file == Claimed::All {
             return Ok(());
@@ -82,8 +82,8 @@ impl Claim {
         opened
     }
 
-    /// Uses the space for this snapshot of everything up to `last`, which is there under its name, and durable, or not at
-    /// all. Then nothing is claimed any more.
+    /// Writes the snapshot of everything up to `last` into the claimed space. It is then under its
+    /// name and durable, or not there at all. Afterwards nothing is claimed any more.
     pub(crate) fn write(
         &mut self,
         disk: &dyn Disk,

@@ -1,5 +1,5 @@
-//! The file operations that change a journal, behind one small trait, so that tests can let each of them
-//! fail. Reading is not here: a read that fails is an error like any other. Called by `segment`,
+//! The file operations that change a journal, behind one small trait, so that tests can make each
+//! of them fail. Reading is not here: a read that fails is an ordinary error. Called by `segment`,
 //! `snapshot` and `recover`.
 
 use std::fs::{File, OpenOptions};
@@ -12,15 +12,16 @@ use rustix::fs::{FallocateFlags, fallocate};
 
 /// What a journal does to its folder.
 pub(crate) trait Disk: Send + Sync {
-    /// A new, empty file; what was there before is gone.
+    /// Creates an empty file; what was there before is gone.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    /// An existing file, to write into.
+    /// Opens an existing file for writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals in the folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
-    /// Where that which is done to `folder` is done, and so where it can be read: one place at least.
+    /// The real folders that operations on `folder` act on, and from which its files can be read;
+    /// at least one.
     fn places(&self, folder: &Path) -> Vec<PathBuf> {
         vec![folder.to_owned()]
     }
@@ -28,12 +29,12 @@ pub(crate) trait Disk: Send + Sync {
 
 /// What a journal does to one file.
 pub(crate) trait DiskFile: Send + Sync {
-    /// Claims the blocks, so that a full disk shows now. A file system that cannot is not an error.
+    /// Claims the blocks, so that a full disk shows now. It is no error if the file system can't.
     fn reserve(&self, bytes: u64) -> io::Result<()>;
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Cuts the file, or lengthens it with a hole.
+    /// Truncates the file, or extends it with a hole.
     fn set_len(&self, bytes: u64) -> io::Result<()>;
-    /// The bytes, and the length, are on the disk.
+    /// Makes the bytes and the length durable.
     fn sync(&self) -> io::Result<()>;
 }
 
@@ -63,7 +64,8 @@ impl Disk for RealDisk {
     }
 }
 
-/// Says when a sync begins and ends, to who wants to know what waits for which (`log.filter: info,sync=trace`).
+/// Traces when a sync begins and ends, to show which ones wait for one another (`log.filter:
+/// info,sync=trace`).
 fn told(file: &File, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     let fd = file.as_raw_fd();
     tracing::trace!(target: "sync", fd, "begins");
@@ -90,7 +92,7 @@ impl DiskFile for File {
 
     fn sync(&self) -> io::Result<()> {
         told(self, Self::sync_data)?;
-        // What is on disk under no name is lost with this process.
+        // A file that has no name any more is lost when this process ends.
         match self.metadata()?.nlink() {
             0 => Err(io::Error::other("it was removed while this process writes into it")),
             _ => Ok(()),

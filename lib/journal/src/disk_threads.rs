@@ -1,5 +1,6 @@
-//! Threads for operations that may never return, as those of a disk that hangs: whoever waits for one can leave it, and
-//! its thread with it. Called by `mirror`, and by `reunite` before there is one.
+//! Threads for operations that may never return, such as those on a disk that hangs: a caller that
+//! waits for one can give up, and leave the thread behind. Called by `mirror`, and by `reunite`
+//! before there is one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A folder's disk has not answered for so long.
+/// A folder's disk has not answered for this long.
 #[derive(Debug, thiserror::Error)]
 #[error("its disk hangs: no answer for {0:?} after the other folder's")]
 pub(crate) struct Hangs(pub(crate) Duration);
@@ -18,7 +19,8 @@ impl From<Hangs> for io::Error {
     }
 }
 
-/// Asks the disks of both folders at once. None from one that has not answered `limit` after the other one.
+/// Asks the disks of both folders at once. `None` for a disk that has not answered within `limit`
+/// after the other one.
 pub(crate) fn ask_both<T: Send + 'static>(
     folders: &[PathBuf; 2],
     limit: Duration,
@@ -44,10 +46,11 @@ pub(crate) fn ask_both<T: Send + 'static>(
     found
 }
 
-/// What one of them is given to do.
+/// An operation for a thread.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
-/// Those of one folder that have nothing to do. There are as many as operations were ever under way there at once.
+/// The idle threads of one folder. There are as many threads as operations were ever under way
+/// there at once.
 #[derive(Default)]
 pub(crate) struct DiskThreads(Mutex<Vec<DiskThread>>);
 
@@ -55,10 +58,11 @@ pub(crate) struct DiskThreads(Mutex<Vec<DiskThread>>);
 pub(crate) struct DiskThread(Sender<Job>);
 
 impl DiskThreads {
-    /// One that is free, or a new one. It is to be given back when its job is done; else it is left, and ends with that.
+    /// Takes an idle thread, or a new one. The caller gives it back when its job is done, or else
+    /// drops it, so that it ends after the job.
     ///
     /// # Errors
-    /// The system has no thread left.
+    /// The system can't start another thread.
     pub(crate) fn take(&self) -> io::Result<DiskThread> {
         if let Some(disk_thread) = self.free().pop() {
             return Ok(disk_thread);
@@ -80,7 +84,8 @@ impl DiskThreads {
 
 impl DiskThread {
     pub(crate) fn start(&self, job: Job) {
-        // A thread that has panicked drops the job, and whoever waits for its answer sees that there is none.
+        // If the thread has panicked, the job is dropped, and its caller finds that there is no
+        // answer.
         let _panicked = self.0.send(job);
     }
 }

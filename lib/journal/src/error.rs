@@ -1,4 +1,4 @@
-//! What can go wrong, one type per operation; each says which file, and what to do.
+//! The errors, one type per operation; each says which file, and what to do.
 
 use std::fmt;
 use std::io;
@@ -12,16 +12,16 @@ pub use crate::frame::Flaw;
 pub struct FileError {
     /// What was tried, as a verb: "write", "sync".
     pub action: &'static str,
-    /// With which file or folder.
+    /// The file or folder.
     pub file: PathBuf,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
 }
 
 /// A journal that cannot be created, opened or read. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// No journal where one must be.
+    /// There is no journal where there must be one.
     #[error(
         "there is no journal in {}: an empty journal is never taken for a new cluster, since it may be a \
          lost or unmounted disk. If this is a new cluster, start once with --init; else mount or restore \
@@ -31,13 +31,13 @@ pub enum OpenError {
         /// The folder.
         dir: PathBuf,
     },
-    /// `create` where there is a journal already.
+    /// `create` found an existing journal.
     #[error("there is a journal in {} already: start without --init, or name another folder", dir.display())]
     Exists {
         /// The folder.
         dir: PathBuf,
     },
-    /// `create` where marks of a journal are that is not there.
+    /// `create` found the marks of a journal whose other files are missing.
     #[error(
         "{} is left of a journal whose other files are not there: a new one would pass for that one. Look for that \
          journal, which may be in its other folder; if it is to be given up, remove this file, then start again",
@@ -58,7 +58,7 @@ pub enum OpenError {
         /// Process id that the lock file names.
         holder: String,
     },
-    /// Stored bytes that are not as they were written.
+    /// Stored bytes differ from what was written.
     #[error(
         "{} is corrupt at byte {offset}: {flaw}. Nothing was changed. Put a copy of the journal's folder \
          there that has all of its records; one that is older than the cluster is refused by the chunk master. `howdah \
@@ -85,7 +85,7 @@ pub enum OpenError {
         /// What is wrong in it.
         source: Box<Self>,
     },
-    /// A journal's two folders hold different records, or snapshots, of one number.
+    /// The two folders of a journal hold different records, or snapshots, under the same number.
     #[error(
         "{} at byte {offset} and {} at byte {other_offset} differ, but both are record {sequence}: these folders \
          were written apart from each other. Nothing was changed. Find out which of them counts, move the other \
@@ -103,7 +103,7 @@ pub enum OpenError {
         /// The record, or the last one that the snapshots cover.
         sequence: u64,
     },
-    /// Two folders that are not known to be of one journal.
+    /// The two folders are not known to belong to one journal.
     #[error(
         "the journal in {} is another one than that in {}, or nothing shows that it is the same. Nothing was \
          changed. Name the folder that belongs to it, or an empty one, which is filled", dir.display(),
@@ -115,7 +115,7 @@ pub enum OpenError {
         /// The other one.
         other: PathBuf,
     },
-    /// The only folder that is there lacks records that were acknowledged.
+    /// The only folder that is available lacks records that were acknowledged.
     #[error(
         "the journal in {} is behind: its disk failed, or it was being filled, while the journal's other folder \
          went on, and that one is not there. Mount, name or restore that one. If it is lost for ever, remove the \
@@ -126,7 +126,8 @@ pub enum OpenError {
         /// The folder.
         dir: PathBuf,
     },
-    /// The only folder that is there is one of two, and nothing says that it went on without the other one.
+    /// Only one of the journal's two folders is available, and nothing shows that it went on
+    /// without the other one.
     #[error(
         "the journal in {} is one of two folders, and {other}: that one may have gone on alone, and hold what this one \
          lacks. Nothing was changed. Mount, name or restore the other one, and keep both named until a start has found \
@@ -139,7 +140,7 @@ pub enum OpenError {
         /// What is known of the other one.
         other: OtherFolder,
     },
-    /// Written by a newer release.
+    /// The file was written by a newer release.
     #[error(
         "{} has format version {found}, this release reads {}: start the release that wrote it, or a newer one",
         file.display(), crate::FORMAT_VERSION
@@ -160,9 +161,9 @@ pub enum OpenError {
 pub enum OtherFolder {
     /// The configuration names only one.
     NotNamed,
-    /// Nothing is in it.
+    /// It is empty.
     Empty(PathBuf),
-    /// Its disk gives errors: what the system said.
+    /// Its disk fails, with this error of the system.
     Lost(String),
 }
 
@@ -176,10 +177,10 @@ impl fmt::Display for OtherFolder {
     }
 }
 
-/// A record that is not taken.
+/// A record that was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// Longer than a record or a segment may be.
+    /// It is longer than a record may be, or than fits into a segment.
     #[error("a record of {bytes} bytes is longer than {limit}: it must be cut into several")]
     TooLong {
         /// Its length.
@@ -187,7 +188,8 @@ pub enum AppendError {
         /// The limit.
         limit: usize,
     },
-    /// The segment is full, and the next one is not there yet: [`crate::Durability::RoomChanged`] will be said.
+    /// The segment is full and the next one is not ready yet: [`crate::Durability::RoomChanged`]
+    /// will be reported.
     #[error("the journal's next segment is still being prepared: wait for it")]
     NotYet,
     /// The segment is full and there is no room for another: free space on the disk.
@@ -195,45 +197,46 @@ pub enum AppendError {
         "the journal's last segment is full and its disk has no room for another: free some space"
     )]
     NoRoom,
-    /// A write or sync failed before.
+    /// An earlier write or sync failed.
     #[error("the journal has failed and takes no records any more: the process must end")]
     Failed,
 }
 
-/// A write or sync that failed. What it covered may or may not be on disk; it is never retried.
+/// A write or sync failed. What it covered may or may not be on disk; it is never retried.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the journal has failed: {0}. The process must end; its next start finds out what is on disk"
 )]
 pub struct JournalError(#[from] pub FileError);
 
-/// A record or snapshot that the fold does not take: written by a newer release, or not its own.
+/// A record or snapshot that the fold does not accept: it is from a newer release, or of another
+/// kind.
 #[derive(Debug, thiserror::Error)]
 #[error("the journal holds what this release cannot read: {0}")]
 pub struct FoldError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl FoldError {
-    /// Wraps what the decoder says.
+    /// Wraps the decoder's error.
     pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(cause.into())
     }
 }
 
-/// A snapshot that was not made. The journal is as before, and goes on.
+/// No snapshot was made. The journal is unchanged, and goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The old snapshot or a closed segment cannot be read.
     #[error(transparent)]
     Read(#[from] OpenError),
-    /// The fold refuses a record.
+    /// The fold does not accept a record.
     #[error(transparent)]
     Fold(#[from] FoldError),
-    /// The new file cannot be written, or old ones not removed.
+    /// The new file can't be written, or old ones can't be removed.
     #[error("no snapshot was made: {0}")]
     Write(#[from] FileError),
 }
 
-/// Names the operation and the file in an I/O error.
+/// Adds the operation and the file to an I/O error.
 pub(crate) trait Context<T> {
     fn context(self, action: &'static str, file: &std::path::Path) -> Result<T, FileError>;
 }

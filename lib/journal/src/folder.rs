@@ -1,5 +1,5 @@
-//! The journal's folder: names of its files, its listing, its lock. No contents. Called by everything
-//! else in this crate.
+//! The journal's folder: the names of its files, its listing, its lock. No contents. Called by
+//! everything else in this crate.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
@@ -14,27 +14,28 @@ use rustix::io::Errno;
 use crate::disk::Disk;
 use crate::error::{Context, FileError, OpenError};
 
-/// The segment that is prepared while its first sequence is not yet known.
+/// The segment prepared in advance, whose first sequence is not known yet.
 const PREPARED: &str = "prepared.log";
-/// The same while it is being filled with zeros.
+/// The same segment while it is being filled with zeros.
 const PREPARING: &str = "prepared.tmp";
 const SNAPSHOT_TMP: &str = "snapshot.tmp";
-/// A copy of another folder's file, before it has its name.
+/// A copy of another folder's file, before it gets its name.
 const COPYING: &str = "copying.tmp";
-/// Marks a folder of a pair that lacks what the other one has.
+/// Marks a folder of a pair that lacks records of the other one.
 const BEHIND: &str = "BEHIND";
-/// Which journal this is; only where there are two folders. One with this name needs the other one: it is not
-/// started from alone.
+/// Names the journal of a pair of folders. A folder with this file needs the other one: a journal
+/// is not started from it alone.
 const ID: &str = "ID";
-/// The same file, once the folder went on without the other one.
+/// The same file, once the folder has gone on without the other one.
 const ALONE: &str = "ALONE";
 const LOCK: &str = "LOCK";
-/// How long [`Lock::take`] waits for a process that was just killed: it holds its lock until the last of its threads is gone.
+/// How long [`Lock::take`] waits for a process that was just killed: it holds its lock until its
+/// last thread is gone.
 pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 const LOCK_TRIES: u128 = LOCK_PATIENCE.as_millis() / LOCK_PAUSE.as_millis();
 
-/// The files of a journal, by the sequence in their names, in order.
+/// The files of a journal, by the sequence in their names, in ascending order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Listing {
     pub(crate) segments: Vec<u64>,
@@ -83,18 +84,19 @@ pub(crate) fn alone_path(dir: &Path) -> PathBuf {
     dir.join(ALONE)
 }
 
-/// Whether the file is made to claim space, with nothing in it yet that counts.
+/// Whether the file only claims space and has no contents that count yet.
 pub(crate) fn claims_space(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == PREPARING || name == SNAPSHOT_TMP)
 }
 
-/// Makes the folder if need be. What is journaled is for the daemon alone, whatever the umask.
+/// Creates the folder if need be. Only the daemon may read what is journaled, whatever the umask.
 pub(crate) fn make(dir: &Path) -> Result<(), FileError> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).context("create", dir)
 }
 
-/// Makes the folder's own name durable, and those of the folders above it, which may have been made with it: all that
-/// are on its file system. One that may be searched but not read was not made here.
+/// Makes the folder's own name durable, and the names of all folders above it on the same file
+/// system, which may have been created with it. A folder that may be searched but not read was not
+/// created here.
 pub(crate) fn sync_above(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
     let dir = dir.canonicalize().context("find", dir)?;
     let device = |path: &Path| Ok(std::fs::metadata(path).context("look at", path)?.dev());
@@ -111,7 +113,7 @@ pub(crate) fn sync_above(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Reads the folder. One that does not exist has no files. Other names are left alone.
+/// Lists the folder. If it does not exist, it has no files. Other names are ignored.
 pub(crate) fn list(dir: &Path) -> Result<Listing, FileError> {
     let mut listing = Listing::default();
     let entries = match std::fs::read_dir(dir) {
@@ -138,15 +140,15 @@ fn sequence_in(name: &str, prefix: &str, suffix: &str) -> Option<u64> {
     (format!("{sequence:016x}") == digits).then_some(sequence)
 }
 
-/// Held as long as this process may write in the folder; the system frees it when the process ends. All clones are
-/// one, free when the last is gone.
+/// Held as long as this process may write in the folder; the system frees it when the process ends.
+/// Clones share the lock, which is freed with the last of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Lock {
     _file: Arc<File>,
 }
 
 impl Lock {
-    /// Takes the lock, or names who has it.
+    /// Takes the lock, or says which process has it.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(LOCK);
         let mut file = OpenOptions::new()
@@ -166,7 +168,7 @@ impl Lock {
                 return Err(FileError { action: "lock", file: path, source }.into());
             }
         }
-        // Always of one length, so that nothing need be cut off.
+        // Always of the same length, so that nothing need be truncated.
         let text = format!(
             "howdah journal lock, format {}\n{:010}\n",
             crate::FORMAT_VERSION,

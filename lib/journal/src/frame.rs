@@ -1,7 +1,7 @@
-//! One record as it lies in a segment: a header with two checksums, the body, a filling; and the mark
-//! before each batch of records, which says what was durable by then. Encoding and decoding of bytes
-//! only; which flaw is a torn tail and which is corruption is decided in `recover`. Snapshots use the
-//! same frames for the blocks of their body.
+//! The bytes of a record in a segment: a header with two checksums, the body, padding; and the mark
+//! before each batch of records, which says what was durable by then. Encodes and decodes bytes
+//! only; which flaw is a torn tail and which is corruption is decided in `recover`. Snapshots use
+//! the same frames for the blocks of their body.
 //!
 //! | bytes | field of a frame |
 //! | --- | --- |
@@ -11,7 +11,7 @@
 //! | 4 | CRC32C of the stored body |
 //! | 4 | CRC32C of the 20 bytes before |
 //! | length | body, each 8 bytes of it XORed with a pattern |
-//! | 1 to 8 | filling up to a multiple of 8, not zero |
+//! | 1 to 8 | padding up to a multiple of 8, not zero |
 //!
 //! | bytes | field of a mark |
 //! | --- | --- |
@@ -19,17 +19,17 @@
 //! | 4 | CRC32C of the 8 bytes after |
 //! | 8 | one more than the last sequence that was synced |
 //!
-//! Everything begins at a multiple of 8 bytes, and no 8 bytes that were written are zero, whatever the
-//! records hold (but for one record in 2^64): where zeros stand, a write did not arrive.
+//! Everything begins at a multiple of 8 bytes, and no 8 bytes written are all zero, whatever the
+//! records hold (except for one record in 2^64): so where there are zeros, a write did not arrive.
 
-/// CRC32C, as the library calls it.
+/// CRC32C, under the library's name for it.
 pub(crate) use crc_fast::crc32_iscsi as crc32c;
 
-/// Limit of one record.
+/// Maximum length of a record.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
 /// Length of a frame's header.
 pub(crate) const HEADER_BYTES: usize = 24;
-/// What a frame adds to its body, at most.
+/// The most that a frame adds to its body.
 pub(crate) const OVERHEAD_BYTES_MAX: usize = HEADER_BYTES + WORD_BYTES;
 /// Length of the mark before a batch.
 pub(crate) const MARK_BYTES: usize = 16;
@@ -45,13 +45,13 @@ const PATTERN: [u8; WORD_BYTES] = [0x9e, 0x37, 0x79, 0xb9, 0x7f, 0x4a, 0x7c, 0x1
 /// A whole frame.
 pub(crate) struct Frame<'a> {
     pub(crate) sequence: u64,
-    /// As it is stored: [`reveal`] gives the record.
+    /// The stored body; [`reveal`] gives the record.
     pub(crate) stored: &'a [u8],
-    /// Length of the frame, header and filling included.
+    /// Length of the frame, including header and padding.
     pub(crate) len: usize,
 }
 
-/// What stands where a frame is looked for.
+/// What was found where a frame is expected.
 pub(crate) enum Next<'a> {
     Frame(Frame<'a>),
     /// Before the records that follow were written, everything up to this one was durable.
@@ -67,55 +67,55 @@ pub(crate) enum Next<'a> {
 /// A frame that fails a check.
 pub(crate) struct Broken {
     pub(crate) flaw: Flaw,
-    /// How many bytes are known to belong to it.
+    /// Number of bytes that are known to belong to it.
     pub(crate) len: usize,
 }
 
 /// What is wrong with stored bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
-    /// The header's own checksum or its magic.
+    /// The header fails its checksum or has the wrong magic.
     #[error("the frame's header fails its checksum")]
     FrameHeader,
-    /// A length that no writer writes.
+    /// A length that is never written.
     #[error("the frame is longer than its file or than a record may be")]
     FrameLength,
-    /// The body's checksum or the filling.
+    /// The body or the padding fails its check.
     #[error("the frame's body fails its checksum")]
     FrameBody,
-    /// A frame with another number than its place asks for.
+    /// The frame has another number than expected at its place.
     #[error("the frame has another sequence number than its place asks for")]
     FrameSequence,
-    /// A mark that fails its checksum, or speaks of records that come after it.
+    /// A mark fails its checksum, or refers to records that come after it.
     #[error("the mark before a batch of records fails its checksum")]
     Mark,
     /// Bytes after the last frame that are not zero.
     #[error("there are bytes after the last frame")]
     Garbage,
-    /// The file's header.
+    /// The header of a file fails its checksum.
     #[error("the file's header fails its checksum")]
     FileHeader,
-    /// A file that is shorter or longer than its header says, or shorter than a header.
+    /// A file is shorter or longer than its header says, or shorter than a header.
     #[error("the file has another length than its header says")]
     FileLength,
-    /// A file whose header has another sequence number than its name.
+    /// The header of a file has another sequence number than its name.
     #[error("the file's header does not belong to its name")]
     FileName,
     /// Records between this file and the one before are missing.
     #[error("a segment before this file is missing")]
     Gap,
-    /// A segment that ends before a record that the snapshot covers, and that was durable in it.
+    /// A segment ends before a record that the snapshot covers, and that was durable in it.
     #[error("the segment lacks its last records, which the snapshot covers")]
     EndsEarly,
-    /// The file that says which journal this is.
+    /// The file that names the journal is damaged.
     #[error("the file does not say which journal this is")]
     Id,
-    /// A snapshot without the segments after it.
+    /// The segments after a snapshot are missing.
     #[error("the segments after this snapshot are missing")]
     NoSegments,
 }
 
-/// Appends the frame of `body` to `out`. The caller keeps to [`RECORD_BYTES_MAX`].
+/// Appends the frame of `body` to `out`. The caller ensures [`RECORD_BYTES_MAX`].
 pub(crate) fn encode(out: &mut Vec<u8>, sequence: u64, body: &[u8]) {
     let start = out.len();
     let len = u32::try_from(body.len()).expect("a record is at most 1 MiB");
@@ -133,12 +133,12 @@ pub(crate) fn encode(out: &mut Vec<u8>, sequence: u64, body: &[u8]) {
     out.resize(start + framed_bytes(body.len()), FILLING);
 }
 
-/// Length of the frame of a record.
+/// Length of the frame of a record with this length.
 pub(crate) fn framed_bytes(record: usize) -> usize {
     (HEADER_BYTES + record + 1).next_multiple_of(WORD_BYTES)
 }
 
-/// The mark for `out`, which has its length.
+/// Writes the mark into `out`, which has the length of a mark.
 pub(crate) fn encode_mark(out: &mut [u8], synced: u64) {
     let synced = (synced + 1).to_le_bytes();
     out[..4].copy_from_slice(&MARK_MAGIC);
@@ -146,13 +146,13 @@ pub(crate) fn encode_mark(out: &mut [u8], synced: u64) {
     out[8..].copy_from_slice(&synced);
 }
 
-/// The mark at the beginning of `bytes`: up to which record everything was durable.
+/// Decodes the mark at the beginning of `bytes`: the record up to which everything was durable.
 pub(crate) fn decode_mark(bytes: &[u8]) -> Option<u64> {
     let mark = bytes.get(..MARK_BYTES).filter(|mark| mark[..4] == MARK_MAGIC)?;
     (crc32c(&mark[8..]) == u32_at(mark, 4)).then(|| u64_at(mark, 8).saturating_sub(1))
 }
 
-/// The record of a stored body.
+/// The record in a stored body.
 pub(crate) fn reveal(stored: &[u8]) -> Vec<u8> {
     let mut record = stored.to_vec();
     hide(&mut record);
@@ -167,7 +167,7 @@ fn hide(bytes: &mut [u8]) {
     }
 }
 
-/// Looks at the frame at the beginning of `bytes`, which reach to the end of the file.
+/// Decodes the frame at the beginning of `bytes`, which reach to the end of the file.
 pub(crate) fn decode(bytes: &[u8]) -> Next<'_> {
     if bytes.starts_with(&MARK_MAGIC) {
         return match decode_mark(bytes) {
@@ -197,14 +197,14 @@ pub(crate) fn decode(bytes: &[u8]) -> Next<'_> {
     Next::Frame(Frame { sequence: u64_at(header, 8), stored, len })
 }
 
-/// The little-endian number at `at`.
+/// The little-endian number at offset `at`.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let mut number = [0; 4];
     number.copy_from_slice(&bytes[at..at + 4]);
     u32::from_le_bytes(number)
 }
 
-/// The little-endian number at `at`.
+/// The little-endian number at offset `at`.
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let mut number = [0; 8];
     number.copy_from_slice(&bytes[at..at + 8]);

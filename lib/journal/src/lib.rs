@@ -54,11 +54,11 @@ use thread::{Batch, Command, Part};
 /// Version of the files' format.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// How long a disk may take over one operation, where nobody says: a disk that is slow, or fails over to another path,
-/// takes less.
+/// How long a disk may take over one operation, by default: a disk that is merely slow, or fails
+/// over to another path, takes less.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// No segment is shorter.
+/// Minimum length of a segment.
 const SEGMENT_BYTES_MIN: u64 = 4096;
 
 /// Number of a record, from 1.
@@ -76,13 +76,14 @@ impl fmt::Display for Sequence {
 pub struct Options {
     /// Length of new segments, rounded up to whole pages. A record must fit into one.
     pub segment_bytes: u64,
-    /// How long a disk may take over one operation before it counts as one that hangs. Of two folders, the one that
-    /// takes so much longer than the other is left, as if it had failed ([`FolderNotice::Lost`]).
+    /// How long a disk may take over one operation before it counts as hanging. Of two folders, one
+    /// that takes this much longer than the other is abandoned as if it had failed
+    /// ([`FolderNotice::Lost`]).
     pub timeout: Duration,
 }
 
 impl Options {
-    /// With segments of that length, and [`TIMEOUT`].
+    /// Options with segments of that length, and [`TIMEOUT`].
     #[must_use]
     pub const fn with_segments(segment_bytes: u64) -> Self {
         Self { segment_bytes, timeout: TIMEOUT }
@@ -95,25 +96,28 @@ impl Options {
 
 /// Where a journal is kept: in one folder, or in two at once.
 ///
-/// Every record is synced in both before it is durable, so either has all of it. While a daemon runs, a folder
-/// that fails or hangs is left ([`FolderNotice::Lost`]), and the journal goes on with the other one, which is marked as
-/// going on alone before anybody is told of more; that one suffices for the next starts, whatever became of the first.
-/// At a start the folder with fewer records is completed, and one that is absent, empty or behind is filled, before
-/// anybody is told of a record. Refused are: a damaged folder, one of another journal, records that differ, and
-/// where only one folder is there, one that is known to be behind, or that did not go on alone: whether the other
-/// one did, before it was lost as well, this one can't tell.
+/// A record is durable once it is synced in both folders, so each has all of it. If a folder fails
+/// or hangs while a daemon runs, it is abandoned ([`FolderNotice::Lost`]), and the journal goes on
+/// with the other one, which is marked as going on alone before anything more is acknowledged; from
+/// then on that one suffices for a start, whatever became of the first. A start completes the
+/// folder with fewer records, and fills one that is absent, empty or behind, before it reports any
+/// record. It refuses a damaged folder, one of another journal, and records that differ. If only
+/// one folder is there, it also refuses one that is known to be behind, or that is not marked as
+/// going on alone: that folder can't tell whether the other one went on without it before it was
+/// lost too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folders {
     /// The folder.
     pub main: PathBuf,
     /// The second one, on another disk.
     pub mirror: Option<PathBuf>,
-    /// One that needs the other one is started from without it: somebody says that it has all that counts.
+    /// Whether a folder that needs the other one is started from without it: the operator vouches
+    /// that it has everything that counts.
     pub accepts_one: bool,
 }
 
 impl Folders {
-    /// Both, or the only one.
+    /// Both folders, or the only one.
     pub fn iter(&self) -> impl Iterator<Item = &Path> {
         std::iter::once(&*self.main).chain(self.mirror.as_deref())
     }
@@ -137,17 +141,18 @@ impl From<&Self> for Folders {
     }
 }
 
-/// What a journal takes, for want of space or without.
+/// What a journal accepts, depending on the space on its disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// The segment after this one is there, or being prepared ([`Journal::takes_more`] tells these apart), and space for a
-    /// snapshot was there before it.
+    /// The next segment is ready or being prepared ([`Journal::takes_more`] tells which), and space
+    /// for a snapshot was claimed before it.
     Ample,
-    /// The disk has no space for another: the rest of this segment is a reserve, for what makes space. A snapshot to the
-    /// last record gives back what that made superfluous ([`Snapshotter::run_to_the_last`]).
+    /// The disk has no space for another segment: the rest of the current one is a reserve for what
+    /// makes space. A snapshot up to the last record frees what that has made superfluous
+    /// ([`Snapshotter::run_to_the_last`]).
     Reserve,
-    /// The reserve is used up, but for a quarter of the segment: what a start writes, and what was on its
-    /// way, must never be without room.
+    /// The reserve is used up, except for a quarter of the segment, so that the records that a
+    /// start writes, and those already on their way, always find room.
     None,
 }
 
@@ -156,17 +161,18 @@ pub enum Room {
 pub enum Durability {
     /// Everything up to this record is on disk.
     Synced(Sequence),
-    /// The next segment is there, or can't be: said once for each time that it was waited for.
+    /// The next segment is ready, or can't be prepared. Reported once each time that it was waited
+    /// for.
     RoomChanged,
-    /// Nothing more will be: the process must end. Reported once.
+    /// Nothing more will become durable: the process must end. Reported once.
     Failed(JournalError),
 }
 
 /// Called on the journal's thread after each sync. Must not block for long: the next sync waits.
 pub type OnDurable = Box<dyn FnMut(Durability) + Send>;
 
-/// The writing end of a journal. Dropping it hands over no more than was flushed, waits for the thread, however long
-/// its disk hangs, and frees the lock.
+/// The writing end of a journal. Dropping it hands over no more than was flushed, waits for the
+/// thread, however long its disk hangs, and frees the lock.
 pub struct Journal {
     commands: Option<SyncSender<Command>>,
     thread: Option<JoinHandle<()>>,
@@ -175,36 +181,37 @@ pub struct Journal {
     mirror: Option<Mirror>,
     shared: Arc<Shared>,
     locks: Arc<Vec<Lock>>,
-    /// Appended, not yet handed over.
+    /// Records appended but not yet handed over.
     batch: Batch,
     /// Sequence of the next record.
     next: u64,
-    /// Where the next frame goes in its segment, and that segment's length. The thread follows.
+    /// Where the next frame goes in its segment, and the segment's length. The thread follows
+    /// later.
     used: u64,
     capacity: u64,
     segment_bytes: u64,
     /// Which segment that is, counted from the start of this process.
     ordinal: u64,
-    /// The batch has been flushed, and so many wait for the thread that it is still here.
+    /// Whether the batch was flushed but is still here, because too many wait for the thread.
     lags: bool,
     timeout: Duration,
 }
 
 impl Journal {
-    /// Makes an empty journal: what `--init` does. The folder is created if need be; a second one is
-    /// filled by [`Self::open`].
+    /// Creates an empty journal, for `--init`, and its folder if need be. A second folder is filled
+    /// by [`Self::open`].
     ///
     /// # Errors
-    /// A journal is there already, in either folder, or the folder cannot be written.
+    /// There is a journal already, in either folder, or the folder can't be written to.
     pub fn create(folders: impl Into<Folders>, options: Options) -> Result<(), OpenError> {
         open::create(&RealDisk, &folders.into(), options)
     }
 
-    /// Takes the lock, reads everything back, repairs a torn tail, and starts the thread; of two folders,
-    /// both come to hold the same. `on_durable` is called on that thread.
+    /// Takes the lock, reads everything back, repairs a torn tail, and starts the thread. Two
+    /// folders are made to hold the same records. `on_durable` is called on that thread.
     ///
     /// # Errors
-    /// See [`OpenError`]. No record has been changed then.
+    /// See [`OpenError`]. Then no record was changed.
     pub fn open(
         folders: impl Into<Folders>,
         options: Options,
@@ -213,13 +220,13 @@ impl Journal {
         open::open(Arc::new(RealDisk), &folders.into(), options, on_durable)
     }
 
-    /// Numbers `record` and puts it behind the last one. It goes to disk after [`Self::flush`]. A record is
-    /// only taken into a segment that is wholly there, so that what was taken always finds its place,
-    /// however far the disk lags behind.
+    /// Numbers `record` and puts it after the last one. It goes to disk after [`Self::flush`]. A
+    /// record is accepted only into a segment that is completely prepared, so that it always finds
+    /// its place, however far the disk lags behind.
     ///
     /// # Errors
-    /// The record is too long, or there is no room, or none yet, or the journal has failed. It is not taken
-    /// then.
+    /// The record is too long, there is no room, or none yet, or the journal has failed. Then the
+    /// record is not accepted.
     pub fn append(&mut self, record: &[u8]) -> Result<Sequence, AppendError> {
         let limit = self.record_bytes_max();
         if record.len() > limit {
@@ -270,13 +277,14 @@ impl Journal {
         AppendError::NotYet
     }
 
-    /// Whether there is space enough, come what may, for what one more input leads to, and a reserve for
-    /// what makes space: the next segment is there, or half of this one is left. Where this says no, the next
-    /// segment is being prepared, and [`Durability::RoomChanged`] follows. Where it can't be prepared,
-    /// [`Self::room`] says what may be appended, and this says yes.
+    /// Whether there is certainly space for the records of one more input, and a reserve for what
+    /// makes space: the next segment is ready, or half of the current one is left. If not, the next
+    /// segment is being prepared, and [`Durability::RoomChanged`] follows. If it can't be prepared,
+    /// this returns true, and [`Self::room`] says what may be appended.
     ///
-    /// Where the thread is so far behind that [`Self::flush`] could not hand over everything, this says no as well;
-    /// [`Durability::Synced`] follows then, after which `flush` is to be called again.
+    /// It also returns false if the thread is so far behind that [`Self::flush`] could not hand
+    /// over everything. Then [`Durability::Synced`] follows, after which `flush` is to be called
+    /// again.
     #[must_use]
     pub fn takes_more(&self) -> bool {
         if self.lags {
@@ -287,14 +295,15 @@ impl Journal {
         if half_is_left || known() {
             return true;
         }
-        // The answer may have come between the two looks: then there may be no word any more.
+        // The state may have changed between the two checks: then no message may come.
         self.shared.wish_for_word();
         known()
     }
 
-    /// Hands everything appended to the thread, which writes it, with whatever else is queued by then,
-    /// and syncs once. Does nothing where nothing was appended. Never waits: while too many batches are queued, as
-    /// when the disk hangs, what was appended stays here ([`Self::takes_more`]), until this is called again.
+    /// Hands everything appended to the thread, which writes it together with whatever else is
+    /// queued by then, and syncs once. Does nothing if nothing was appended. Never waits: if too
+    /// many batches are queued, as when the disk hangs, what was appended stays here
+    /// ([`Self::takes_more`]) until this is called again.
     pub fn flush(&mut self) {
         if self.batch.parts.is_empty() {
             return;
@@ -307,8 +316,8 @@ impl Journal {
         }
     }
 
-    /// Returns the command if too many are queued. A thread that has ended has reported its failure: there is nobody
-    /// left to tell.
+    /// Queues the command, or returns it if too many are queued. A thread that has ended has
+    /// reported its failure, so nothing more needs to be said.
     fn command(&self, command: Command) -> Option<Command> {
         match self.commands.as_ref()?.try_send(command) {
             Err(TrySendError::Full(command)) => Some(command),
@@ -316,8 +325,8 @@ impl Journal {
         }
     }
 
-    /// What may be appended now. Nothing keeps [`Self::append`] from taking what else fits; asking makes the
-    /// thread try again to prepare the next segment.
+    /// What may be appended now. [`Self::append`] does not enforce this: it accepts whatever fits.
+    /// Asking makes the thread try again to prepare the next segment.
     #[must_use]
     pub fn room(&self) -> Room {
         if self.shared.is_prepared(self.ordinal + 1) || !self.shared.is_unpreparable() {
@@ -330,52 +339,52 @@ impl Journal {
         if left > self.capacity / 4 { Room::Reserve } else { Room::None }
     }
 
-    /// How many segments the next snapshot would cover.
+    /// Number of segments that the next snapshot would cover.
     #[must_use]
     pub fn closed_segments(&self) -> u32 {
         u32::try_from(self.shared.closed_segments()).unwrap_or(u32::MAX)
     }
 
-    /// How many segments are as long as the last snapshot; 0 where there is none.
+    /// Length of the last snapshot in segments; 0 if there is none.
     #[must_use]
     pub fn segments_of_snapshot(&self) -> u32 {
         let segments = self.shared.snapshot_bytes().div_ceil(self.segment_bytes);
         u32::try_from(segments).unwrap_or(u32::MAX)
     }
 
-    /// How many folders take what is written: of two, one may have been lost.
+    /// Number of folders that are written to: of two, one may have been lost.
     #[must_use]
     pub fn folders_live(&self) -> usize {
         self.mirror.as_ref().map_or(1, Mirror::folders_live)
     }
 
-    /// The folders that take what is written.
+    /// The folders that are written to.
     #[must_use]
     pub fn places(&self) -> Vec<PathBuf> {
         self.disk.places(&self.dir)
     }
 
-    /// At which step of its work the thread is, as a number that changes with each; none while it has nothing to do.
-    /// Where it stays the same for longer than [`Self::patience`], all disks hang that there are.
+    /// The thread's progress, as a number that changes with each step of its work; `None` while it
+    /// has nothing to do. If it does not change for longer than [`Self::patience`], all disks hang.
     #[must_use]
     pub fn at_work(&self) -> Option<u64> {
         self.shared.at_work()
     }
 
-    /// How long a step may take: [`Options::timeout`], and half as long again while there are two folders, of which one
-    /// is left meanwhile.
+    /// How long a step may take: [`Options::timeout`], or one and a half times that while there are
+    /// two folders, one of which may be abandoned meanwhile.
     #[must_use]
     pub fn patience(&self) -> Duration {
         if self.folders_live() == 2 { self.timeout * 3 / 2 } else { self.timeout }
     }
 
-    /// What became of the folders since this was last asked: to be said in the log. Cheap to ask.
+    /// What happened to the folders since the last call; to be logged. Cheap to call.
     #[must_use]
     pub fn take_notices(&self) -> Vec<FolderNotice> {
         self.mirror.as_ref().map(Mirror::take_notices).unwrap_or_default()
     }
 
-    /// How often records were synced, for metrics and tests of the group commit.
+    /// Number of syncs of records, for metrics and tests of the group commit.
     #[must_use]
     pub fn syncs(&self) -> u64 {
         self.shared.syncs()
@@ -387,7 +396,7 @@ impl Journal {
         Sequence(self.next - 1)
     }
 
-    /// What makes a snapshot, on another thread, while this goes on.
+    /// Makes snapshots, on another thread, while this journal goes on.
     #[must_use]
     pub fn snapshotter(&self) -> Snapshotter {
         Snapshotter {

@@ -1,5 +1,6 @@
-//! The small files that say what a folder of a journal is to its other one: `ID`, `ALONE` and `BEHIND`. Called by
-//! `mirror`, `reunite`, `repair` and `open`; what follows from the marks is decided there.
+//! The small files that say what a folder of a journal is to its other one: `ID`, `ALONE` and
+//! `BEHIND`. Called by `mirror`, `reunite`, `repair` and `open`, which decide what follows from
+//! them.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,11 +10,12 @@ use crate::disk::Disk;
 use crate::error::{Context, FileError, Flaw, OpenError};
 use crate::folder;
 
-/// Random bytes by which a journal in two folders is known.
+/// Random bytes that identify a journal in two folders.
 const ID_BYTES: usize = 16;
 const ID_PREFIX: &str = "howdah journal ";
 
-/// Marks the folder as one that lacks what the other one of the journal `id` has: it is never started from alone.
+/// Marks the folder as lacking records of the other folder of the journal `id`: it is never started
+/// from alone.
 pub(crate) fn mark_behind(disk: &dyn Disk, dir: &Path, id: Option<&str>) -> io::Result<()> {
     let mut text = b"This folder of a journal lacks records that its other folder has.\n".to_vec();
     text.extend(id.map(id_text).unwrap_or_default());
@@ -28,16 +30,17 @@ pub(crate) fn is_behind(dir: &Path) -> Result<bool, FileError> {
     mark.try_exists().context("look for", &mark)
 }
 
-/// The journal whose other folder a folder that is behind waits for. A crash may have left the mark empty, and a
-/// journal that was never in two folders has no name.
+/// The journal on whose other folder a folder that is behind depends. A crash may have left the
+/// mark empty, and a journal that was never in two folders has no name.
 pub(crate) fn behind_id(dir: &Path) -> Result<Option<String>, FileError> {
     let mark = folder::behind_path(dir);
     let bytes = std::fs::read(&mark).context("read", &mark)?;
     Ok(String::from_utf8_lossy(&bytes).lines().find_map(id_in))
 }
 
-/// Lets the folder be started from without its other one, from now on. A rename takes no space on a full disk. One that
-/// says so already may say so since a try whose sync failed, so it is synced too.
+/// Allows starts from the folder without the other one, from now on. A rename takes no space on a
+/// full disk. If the mark is there already, it may come from an earlier try whose sync failed, so
+/// it is synced as well.
 pub(crate) fn go_alone(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
     let alone = folder::alone_path(dir);
     let is_new = rename_mark(disk, dir, &folder::id_path(dir), &alone)?;
@@ -47,12 +50,13 @@ pub(crate) fn go_alone(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Takes that back: its other folder is there again. (Each start syncs both folders before anything is acknowledged.)
+/// Revokes that, as its other folder is there again. (Each start syncs both folders before anything
+/// is acknowledged.)
 pub(crate) fn go_together(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
     rename_mark(disk, dir, &folder::alone_path(dir), &folder::id_path(dir)).map(drop)
 }
 
-/// Whether there was something to rename: a folder that has never been one of two has no mark.
+/// Returns whether there was a mark to rename: a folder that was never one of two has none.
 fn rename_mark(disk: &dyn Disk, dir: &Path, from: &Path, to: &Path) -> Result<bool, FileError> {
     let is_there = from.try_exists().context("look for", from)?;
     if is_there {
@@ -62,7 +66,7 @@ fn rename_mark(disk: &dyn Disk, dir: &Path, from: &Path, to: &Path) -> Result<bo
     Ok(is_there)
 }
 
-/// A mark that is in the folder.
+/// Any mark that is in the folder.
 pub(crate) fn any(dir: &Path) -> Result<Option<PathBuf>, FileError> {
     for mark in [folder::behind_path(dir), folder::id_path(dir), folder::alone_path(dir)] {
         if mark.try_exists().context("look for", &mark)? {
@@ -72,13 +76,13 @@ pub(crate) fn any(dir: &Path) -> Result<Option<PathBuf>, FileError> {
     Ok(None)
 }
 
-/// Whether the folder is one of two, and did not go on alone: the other one may have.
+/// Whether the folder is one of two, and did not go on alone: then the other one may have.
 pub(crate) fn needs_other(dir: &Path) -> Result<bool, FileError> {
     let id = folder::id_path(dir);
     id.try_exists().context("look for", &id)
 }
 
-/// Which journal the folder is of, if it was ever one of two.
+/// The name of the folder's journal, if it was ever one of two.
 pub(crate) fn read_id(dir: &Path) -> Result<Option<String>, OpenError> {
     let mut path = folder::id_path(dir);
     if !needs_other(dir)? {

@@ -1,22 +1,25 @@
-//! Two folders as one disk: what is done to the first is done to the second, and is done when it is in
-//! both. Everything else in this crate writes to it as to any other disk. How two folders come to hold
-//! the same before that is in `reunite`.
+//! Two folders as one disk: what is done to the first is also done to the second, and counts as
+//! done once it is done in both. Everything else in this crate writes to it as to any other disk.
+//! How two folders come to hold the same beforehand is in `reunite`.
 //!
-//! **Durable** is what is synced in both folders; the two syncs run at once. **A folder that fails**, in
-//! whatever operation, is left for good: nothing more is written or synced there, so what is in it stays a
-//! beginning of what is in the other. Before anything is acknowledged that only the other one has, that one is
-//! marked as going on alone, durably; the one that was left is marked as behind if its disk still takes that. The
-//! journal goes on with the other, and says so; the next start tries both again. If that one fails too, if only
-//! in taking its mark, it is as with a single folder: nothing more is acknowledged, whichever operation it was.
+//! **Durable** is what is synced in both folders; the two syncs run at once. **A folder that
+//! fails**, in whatever operation, is abandoned for good: nothing more is written or synced there,
+//! so its records stay a prefix of the other's. Before anything is acknowledged that only the other
+//! one has, that one is durably marked as going on alone; the abandoned one is marked as behind if
+//! its disk can still do that. The journal goes on with the other folder, and reports it; the next
+//! start tries both again. If the other one fails too, even if only in taking its mark, nothing
+//! more is acknowledged, as with a single folder, whichever operation it was.
 //!
-//! **A folder that hangs**, whose disk neither does what it is told nor says that it can't, is one that fails: when the
-//! other one has done an operation, it has [`crate::Options::timeout`] left, and a second for each MiB that it was not yet
-//! asked to sync. So each operation is done by threads that can be left where they are (`disk_threads`). They keep the folder
-//! locked until their disk answers: what they were told to write may still come. If both hang, or the last one, that is
-//! waited for: nothing could be acknowledged.
+//! **A folder that hangs**, whose disk neither does what it is told nor reports an error, counts as
+//! failed: once the other one has done an operation, it gets another [`crate::Options::timeout`],
+//! plus a second for each MiB not yet synced. So each operation runs on a thread that can be left
+//! behind (`disk_threads`). Such threads keep the folder locked until their disk answers, as their
+//! writes may still happen. If both folders hang, or the last one does, the journal waits: nothing
+//! could be acknowledged.
 //!
-//! **A full disk** is no failure. Space is claimed in both folders before a record needs it, so there is
-//! as much room as on the fuller disk of the two, and the folders never part over it.
+//! **A full disk** is no failure. Space is claimed in both folders before a record needs it, so
+//! there is as much room as on the fuller of the two disks, and the folders never diverge because
+//! of it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,15 +34,15 @@ use crate::error::FileError;
 use crate::folder::{self, Lock};
 use crate::marks::{go_alone, mark_behind, read_id};
 
-/// Written at once: what waits for a disk that hangs has a copy of it.
+/// Bytes written in one operation: an operation on a hanging disk keeps a copy of them.
 const PIECE_BYTES: usize = 1 << 20;
-/// Who waits for one folder looks so often whether somebody else has left it.
+/// How often a caller that waits for one folder checks whether another has abandoned it.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What the two folders of a journal came to, for the log. Each is said once.
+/// What happened to the two folders of a journal, for the log. Each event is reported once.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderNotice {
-    /// One had nothing that counts: a new disk, or one that was behind.
+    /// One had nothing that counts: its disk is new, or it was behind.
     #[error(
         "the journal's folder {} had nothing that counts: it has been filled from {}, up to record {last}",
         dir.display(), from.display()
@@ -52,7 +55,7 @@ pub enum FolderNotice {
         /// The last record in both.
         last: u64,
     },
-    /// One lacked the last records, as a crash between two writes leaves it.
+    /// One lacked the last records, as after a crash between two writes.
     #[error(
         "the journal's folder {} lacked the last {records} records: they have been taken from {}",
         dir.display(), from.display()
@@ -62,10 +65,10 @@ pub enum FolderNotice {
         dir: PathBuf,
         /// The other one.
         from: PathBuf,
-        /// How many.
+        /// How many records it lacked.
         records: u64,
     },
-    /// One is not used any more, until the next start.
+    /// One is not used any more until the next start.
     #[error(
         "the journal's folder {} is lost ({cause}): the journal goes on in {} alone. Mend or replace the disk, \
          then start again: the folder is filled by itself", dir.display(), other.display()
@@ -83,24 +86,25 @@ pub enum FolderNotice {
 /// An operation in one folder.
 type Operation<T> = Box<dyn FnOnce() -> io::Result<T> + Send>;
 
-/// What two folders are, together. Cheap to clone; all clones are one.
+/// The two folders together. Cheap to clone; all clones share one state.
 #[derive(Clone)]
 pub(crate) struct Mirror(Arc<Pair>);
 
 struct Pair {
     disk: Arc<dyn Disk>,
-    /// All others name files by the first one.
+    /// The callers name files by their paths in the first one.
     folders: [PathBuf; 2],
     live: [AtomicBool; 2],
-    /// Held by what is under way in a folder, too; none where its disk gave errors at the start.
+    /// Also held by operations under way in a folder; `None` if its disk failed at the start.
     locks: [Option<Lock>; 2],
     disk_threads: [DiskThreads; 2],
-    /// How long one may take more than the other.
+    /// How much longer than the other folder one may take.
     timeout: Duration,
-    /// One failed, and the other one did not surely take its mark: it may pass for the whole journal at the next
-    /// start, so nothing more is written to either.
+    /// Set when one folder failed and the other one may not have taken its mark: either may then
+    /// pass for the whole journal at the next start, so nothing more is written to them.
     has_failed: AtomicBool,
-    /// Held while a folder is lost: two threads don't lose both, and who finds it lost finds the other one marked.
+    /// Held while a folder is abandoned: so no two threads abandon both, and a caller that finds
+    /// one abandoned finds the other one marked.
     losing: Mutex<()>,
     notices: Mutex<Vec<FolderNotice>>,
     has_notices: AtomicBool,
@@ -127,12 +131,12 @@ impl Mirror {
         }))
     }
 
-    /// How many of the two take what is written.
+    /// How many of the two folders are written to.
     pub(crate) fn folders_live(&self) -> usize {
         [0, 1].into_iter().filter(|&side| self.is_live(side)).count()
     }
 
-    /// What has been noticed since this was last asked.
+    /// The notices since the last call.
     pub(crate) fn take_notices(&self) -> Vec<FolderNotice> {
         if !self.0.has_notices.swap(false, Ordering::AcqRel) {
             return Vec::new();
@@ -145,7 +149,7 @@ impl Mirror {
         self.0.has_notices.store(true, Ordering::Release);
     }
 
-    /// Leaves one folder for good, once the other one says durably that it goes on alone.
+    /// Abandons one folder for good, once the other one is durably marked as going on alone.
     ///
     /// # Errors
     /// It is the last one, or the other one can't be marked.
@@ -158,7 +162,8 @@ impl Mirror {
             return Ok(());
         }
         let [dir, other] = [side, 1 - side].map(|side| self.0.folders[side].clone());
-        // While it is done both count as live, and nobody is told of what only one of them has.
+        // Until that is done, both count as live, and nothing is acknowledged that only one of them
+        // has.
         if let Err(error) = go_alone(&*self.0.disk, &other) {
             self.0.has_failed.store(true, Ordering::Release);
             return Err(error);
@@ -169,8 +174,8 @@ impl Mirror {
         Ok(())
     }
 
-    /// Says so in the folder that was left, if its disk takes that: one that is gone does not, and nobody waits for one
-    /// that hangs.
+    /// Marks the abandoned folder as behind, if its disk can: a dead disk can't, and nobody waits
+    /// for one that hangs.
     fn mark_behind(&self, side: usize, id: Option<String>, cause: &FileError) {
         let (disk, dir) = (self.0.disk.clone(), self.0.folders[side].clone());
         let mark = Box::new(move || mark_behind(&*disk, &dir, id.as_deref()));
@@ -190,7 +195,7 @@ impl Mirror {
         self.0.notices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// That the two have not failed together: asked before each operation, and after it.
+    /// Fails if the two have failed together: called before each operation and after it.
     fn check(&self) -> io::Result<()> {
         if self.has_failed() {
             let words = "the journal's folders failed before, and are left as they are";
@@ -207,7 +212,7 @@ impl Mirror {
         self.0.live[side].load(Ordering::Acquire)
     }
 
-    /// A path of the first folder, in the folder `side`.
+    /// Translates a path in the first folder into one in the folder `side`.
     fn on(&self, side: usize, path: &Path) -> PathBuf {
         match path.strip_prefix(&self.0.folders[0]) {
             Ok(name) if name.as_os_str().is_empty() => self.0.folders[side].clone(),
@@ -230,8 +235,9 @@ impl Mirror {
         self.settle(action, path, done)
     }
 
-    /// Tries an operation in the live folders, in both at once. Returns what came of it, and nothing for one that is, or
-    /// meanwhile was, left. When one has done it, the other one has `limit` left.
+    /// Runs an operation in the live folders, in both at once. Returns the results, and `None` for
+    /// a folder that is, or meanwhile was, abandoned. Once one has finished, the other one has
+    /// `limit` left.
     fn do_in_each<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -240,7 +246,7 @@ impl Mirror {
         let live = [0, 1].map(|side| self.is_live(side).then(|| operation(side)).flatten());
         match live {
             [Some(first), Some(second)] => self.do_in_both(limit, [first, second]),
-            // There is nothing to go on with but this one: it is waited for, here.
+            // There is only this folder to go on with, so it is waited for, on this thread.
             last => last.map(|operation| operation.map(|operation| operation())),
         }
     }
@@ -260,7 +266,7 @@ impl Mirror {
         });
         drop(tell);
         let mut done = [None, None];
-        // Both may hang: then there is nothing but to wait.
+        // Both may hang: then there is nothing to do but wait.
         let Ok((first, answer)) = answers.recv() else { return [0, 1].map(|_| Some(panicked())) };
         let has_failed = matches!(&answer, Err(error) if !is_full(error));
         let limit = if has_failed { Duration::MAX } else { limit };
@@ -278,8 +284,8 @@ impl Mirror {
         done
     }
 
-    /// Begins an operation in one folder, on a thread of that folder's; `tell` is called there with what comes of it.
-    /// Without a thread it is done here.
+    /// Starts an operation in one folder, on one of that folder's threads, where `tell` is called
+    /// with the result. If there is no thread, the operation runs here.
     fn start<T: 'static>(
         &self,
         side: usize,
@@ -303,7 +309,7 @@ impl Mirror {
         }
     }
 
-    /// What the folder `side` answers; nothing if somebody else leaves it meanwhile.
+    /// The answer of the folder `side`; `None` if another caller abandons it meanwhile.
     fn wait_for<T>(
         &self,
         side: usize,
@@ -324,7 +330,8 @@ impl Mirror {
         }
     }
 
-    /// What an operation came to that was tried in the live folders.
+    /// Combines the results of an operation in the live folders; abandons a folder in which it
+    /// failed.
     fn settle<T>(
         &self,
         action: &'static str,
@@ -361,7 +368,7 @@ impl Mirror {
     }
 }
 
-/// The operation has been done where it was asked for.
+/// There was no thread: the operation was done on the caller's.
 struct NoThread;
 
 fn panicked<T>() -> io::Result<T> {
@@ -463,7 +470,7 @@ impl DiskFile for MirroredFile {
         self.in_each("set the length of", self.timeout(), move |file| file.set_len(bytes))
     }
 
-    /// Both at once: a commit takes as long as the slower disk, not as long as both.
+    /// Both at once: a commit takes as long as the slower disk, not as long as both together.
     fn sync(&self) -> io::Result<()> {
         let mib = self.unsynced.swap(0, Ordering::Relaxed) >> 20;
         let limit = self.timeout() + Duration::from_secs(mib);

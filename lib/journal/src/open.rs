@@ -1,5 +1,5 @@
-//! Creating a journal and opening one: lock, recovery, repair of a torn tail, start of the thread. Of two
-//! folders `reunite` makes one disk first.
+//! Creating a journal and opening one: lock, recovery, repair of a torn tail, start of the thread.
+//! Two folders are first made one disk by `reunite`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::snapshot::{self, Fold};
 use crate::thread::Writer;
 use crate::{Folders, Journal, OnDurable, Options};
 
-/// Batches between the handle and its thread; beyond these, the handle keeps what is flushed.
+/// Batches that may be queued for the thread; beyond these, the handle keeps what is flushed.
 const QUEUED_BATCHES_MAX: usize = 256;
 
 /// A journal as it was found.
@@ -28,15 +28,15 @@ pub struct Recovered {
     pub journal: Journal,
     /// The newest snapshot.
     pub snapshot: Option<Vec<u8>>,
-    /// The records after the snapshot, in order.
+    /// The records after those that the snapshot covers, in order.
     pub records: Vec<Vec<u8>>,
 }
 
 impl Recovered {
-    /// The state that these records fold to, and the journal.
+    /// Folds the snapshot and the records into a state; returns it with the journal.
     ///
     /// # Errors
-    /// A snapshot or record that `F` does not take.
+    /// The fold `F` does not accept a snapshot or record.
     pub fn fold<F: Fold>(self) -> Result<(F, Journal), FoldError> {
         let mut fold = F::restore(self.snapshot.as_deref())?;
         for record in &self.records {
@@ -46,7 +46,7 @@ impl Recovered {
     }
 }
 
-/// Only in the first folder: opening the journal fills the other one.
+/// Creates the journal in the first folder only: opening it fills the other one.
 pub(crate) fn create(
     disk: &dyn Disk,
     folders: &Folders,
@@ -87,7 +87,7 @@ pub(crate) fn open(
         let lock = Lock::take(dir)?;
         refuse_behind(dir)?;
         if folders.accepts_one {
-            // One that is refused for what is in it is no nearer to being the journal than before.
+            // A folder with damaged contents is refused before its mark is changed.
             Contents::read(dir)?;
             go_alone(&*disk, dir)?;
         } else if needs_other(dir)? {
@@ -107,10 +107,10 @@ fn refuse_behind(dir: &Path) -> Result<(), OpenError> {
     if is_behind(dir)? { Err(OpenError::Behind { dir: dir.to_owned() }) } else { Ok(()) }
 }
 
-/// What is needed to open a journal that nobody else has open.
+/// What is needed to open a journal, once its locks are taken.
 struct Locked<'a> {
     disk: Arc<dyn Disk>,
-    /// How its disk calls it.
+    /// The folder, as its disk knows it.
     dir: &'a Path,
     mirror: Option<Mirror>,
     locks: Vec<Lock>,
@@ -138,7 +138,8 @@ fn open_locked(
         return Err(recover::ends_early(place, *active, &newest));
     }
     records.drain(..files.covered());
-    // A rename that a crash followed may not be on disk yet, and what it replaced goes now.
+    // A rename just before a crash may not be on disk yet, and the files that it replaced are
+    // removed now.
     disk.sync_folder(dir).context("sync", dir)?;
     recover::remove_covered(&*disk, dir, files.snapshot.unwrap_or(0))?;
     let file = reopen(&*disk, dir, *active, &newest)?;
@@ -175,9 +176,9 @@ fn open_locked(
     Ok(Recovered { journal, snapshot, records })
 }
 
-/// Makes the newest segment writable. Its records are written and synced once more before anybody is
-/// told of them: they may only be in the page cache, and after a failed sync even a new one would not
-/// tell. A torn tail becomes zeros.
+/// Makes the newest segment writable. Its records are written and synced once more before they are
+/// reported: they may only be in the page cache, and after a failed sync even another sync would
+/// not reveal that. A torn tail becomes zeros.
 fn reopen(disk: &dyn Disk, dir: &Path, first: u64, newest: &Segment) -> Result<Active, FileError> {
     let path = folder::segment_path(dir, first);
     let file = disk.open(&path).context("open", &path)?;

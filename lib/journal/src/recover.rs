@@ -1,11 +1,11 @@
-//! Reading a journal back: which files count, which frames are whole, what is a torn tail and what is
-//! corruption. Called by `Journal::open`, by the snapshotter and by `verify` and `dump`.
+//! Reading a journal back: which files count, which frames are complete, what is a torn tail and
+//! what is corruption. Called by `Journal::open`, by the snapshotter, and by `verify` and `dump`.
 //!
-//! **Torn** is the newest segment from its first broken frame on, if that frame has a sector that was
-//! not written (it is zero, which nothing written is) and no batch behind it says that the frame's record was
-//! synced: a write that a crash cut off before its sync, so nobody was told of it. A disk may write the
-//! sectors of one batch in any order, so whole frames can stand behind a torn one. Anything else that
-//! fails a check is corruption, and the start is refused.
+//! The newest segment is **torn** from its first broken frame on if some sector of that frame was
+//! not written (it is zero, which nothing written is) and no later batch says that the frame's
+//! record was synced: a crash cut the write off before its sync, so it was never acknowledged. As a
+//! disk may write the sectors of one batch in any order, complete frames may follow a torn one.
+//! Anything else that fails a check is corruption, and the start is refused.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,19 +23,20 @@ const SECTOR_BYTES: usize = 512;
 /// The files that make up the state.
 pub(crate) struct Files {
     pub(crate) snapshot: Option<u64>,
-    /// First sequences of the segments that the snapshot does not cover, or not wholly; never empty.
+    /// First sequences of the segments that the snapshot does not cover, or only in part; never
+    /// empty.
     pub(crate) segments: Vec<u64>,
 }
 
 impl Files {
-    /// So many records of the first segment are covered by the snapshot.
+    /// Number of records of the first segment that the snapshot covers.
     pub(crate) fn covered(&self) -> usize {
         let covered = self.snapshot.unwrap_or(0) + 1 - self.segments[0];
         usize::try_from(covered).unwrap_or(usize::MAX)
     }
 }
 
-/// Chooses the newest snapshot and the segments after it, the first of which it may end within.
+/// Chooses the newest snapshot and the segments after it; it may end within the first of them.
 pub(crate) fn choose(dir: &Path, listing: &Listing) -> Result<Files, OpenError> {
     let snapshot = listing.snapshots.last().copied();
     let covered = snapshot.unwrap_or(0);
@@ -59,7 +60,7 @@ pub(crate) fn choose(dir: &Path, listing: &Listing) -> Result<Files, OpenError> 
     Ok(Files { snapshot, segments: segments.to_vec() })
 }
 
-/// The segments of `files`, each with its first record, and the last record in them.
+/// Reads the segments of `files`: each with its first sequence, and the last sequence of all.
 pub(crate) fn read_segments(
     dir: &Path,
     files: &Files,
@@ -83,11 +84,11 @@ pub(crate) fn read_segments(
 /// A segment's bytes, checked.
 pub(crate) struct Segment {
     pub(crate) image: Vec<u8>,
-    /// Where each record's stored body lies, in order.
+    /// Where the stored body of each record is, in order.
     pub(crate) bodies: Vec<std::ops::Range<usize>>,
     /// Where the frames that count end.
     pub(crate) end: usize,
-    /// Whether others follow that were not wholly written.
+    /// Whether incompletely written frames follow.
     pub(crate) torn: bool,
 }
 
@@ -127,7 +128,7 @@ fn check_header(image: &[u8], path: &Path, first: u64) -> Result<(), OpenError> 
     })
 }
 
-/// Looks at the frames before the record `until`, or at all there are.
+/// Scans the frames before the record `until`, or all frames.
 fn scan(segment: &mut Segment, first: u64, until: Option<u64>) -> Result<(), frame::Broken> {
     let mut sequence = first;
     while until != Some(sequence) {
@@ -153,7 +154,7 @@ fn scan(segment: &mut Segment, first: u64, until: Option<u64>) -> Result<(), fra
     Ok(())
 }
 
-/// Whether in some sector all is zero that belongs to the first `len` bytes of `damage`, which begins at
+/// Whether some sector is all zero within the first `len` bytes of `damage`, which begins at
 /// `offset` in its file.
 fn is_torn(damage: &[u8], offset: usize, len: usize) -> bool {
     let first = SECTOR_BYTES - offset % SECTOR_BYTES;
@@ -169,7 +170,7 @@ fn was_synced(damage: &[u8], sequence: u64) -> bool {
     synced.any(|synced| synced >= sequence)
 }
 
-/// The records of a closed segment, whose follower begins with record `end`.
+/// The records of a closed segment; the next segment begins with record `end`.
 pub(crate) fn closed_segment(dir: &Path, first: u64, end: u64) -> Result<Vec<Vec<u8>>, OpenError> {
     let segment = read_segment(dir, first, false)?;
     if first + segment.bodies.len() as u64 != end {
@@ -178,7 +179,8 @@ pub(crate) fn closed_segment(dir: &Path, first: u64, end: u64) -> Result<Vec<Vec
     Ok(segment.records().collect())
 }
 
-/// The records before `end` of the open segment, all of which are durable: what is behind them is being written.
+/// The records before `end` of the open segment, which are all durable; what follows them is just
+/// being written.
 pub(crate) fn durable_records(dir: &Path, first: u64, end: u64) -> Result<Vec<Vec<u8>>, OpenError> {
     let path = folder::segment_path(dir, first);
     let image = std::fs::read(&path).context("read", &path)?;
@@ -206,7 +208,8 @@ pub(crate) fn remove_covered(disk: &dyn Disk, dir: &Path, last: u64) -> Result<(
     let mut covered = BTreeSet::new();
     for place in disk.places(dir) {
         let listing = folder::list(&place)?;
-        // The one that it ends within has a follower that begins later, or none yet.
+        // The segment in which the snapshot ends is followed by one that begins later, or by none
+        // yet.
         let followed = listing.segments.windows(2).filter(|pair| pair[1] <= last + 1);
         let segments = followed.map(|pair| pair[0]);
         let snapshots = listing.snapshots.into_iter().filter(|&other| other < last);
@@ -224,12 +227,12 @@ pub(crate) fn torn_at(dir: &Path, first: u64, segment: &Segment) -> Torn {
     Torn { file: folder::segment_path(dir, first), offset: segment.end as u64 }
 }
 
-/// That the snapshot covers records which the segment `first` should have, and has not.
+/// The error that the snapshot covers records which the segment `first` should have but lacks.
 pub(crate) fn ends_early(dir: &Path, first: u64, segment: &Segment) -> OpenError {
     corrupt(&folder::segment_path(dir, first), segment.end, Flaw::EndsEarly)
 }
 
-/// That the records before the segment `first` are missing.
+/// The error that the records before the segment `first` are missing.
 pub(crate) fn gap_before(dir: &Path, first: u64) -> OpenError {
     corrupt(&folder::segment_path(dir, first), 0, Flaw::Gap)
 }

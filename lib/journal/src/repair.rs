@@ -1,9 +1,10 @@
-//! Making one of a journal's two folders good from the other one, and comparing the two, for the CLI.
-//! What a start does by itself is in `reunite`; this is for what a start refuses: a damaged folder.
+//! Restoring one of a journal's two folders from the other, and comparing the two, for the CLI. A
+//! start reunites folders by itself (`reunite`); this is for what it refuses: a damaged folder.
 //!
-//! Nothing is destroyed: what was in the folder is moved aside within it. Nothing is lost either: a folder
-//! in which a record is found, anywhere, that the other one lacks or has with another content is left as
-//! it is. What a repair was cut off in is marked as behind; the next start, or repair, completes it.
+//! Nothing is destroyed: the folder's old contents are moved aside within it. Nothing is lost
+//! either: if any record is found in the folder that the other one lacks or holds with other
+//! contents, the folder is left as it is. A folder whose repair was interrupted is marked as
+//! behind; the next start or repair completes it.
 
 use std::path::{Path, PathBuf};
 
@@ -17,16 +18,16 @@ use crate::segment::SEGMENT_HEADER_BYTES;
 use crate::verify::{self, Report};
 use crate::{Sequence, recover};
 
-/// What a repair came to.
+/// The result of a repair.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Repaired {
-    /// The last record, in both folders now.
+    /// The last record, which both folders now have.
     pub last: Sequence,
-    /// Where that which was in the folder is now, if there was anything.
+    /// Where the old contents are now, if there were any.
     pub aside: Option<PathBuf>,
 }
 
-/// Why a folder was not repaired. Nothing in it was changed, unless it was the disk that failed.
+/// Why a folder was not repaired. Nothing in it was changed, unless the disk failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
     /// The folder to repair from is no better.
@@ -43,7 +44,7 @@ pub enum RepairError {
         /// The folder.
         from: PathBuf,
     },
-    /// The folder has what the other one lacks.
+    /// The folder has records that the other one lacks.
     #[error(
         "{} holds record {found}, or held it, {} ends with record {last}: a repair would lose what only the first one has. \
          Repair in the other direction, if the first is whole; else keep a copy of both",
@@ -54,7 +55,7 @@ pub enum RepairError {
         dir: PathBuf,
         /// The other one.
         from: PathBuf,
-        /// The last record that was found in the folder, or that names of its files speak of.
+        /// The last record found in the folder, or implied by the names of its files.
         found: u64,
         /// The last record of the other one.
         last: u64,
@@ -68,10 +69,10 @@ pub enum RepairError {
     WentOn {
         /// The folder that went on alone.
         dir: PathBuf,
-        /// The one that it left behind.
+        /// The folder that it left behind.
         from: PathBuf,
     },
-    /// The folder can't be used or written.
+    /// The folder can't be used or written to.
     #[error(transparent)]
     Folder(#[from] OpenError),
 }
@@ -82,8 +83,8 @@ impl From<FileError> for RepairError {
     }
 }
 
-/// Makes `dir` hold the journal that is in `from`. What is in `dir` is moved into a folder `damaged-<label>`
-/// in it. Takes the locks of both: no daemon may have them open.
+/// Makes `dir` hold the journal that is in `from`. The old contents of `dir` are moved into a
+/// folder `damaged-<label>` in it. Takes the locks of both: no daemon may have them open.
 ///
 /// # Errors
 /// See [`RepairError`].
@@ -116,8 +117,9 @@ pub fn repair(dir: &Path, from: &Path, label: &str) -> Result<Repaired, RepairEr
     Ok(Repaired { last: Sequence(whole.last), aside })
 }
 
-/// Looks at every frame that can be read in `dir`, behind damage too, and at what the names of its files say: a
-/// snapshot covers the record that it is named by, and a segment follows on all before its first.
+/// Examines every readable frame in `dir`, even behind damage, and the names of its files: a
+/// snapshot covers everything up to the record in its name, and a segment follows everything before
+/// its first record.
 fn refuse_loss(dir: &Path, whole: &Contents) -> Result<(), RepairError> {
     reunite::compare_ids(dir, whole)?;
     let listing = folder::list(dir)?;
@@ -143,7 +145,7 @@ fn refuse_loss(dir: &Path, whole: &Contents) -> Result<(), RepairError> {
     Ok(())
 }
 
-/// What is a frame, wherever it stands: (offset, sequence, stored body).
+/// All frames, wherever they are: (offset, sequence, stored body).
 fn frames(image: &[u8]) -> impl Iterator<Item = (u64, u64, &[u8])> {
     let offsets = (SEGMENT_HEADER_BYTES..image.len()).step_by(frame::WORD_BYTES);
     offsets.filter_map(|at| match frame::decode(&image[at..]) {
@@ -152,8 +154,8 @@ fn frames(image: &[u8]) -> impl Iterator<Item = (u64, u64, &[u8])> {
     })
 }
 
-/// Moves the journal's files away; where there are none, nothing is made. The folder is marked as behind
-/// first: until it is filled it is no journal.
+/// Moves the journal's files aside; if there are none, nothing is created. The folder is first
+/// marked as behind: until it is filled, it is no journal.
 fn move_aside(dir: &Path, label: &str, id: Option<&str>) -> Result<Option<PathBuf>, FileError> {
     let found = folder::list(dir)?;
     let segments = found.segments.iter().map(|&first| folder::segment_path(dir, first));
@@ -175,11 +177,11 @@ fn move_aside(dir: &Path, label: &str, id: Option<&str>) -> Result<Option<PathBu
     Ok(Some(aside))
 }
 
-/// Checks every byte that counts in both folders of a journal, and that the records of one are the
-/// beginning of the other's. As [`crate::verify`], it works on a journal in use.
+/// Checks every byte that counts in both folders of a journal, and that the records of one are a
+/// prefix of the other's. Like [`crate::verify`], it works on a journal in use.
 ///
 /// # Errors
-/// As a start with these two folders would be refused.
+/// When a start with these two folders would be refused.
 pub fn verify_both(dir: &Path, other: &Path) -> Result<[Report; 2], OpenError> {
     for folder in [dir, other] {
         if is_behind(folder)? {

@@ -1,11 +1,11 @@
-//! The two folders of a journal before a start: which of them counts, and how the other comes to hold the
-//! same. Called by `open`; `repair` and `verify` compare folders by it too. Writing afterwards is in
-//! `mirror`.
+//! The two folders of a journal before a start: which of them counts, and how the other one is made
+//! to hold the same. Called by `open`; `repair` and `verify` also compare folders with it. Later
+//! writes are in `mirror`.
 //!
 //! | one folder | the other | then |
 //! | --- | --- | --- |
-//! | whole | whole, and one's records are the beginning of the other's | the shorter is completed |
-//! | whole | marked as behind, and as of the same journal | it is filled |
+//! | whole | whole, and the records of one are a prefix of the other's | the shorter is completed |
+//! | whole | marked as behind, of the same journal | it is filled |
 //! | whole, and it went on alone or was never one of two | absent or empty | it is filled |
 //! | the same | its disk gives errors, or hangs | the start goes on without it, and marks it as behind if it can |
 //! | whole, but it needs the other one | absent, empty, or its disk gives errors or hangs | refused, unless accepted |
@@ -13,11 +13,12 @@
 //! | whole | of another journal, or with other records under the same sequence | refused |
 //! | absent, empty, behind or lost | not whole either | refused |
 //!
-//! What is told outside was in both folders, or in the only live one, which was marked as going on alone before:
-//! its file `ID` is called `ALONE` then. A folder without that mark may have been left behind by the other one,
-//! unmarked if its disk was gone, so it is never started from alone unless somebody says that it may be. The mark
-//! goes only when both hold the same: the shorter one's before it is completed, the longer one's after. A folder's
-//! permissions are not mended by going on without it: they refuse the start.
+//! Whatever was acknowledged was in both folders, or in the only live one, which had been marked as
+//! going on alone before: its file `ID` is then called `ALONE`. A folder without that mark may have
+//! been left behind by the other one, and may be unmarked because its disk was dead, so it is never
+//! started from alone unless the operator vouches for it. A start with both removes the mark: from
+//! the shorter folder before it is completed, and from the longer one afterwards, when both hold the
+//! same. Wrong permissions of a folder refuse the start: going on without it would not mend them.
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -45,15 +46,15 @@ pub(crate) struct Contents {
     pub(crate) segments: Vec<(u64, Segment)>,
     pub(crate) last: u64,
     pub(crate) id: Option<String>,
-    /// One of two, which did not go on alone.
+    /// Whether it is one of two, and did not go on alone.
     pub(crate) needs_other: bool,
 }
 
 impl Contents {
-    /// Reads the folder; `None` where no journal is.
+    /// Reads the folder; `None` if there is no journal in it.
     ///
     /// # Errors
-    /// As a start from this folder alone would be refused.
+    /// When a start from this folder alone would be refused.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>, OpenError> {
         let files = match recover::choose(dir, &folder::list(dir)?) {
             Err(OpenError::Missing { .. }) => return Ok(None),
@@ -68,7 +69,7 @@ impl Contents {
         Ok(Some(Self { dir, snapshot, segments, last, id, needs_other }))
     }
 
-    /// The record's file, offset and stored bytes; `None` where only a snapshot covers it.
+    /// The record's segment, offset and stored bytes; `None` if only a snapshot covers it.
     fn record(&self, sequence: u64) -> Option<(u64, u64, &[u8])> {
         let after = self.segments.partition_point(|(first, _)| *first <= sequence);
         let (first, segment) = &self.segments[after.checked_sub(1)?];
@@ -77,8 +78,9 @@ impl Contents {
         Some((*first, offset as u64, &segment.image[body.clone()]))
     }
 
-    /// That this has the record as another folder has it, in the file and at the offset `place`; if only a
-    /// snapshot covers it, or nothing, there is nothing to compare.
+    /// Checks that this journal has the record as another folder has it, in the file and at the
+    /// offset `place`. If only a snapshot covers it here, or nothing does, there is nothing to
+    /// compare.
     pub(crate) fn compare_record(
         &self,
         sequence: u64,
@@ -102,10 +104,10 @@ impl Contents {
     }
 }
 
-/// That the records of one are the beginning of the other's.
+/// Checks that the records of one are a prefix of the other's.
 ///
 /// # Errors
-/// They differ, or nothing shows that they are of one journal.
+/// They differ, or nothing shows that they belong to one journal.
 pub(crate) fn compare(one: &Contents, other: &Contents) -> Result<(), OpenError> {
     let strangers = || strangers(&other.dir, one);
     if one.id.is_some() && other.id.is_some() && one.id != other.id {
@@ -133,7 +135,7 @@ fn strangers(dir: &Path, whole: &Contents) -> OpenError {
     OpenError::OtherJournal { dir: dir.to_owned(), other: whole.dir.clone() }
 }
 
-/// That `dir`, which may be damaged, does not say that it is of another journal.
+/// Checks that `dir`, which may be damaged, does not name another journal.
 pub(crate) fn compare_ids(dir: &Path, whole: &Contents) -> Result<(), OpenError> {
     let id = match read_id(dir) {
         Err(OpenError::Corrupt { .. }) => None,
@@ -145,8 +147,8 @@ pub(crate) fn compare_ids(dir: &Path, whole: &Contents) -> Result<(), OpenError>
     Ok(())
 }
 
-/// That `dir`, which is behind, is not behind another journal's folder. A mark that names none, as a crash may leave
-/// it, is believed as far as the folder's own mark lets it.
+/// Checks that `dir`, which is behind, belongs to this journal. If the mark names none, which a
+/// crash may cause, the folder's own name decides.
 pub(crate) fn compare_behind(dir: &Path, whole: &Contents) -> Result<(), OpenError> {
     match behind_id(dir)? {
         Some(id) if whole.id.as_ref() != Some(&id) => Err(strangers(dir, whole)),
@@ -193,30 +195,30 @@ fn read_block(from: &mut impl io::Read, block: &mut [u8]) -> io::Result<usize> {
     Ok(len)
 }
 
-/// What one folder of the two was found to be.
+/// The state of one of the two folders.
 enum Found {
     /// No journal, or one that doesn't count.
     Nothing {
         behind: bool,
     },
     Whole(Contents),
-    /// Its disk gives errors.
+    /// Its disk fails.
     Lost(FileError),
 }
 
-/// Takes both locks and makes both folders hold the same, whole journal, as far as their disks let it. With
-/// `accepts_one` a folder that needs the other one counts without it. One that takes `timeout` longer than the other one
-/// afterwards is left.
+/// Takes both locks and makes both folders hold the same whole journal, as far as their disks
+/// allow. With `accepts_one`, a folder that needs the other one counts without it. Afterwards, one
+/// that takes `timeout` longer than the other one is abandoned.
 ///
 /// # Errors
-/// See the table above. Nothing that counts was changed.
+/// See the table above. Then nothing that counts was changed.
 pub(crate) fn reunite(
     disk: &Arc<dyn Disk>,
     folders: &[PathBuf; 2],
     accepts_one: bool,
     timeout: Duration,
 ) -> Result<(Mirror, Vec<Lock>), OpenError> {
-    // An empty folder is left as it was found where there is nothing to fill it from.
+    // If there is nothing to fill an empty folder from, it is left as it is.
     let listed = ask_both(folders, timeout, folder::list);
     if listed.iter().all(|found| matches!(found, Some(Ok(found)) if found.is_empty())) {
         return Err(OpenError::Missing { dir: folders[0].clone() });
@@ -244,7 +246,8 @@ pub(crate) fn reunite(
             let shorter = usize::from(one.last >= other.last);
             let (longer, short) = if shorter == 1 { (one, other) } else { (other, one) };
             let id = longer.id.clone().or(short.id.clone()).map_or_else(mint_id, Ok)?;
-            // Whatever comes of it, from now on it is never taken for the journal without the longer one.
+            // Whatever happens next, from now on it is never taken for the journal without the
+            // longer one.
             bind(&**disk, &short.dir, &id)?;
             let done = complete(&**disk, &longer, &short, &id);
             tell(&mirror, shorter, done.map(|filled| notice_of(filled, &longer, &short)))?;
@@ -271,11 +274,11 @@ pub(crate) fn reunite(
     Ok((mirror, locks.into_iter().flatten().collect()))
 }
 
-/// That a folder which needs the other one is not taken for the journal without it.
+/// Refuses a folder that needs the other one, if that one may have gone on.
 fn refuse_one(whole: &Contents, other: &Found, folders: &[PathBuf; 2]) -> Result<(), OpenError> {
     let other_dir = || folders.iter().find(|&dir| *dir != whole.dir).unwrap_or(&folders[1]).clone();
     let other = match other {
-        // The mark says that the one that is whole went on.
+        // The mark says that the whole one went on.
         Found::Nothing { behind: true } | Found::Whole(_) => return Ok(()),
         Found::Nothing { behind: false } => OtherFolder::Empty(other_dir()),
         Found::Lost(error) => OtherFolder::Lost(error.to_string()),
@@ -287,8 +290,9 @@ fn refuse_one(whole: &Contents, other: &Found, folders: &[PathBuf; 2]) -> Result
     }
 }
 
-/// Marks the folder that counted at the start as what it is from now on: one of two, or alone. If it can't be bound
-/// to the other one it must go on alone, since its disk may never take back that it can.
+/// Marks the folder that counted at the start as what it is from now on: one of two, or alone. If
+/// the mark of one of two fails, it must go on alone, as its disk may still have the old mark,
+/// which allows that.
 fn mark(
     mirror: &Mirror,
     disk: &dyn Disk,
@@ -308,7 +312,7 @@ fn mark(
     Ok(())
 }
 
-/// Makes the folder one of the two that bear this id: it needs the other one.
+/// Marks the folder as one of the two with this id: it needs the other one.
 fn bind(disk: &dyn Disk, dir: &Path, id: &str) -> Result<(), OpenError> {
     go_together(disk, dir)?;
     if read_id(dir)?.is_none_or(|found| found != id) {
@@ -322,7 +326,7 @@ fn behind(dir: &Path) -> OpenError {
     OpenError::Behind { dir: dir.to_owned() }
 }
 
-/// What comes first in a folder, and so where a disk that hangs is noticed.
+/// The first operation in a folder, which therefore reveals a disk that hangs.
 fn take(dir: &Path) -> Result<Lock, OpenError> {
     folder::make(dir)?;
     Lock::take(dir)
@@ -352,7 +356,7 @@ fn look(
     }
 }
 
-/// What no disk does by itself: whoever configured the folder can mend it.
+/// Errors that no disk causes by itself: whoever configured the folder can mend them.
 fn is_mistake(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, NotADirectory, PermissionDenied};
     matches!(error.kind(), PermissionDenied | NotADirectory | InvalidInput)
@@ -379,7 +383,7 @@ fn fill_or_lose(
     Ok(whole)
 }
 
-/// A folder that can't be made to hold the same, because its disk gives errors or is full, is lost.
+/// Abandons a folder that can't be made to hold the same because its disk fails or is full.
 fn tell(
     mirror: &Mirror,
     side: usize,
@@ -393,7 +397,7 @@ fn tell(
     Ok(())
 }
 
-/// How a folder was made to hold what the other one holds.
+/// How a folder was made to hold the same as the other one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Completed {
     Already,
@@ -411,8 +415,8 @@ fn notice_of(done: Completed, longer: &Contents, short: &Contents) -> Option<Fol
     }
 }
 
-/// Makes `short` hold what `longer` does. Where only the last segments differ, each is replaced in one
-/// step, oldest first, so that the folder is a whole journal at every moment.
+/// Makes `short` hold what `longer` does. If only the last segments differ, each is replaced in one
+/// step, the oldest first, so that the folder is a whole journal at every moment.
 fn complete(
     disk: &dyn Disk,
     longer: &Contents,
@@ -437,15 +441,15 @@ fn complete(
     Ok(done)
 }
 
-/// Makes `dir` hold what `whole` does, whatever was in it. It is marked as behind until it does, and needs the other
-/// one by its id from then on.
+/// Makes `dir` hold what `whole` does, whatever was in it. Until then it is marked as behind;
+/// afterwards it needs the other one, by its id.
 pub(crate) fn fill(
     disk: &dyn Disk,
     whole: &Contents,
     dir: &Path,
     id: Option<&str>,
 ) -> Result<(), FileError> {
-    // Not the new name: the folder that it is filled from may not bear it yet.
+    // Not by the new id: the folder that it is filled from may not have it yet.
     mark_behind(disk, dir, whole.id.as_deref()).context("mark as behind", dir)?;
     let old = folder::list(dir)?;
     let segments = old.segments.iter().map(|&first| folder::segment_path(dir, first));
@@ -470,7 +474,7 @@ pub(crate) fn fill(
     disk.sync_folder(dir).context("sync", dir)
 }
 
-/// Copies a file: there under its name, and whole, or as it was.
+/// Copies a file atomically: afterwards it is there complete under its name, or unchanged.
 fn copy(disk: &dyn Disk, from: &Path, to: &Path, name: &Path) -> Result<(), FileError> {
     let (source, target) = (from.join(name), to.join(name));
     let bytes = std::fs::read(&source).context("read", &source)?;

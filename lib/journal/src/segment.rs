@@ -1,8 +1,9 @@
-//! One segment as a file: its header, its preparation ahead of need, and writing into it. Where frames
-//! begin and end is the caller's business (`thread`), reading is in `recover`.
+//! One segment as a file: its header, its preparation in advance, and writing into it. Where frames
+//! begin and end is the caller's business (`thread`); reading is in `recover`.
 //!
 //! A segment is filled with zeros before it is used, so that a sync of a record changes no metadata
-//! and cannot run out of space. Its header is written when it is put to use, in a sector of its own.
+//! and can't run out of space. Its header is written, into a sector of its own, when it comes into
+//! use.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -13,11 +14,12 @@ use crate::error::{Context, FileError, Flaw};
 use crate::folder;
 use crate::frame::{crc32c, u32_at, u64_at};
 
-/// Where the first frame begins. A sector, so that no write of a frame touches the header.
+/// Where the first frame begins: after a whole sector, so that no write of a frame touches the
+/// header.
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 512;
 
 const MAGIC: &[u8; 8] = b"HwJournl";
-/// What is written at once when a segment is filled: short, because records wait meanwhile.
+/// Bytes written at a time when a segment is filled; few, because records wait meanwhile.
 const FILL_BYTES: usize = 1 << 20;
 
 /// The header of a segment that begins with record `first` and is `bytes` long.
@@ -33,7 +35,7 @@ pub(crate) fn encode_header(first: u64, bytes: u64) -> Vec<u8> {
     header
 }
 
-/// A header that is not the one to expect.
+/// A header other than the expected one.
 pub(crate) enum BadHeader {
     Flaw(Flaw),
     Version(u32),
@@ -62,7 +64,7 @@ pub(crate) fn check_header(image: &[u8], first: u64) -> Result<(), BadHeader> {
     Ok(())
 }
 
-/// The segment that is written into.
+/// The segment that is written to.
 pub(crate) struct Active {
     file: Box<dyn DiskFile>,
     path: PathBuf,
@@ -76,7 +78,7 @@ impl Active {
         Self { file, path, offset, unsynced: false }
     }
 
-    /// Writes whole frames behind the last one. They are durable after [`Self::sync`].
+    /// Writes whole frames after the last one. They are durable after [`Self::sync`].
     pub(crate) fn write(&mut self, frames: &[u8]) -> Result<(), FileError> {
         self.unsynced = true;
         self.file.write_all_at(frames, self.offset).context("write", &self.path)?;
@@ -101,13 +103,13 @@ pub(crate) struct Filling {
     filled: u64,
 }
 
-/// A segment full of zeros, ready to be put to use.
+/// A segment full of zeros, ready for use.
 pub(crate) struct Prepared {
     file: Box<dyn DiskFile>,
     bytes: u64,
 }
 
-/// What a step of filling led to.
+/// The outcome of one step of filling.
 pub(crate) enum Filled {
     Partly(Filling),
     Wholly(Prepared),
@@ -149,7 +151,7 @@ impl Filling {
         Ok(Filled::Wholly(Prepared { file: self.file, bytes: self.bytes }))
     }
 
-    /// Fills all of it at once.
+    /// Fills the whole segment at once.
     pub(crate) fn finish(self, disk: &dyn Disk, dir: &Path) -> Result<Prepared, FileError> {
         let mut filling = self;
         loop {
@@ -161,8 +163,8 @@ impl Filling {
     }
 }
 
-/// What a preparation leaves when it fails or is given up. A removal that fails leaves a file that the
-/// next preparation overwrites.
+/// Removes what a preparation leaves when it fails or is given up. If that fails, the next
+/// preparation overwrites the file.
 pub(crate) fn remove_partial(disk: &dyn Disk, dir: &Path) {
     let _next_time = disk.remove(&folder::preparing_path(dir));
 }
@@ -180,7 +182,7 @@ fn is_blank(path: &Path) -> io::Result<bool> {
 }
 
 impl Prepared {
-    /// The prepared segment that an earlier process left, if it is whole and of this length.
+    /// The prepared segment that an earlier process left, if it is complete and of this length.
     pub(crate) fn leftover(disk: &dyn Disk, dir: &Path, bytes: u64) -> Option<Self> {
         for place in disk.places(dir) {
             let path = folder::prepared_path(&place);
@@ -195,7 +197,8 @@ impl Prepared {
         Some(Self { file: disk.open(&path).ok()?, bytes })
     }
 
-    /// Puts it to use for the records from `first` on: durable, under its name, when this returns.
+    /// Puts the segment to use for the records from `first` on; it is durable under its name when
+    /// this returns.
     pub(crate) fn activate(
         self,
         disk: &dyn Disk,

@@ -9,28 +9,29 @@ use crate::claim::Claim;
 #[derive(Default)]
 pub(crate) struct Shared {
     layout: Mutex<Layout>,
-    /// Held while a snapshot is made.
+    /// Locked while a snapshot is made.
     claim: Mutex<Claim>,
-    /// Length of the newest snapshot's file; 0 while there is none.
+    /// Length of the newest snapshot's file; 0 if there is none.
     snapshot_bytes: AtomicU64,
-    /// The last record that is surely on disk.
+    /// The last record that is certainly on disk.
     synced: AtomicU64,
-    /// How many segments, counted from the one that was active at the start (0), are ready or in use.
+    /// How many segments, counted from the one that was active at the start (0), are ready or in
+    /// use.
     prepared: AtomicU64,
     unpreparable: AtomicBool,
     retry_asked: AtomicBool,
-    /// Whether the handle waits to hear that one of the two above has changed.
+    /// Whether the handle waits for a message that one of the two above has changed.
     word_wished: AtomicBool,
     failed: AtomicBool,
     syncs: AtomicU64,
-    /// Goes up with each step of the thread; odd while it is at work.
+    /// Incremented by the thread; odd while it is at work.
     steps: AtomicU64,
 }
 
 #[derive(Default)]
 struct Layout {
     snapshot: Option<u64>,
-    /// First sequences of the closed segments that the snapshot does not cover, or not wholly.
+    /// First sequences of the closed segments that the snapshot does not cover, or only in part.
     closed: Vec<u64>,
     active: u64,
 }
@@ -47,11 +48,11 @@ impl Layout {
 /// What a snapshot made now would fold.
 pub(crate) struct Covered {
     pub(crate) snapshot: Option<u64>,
-    /// The old one may end within the first.
+    /// The old snapshot may end within the first of them.
     pub(crate) segments: Vec<u64>,
     /// The first sequence that is not covered.
     pub(crate) end: u64,
-    /// The last segment is open, and may have that record, too.
+    /// Whether the last segment is open, so that it may have record `end` too.
     pub(crate) ends_within: bool,
 }
 
@@ -75,12 +76,12 @@ impl Shared {
         self.layout.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For one snapshot at a time.
+    /// Locks the claim for a snapshot; only one is made at a time.
     pub(crate) fn claim(&self) -> MutexGuard<'_, Claim> {
         self.claim.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nothing while a snapshot is made.
+    /// Locks the claim without waiting; `None` while a snapshot is made.
     pub(crate) fn claim_at_once(&self) -> Option<MutexGuard<'_, Claim>> {
         match self.claim.try_lock() {
             Ok(claim) => Some(claim),
@@ -93,16 +94,16 @@ impl Shared {
         self.layout().closed.len()
     }
 
-    /// All closed segments.
+    /// All closed segments; `None` if there are none.
     pub(crate) fn closed(&self) -> Option<Covered> {
         let layout = self.layout();
         (!layout.closed.is_empty()).then(|| layout.covered(layout.active))
     }
 
-    /// All that is durable, if any of it is not covered.
+    /// Everything durable; `None` if a snapshot covers all of it.
     pub(crate) fn durable(&self) -> Option<Covered> {
         let layout = self.layout();
-        // The thread says so only after it has closed a segment, which is synced by then.
+        // `synced` is set only some time after a segment was closed, which syncs that segment.
         let synced = self.synced.load(Ordering::Acquire).max(layout.active - 1);
         (synced > layout.snapshot.unwrap_or(0)).then(|| layout.covered(synced + 1))
     }
@@ -111,7 +112,7 @@ impl Shared {
         self.snapshot_bytes.load(Ordering::Relaxed)
     }
 
-    /// There is a snapshot of everything up to this record, so many bytes long.
+    /// There is now a snapshot, of this many bytes, of everything up to this record.
     pub(crate) fn covered_by(&self, snapshot: u64, bytes: u64) {
         self.snapshot_bytes.store(bytes, Ordering::Relaxed);
         let mut layout = self.layout();
@@ -121,12 +122,12 @@ impl Shared {
         layout.closed.retain(|_| ends.next().is_some_and(|end| end > snapshot + 1));
     }
 
-    /// The active segment is closed, and one that begins with `first` is active.
+    /// The active segment was closed, and the one that begins with `first` is active.
     pub(crate) fn rolled(&self, first: u64) {
         let mut layout = self.layout();
         let closed = std::mem::replace(&mut layout.active, first);
-        // One that holds no record has been replaced: the next one bears its name. One that is wholly covered may be
-        // gone.
+        // A segment without any record was replaced by the next one, which has the same name. One
+        // that is covered completely may have been removed.
         if closed != first && layout.snapshot.unwrap_or(0) + 1 < first {
             layout.closed.push(closed);
         }
@@ -156,8 +157,8 @@ impl Shared {
         self.unpreparable.load(Ordering::Acquire)
     }
 
-    /// Whoever wishes looks once more afterwards: what changed before is seen then, and what changes later
-    /// is said.
+    /// The caller checks once more afterwards: an earlier change is seen then, and a later one is
+    /// reported.
     pub(crate) fn wish_for_word(&self) {
         self.word_wished.swap(true, Ordering::AcqRel);
     }
@@ -166,27 +167,27 @@ impl Shared {
         self.word_wished.swap(false, Ordering::AcqRel)
     }
 
-    /// True once for each failed preparation: the first to see it asks for another try.
+    /// True once for each failed preparation: the first caller to see it asks for another try.
     pub(crate) fn ask_retry(&self) -> bool {
         !self.retry_asked.swap(true, Ordering::AcqRel)
     }
 
-    /// The thread did not try: whoever asks next is the first again.
+    /// The thread was not asked after all: the next caller is the first one again.
     pub(crate) fn take_back_retry(&self) {
         self.retry_asked.store(false, Ordering::Release);
     }
 
-    /// The thread begins to work, or ends to.
+    /// The thread begins or ends its work.
     pub(crate) fn turn_to(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The thread, which is at work, gets on.
+    /// The thread makes progress in its work.
     pub(crate) fn step(&self) {
         self.steps.fetch_add(2, Ordering::Relaxed);
     }
 
-    /// At which step the thread is, if it is at work.
+    /// The thread's current step, if it is at work.
     pub(crate) fn at_work(&self) -> Option<u64> {
         Some(self.steps.load(Ordering::Relaxed)).filter(|step| step % 2 == 1)
     }

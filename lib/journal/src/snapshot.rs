@@ -1,10 +1,10 @@
-//! Snapshots: their file, and how a new one comes to be. It is a second fold (the old snapshot and the
-//! closed segments), never the live state, and runs on a thread of its caller's choice while the
-//! journal goes on. On a full disk it also covers what is durable in the open segment.
+//! Snapshots: their file, and how one is made. It is a second fold (over the old snapshot and the
+//! closed segments), never the live state, and runs on a thread of the caller's choice while the
+//! journal goes on. On a full disk it also covers the durable part of the open segment.
 //!
-//! The file: a header like a segment's, then the body as frames of at most 1 MiB, numbered from 1. The header says
-//! whether records may follow in the segment that holds the last one that is covered: then that segment is needed, else
-//! one that begins with the next.
+//! The file has a header like a segment's, then the body as frames of at most 1 MiB, numbered
+//! upwards from 1. The header says whether more records may follow in the segment that holds the
+//! last covered record: then that segment is needed, otherwise one that begins with the next record.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -23,16 +23,16 @@ const SNAPSHOT_HEADER_BYTES: usize = 36;
 
 /// A state that is a fold of records: what recovery and snapshots rebuild.
 pub trait Fold: Sized {
-    /// The state that `snapshot` holds; the empty state where there is none yet.
+    /// The state that `snapshot` holds; the empty state if there is none yet.
     ///
     /// # Errors
-    /// Bytes that are not such a snapshot.
+    /// The bytes are not such a snapshot.
     fn restore(snapshot: Option<&[u8]>) -> Result<Self, FoldError>;
 
-    /// Takes the next record. The same function that changes the live state.
+    /// Applies the next record: the same function that changes the live state.
     ///
     /// # Errors
-    /// Bytes that are not such a record.
+    /// The bytes are not such a record.
     fn apply(&mut self, record: &[u8]) -> Result<(), FoldError>;
 
     /// The whole state, as [`Self::restore`] takes it.
@@ -48,21 +48,22 @@ pub struct Snapshotter {
 }
 
 impl Snapshotter {
-    /// Folds the closed segments over the old snapshot, writes the new one, and removes what it makes
-    /// superfluous. Returns the last record it covers, or nothing where no segment is closed. Blocks
-    /// for as long as that takes; two at once wait for each other.
+    /// Folds the closed segments over the old snapshot, writes the new one, and removes what it
+    /// makes superfluous. Returns the last record that it covers, or `None` if no segment is
+    /// closed. Blocks for as long as that takes; concurrent calls wait for each other.
     ///
     /// # Errors
-    /// The journal is then as it was, and goes on; the next run tries anew.
+    /// The journal is unchanged and goes on; the next call tries again.
     pub fn run<F: Fold>(&self) -> Result<Option<Sequence>, SnapshotError> {
         self.make::<F>(Shared::closed)
     }
 
-    /// As [`Self::run`], and folds what is durable in the open segment, too: on a full disk, where there is space for no
-    /// other segment, what makes the state small may lie there. Nothing where no record came since the last one.
+    /// Like [`Self::run`], but also folds the durable part of the open segment: on a full disk,
+    /// where there is no space for another segment, the records that shrink the state may be there.
+    /// Returns `None` if no record came since the last snapshot.
     ///
     /// # Errors
-    /// As those of [`Self::run`].
+    /// Those of [`Self::run`].
     pub fn run_to_the_last<F: Fold>(&self) -> Result<Option<Sequence>, SnapshotError> {
         self.make::<F>(Shared::durable)
     }
@@ -79,13 +80,14 @@ impl Snapshotter {
             self.shared.covered_by(last, image.len() as u64);
             recover::remove_covered(&*self.disk, &self.dir, last)
         });
-        // For the next one; where there is none for it, no segment is prepared before there is.
+        // For the next snapshot. If there is no space for it, no segment is prepared until there
+        // is.
         let _tried_again_then = claim.hold(&*self.disk, &self.dir);
         done?;
         Ok(Some(Sequence(last)))
     }
 
-    /// Where one folder of two can't be read, the other one is.
+    /// If one of two folders can't be read, reads the other one.
     fn fold<F: Fold>(&self, plan: &Covered) -> Result<F, SnapshotError> {
         let places = self.disk.places(&self.dir);
         let mut folds = places.iter().map(|dir| fold(dir, plan));
@@ -127,12 +129,13 @@ pub(crate) fn encode(last: u64, ends_within: bool, body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// How long the file of a snapshot with such a body is, at most.
+/// Maximum length of the file of a snapshot with a body of this length.
 pub(crate) fn encoded_bytes(body: usize) -> usize {
     SNAPSHOT_HEADER_BYTES + body + body.div_ceil(RECORD_BYTES_MAX) * frame::OVERHEAD_BYTES_MAX
 }
 
-/// Whether the snapshot of everything up to `last` says that others may follow in the same segment.
+/// Whether the snapshot of everything up to `last` says that more records may follow in the same
+/// segment.
 pub(crate) fn ends_within_segment(dir: &Path, last: u64) -> Result<bool, OpenError> {
     let path = folder::snapshot_path(dir, last);
     let mut header = Vec::new();

@@ -1,5 +1,5 @@
-//! Tests of the whole journal, and what they share: a fold to compare, a disk that fails on command,
-//! and short ways to open and wait. One file per promise.
+//! Tests of the whole journal, and what they share: a fold to compare, a disk that fails on
+//! command, and shortcuts to open and wait. One file for each guarantee.
 
 mod crash;
 mod flips;
@@ -32,7 +32,8 @@ const SMALL: Options = Options { segment_bytes: 4096, timeout: DEADLINE };
 /// No test waits longer than this for the journal's thread.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How far apart the crash states are that are tried: all of them at full size (`HOWDAH_LONG=1`).
+/// The distance between the crash states that are tried; all of them are tried at full size
+/// (`HOWDAH_LONG=1`).
 #[expect(clippy::disallowed_methods, reason = "a leaf crate can't ask the configuration's")]
 fn stride(in_short: usize) -> usize {
     let is_long = std::env::var_os("HOWDAH_LONG").is_some_and(|value| value != "0");
@@ -72,7 +73,7 @@ impl Fold for All {
     }
 }
 
-/// A record that differs from all others; every third ends in many zeros.
+/// A record that differs from all others; every third one ends in many zeros.
 fn record(number: u64, len: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> =
         number.to_le_bytes().iter().copied().cycle().take(len).map(|byte| byte ^ 0x5a).collect();
@@ -82,7 +83,7 @@ fn record(number: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// An open journal with what its thread says.
+/// An open journal and the messages of its thread.
 struct Open {
     journal: Journal,
     said: Receiver<Durability>,
@@ -110,7 +111,7 @@ impl Open {
         Self::on(Arc::new(RealDisk), dir)
     }
 
-    /// Without real syncs, of which a thousand take their time.
+    /// Without real syncs, as a thousand of them would take long.
     fn quickly(dir: impl Into<Folders>) -> Result<Self, OpenError> {
         Self::on(JudgedDisk::new(|_, _| Verdict::Go), dir)
     }
@@ -123,7 +124,7 @@ impl Open {
         self.journal.flush();
     }
 
-    /// Appends one record, which waits for the next segment where need be.
+    /// Appends one record, which waits for the next segment if need be.
     fn append_one(&mut self, len: usize) -> Result<Sequence, AppendError> {
         let number = self.journal.last().0 + 1;
         let (_nobody, patience) = channel::<()>();
@@ -139,7 +140,7 @@ impl Open {
         panic!("the next segment is neither there nor known to be impossible");
     }
 
-    /// The next word about records.
+    /// The next message about records.
     fn next_word(&self) -> Durability {
         loop {
             match self.said.recv_timeout(DEADLINE).expect("the journal says something in time") {
@@ -164,17 +165,17 @@ impl Open {
 /// What a disk does with an operation.
 enum Verdict {
     Go,
-    /// Not before the test says so; other operations go on.
+    /// The operation waits until the test releases it; other operations go on.
     GoAfter(Receiver<()>),
     Fail(io::ErrorKind),
-    /// A write gets as far as to the sector boundary in its middle, then fails.
+    /// A write gets to the sector boundary in its middle, then fails.
     Tear,
 }
 
 type Judge = Box<dyn FnMut(&str, &Path) -> Verdict + Send>;
 
-/// A disk whose operations ("reserve", "write", "sync", …) are judged before they are done. A sync is
-/// only judged: no power is lost here (but in `power`).
+/// A disk whose operations ("reserve", "write", "sync", …) are judged before they are done. A sync
+/// is only judged, as no power is lost here (except in `power`).
 #[derive(Clone)]
 struct JudgedDisk(Arc<Mutex<Judge>>);
 
@@ -263,7 +264,7 @@ fn pair(dir: &Path) -> Folders {
     Folders { main: dir.join("main"), mirror: Some(dir.join("mirror")), accepts_one: false }
 }
 
-/// A new journal with records of these lengths, closed again.
+/// Makes a journal with records of these lengths, and closes it.
 fn journal_of(folders: impl Into<Folders>, lens: &[usize]) {
     let folders = folders.into();
     open::create(&*JudgedDisk::new(|_, _| Verdict::Go), &folders, SMALL).unwrap();
@@ -278,12 +279,12 @@ fn write_snapshot(dir: &Path, last: u64, body: &[u8]) {
     crate::claim::Claim::default().write(&RealDisk, dir, last, &image).unwrap();
 }
 
-/// The first `count` records, of these lengths over and over.
+/// The first `count` records, with these lengths repeated.
 fn records(lens: &[usize], count: u64) -> Vec<Vec<u8>> {
     (1..=count).zip(lens.iter().cycle()).map(|(number, &len)| record(number, len)).collect()
 }
 
-/// Where a refused start says the flaw is.
+/// The place of the flaw for which a start was refused.
 fn flaw_of(result: Result<Open, OpenError>) -> (PathBuf, u64) {
     match result.map(|open| open.state) {
         Err(OpenError::Corrupt { file, offset, .. }) => (file, offset),

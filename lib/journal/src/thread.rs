@@ -11,7 +11,7 @@ use crate::segment::{self, Active, Filled, Filling, Prepared};
 use crate::shared::Shared;
 use crate::{Durability, OnDurable, Sequence, frame};
 
-/// What the handle asks for.
+/// A request of the handle.
 pub(crate) enum Command {
     Write(Batch),
     /// Try again to prepare the next segment.
@@ -26,11 +26,11 @@ pub(crate) struct Batch {
     pub(crate) last: u64,
 }
 
-/// Frames that go into one segment.
+/// Frames that go into a single segment.
 pub(crate) struct Part {
-    /// Where these begin a new segment: its first record.
+    /// If they begin a new segment, its first record.
     pub(crate) roll_to: Option<u64>,
-    /// Begins with room for the mark, which is written with them.
+    /// Begins with room for the mark, which is written with the frames.
     pub(crate) frames: Vec<u8>,
 }
 
@@ -43,7 +43,7 @@ impl Part {
 /// What the thread does next.
 enum Turn {
     Command(Command),
-    /// No command yet, but a segment to be filled.
+    /// No command yet, but a segment is being filled.
     Idle,
     /// The handle is gone.
     Over,
@@ -51,7 +51,7 @@ enum Turn {
 
 /// The next segment.
 enum Next {
-    /// Its preparation failed; the handle asks when to try again.
+    /// Its preparation failed; the handle says when to try again.
     Missing,
     Filling(Filling),
     Ready(Prepared),
@@ -64,12 +64,12 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     segment_bytes: u64,
     active: Active,
-    /// Of the active segment, counted from the start of this process.
+    /// The number of the active segment, counted from the start of this process.
     ordinal: u64,
     next: Next,
-    /// The last record that is surely on disk.
+    /// The last record that is certainly on disk.
     synced: u64,
-    /// Whether the next segment has become ready or unpreparable since that was last said.
+    /// Whether the next segment has become ready or unpreparable since that was last reported.
     has_news: bool,
 }
 
@@ -175,8 +175,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Closes the active segment, which is wholly synced before the next one exists under its name:
-    /// so only the newest segment can have a torn tail.
+    /// Closes the active segment, which is completely synced before the next one exists under its
+    /// name: so only the newest segment can have a torn tail.
     fn roll(&mut self, first: u64) -> Result<(), FileError> {
         self.sync()?;
         let Next::Ready(prepared) = std::mem::replace(&mut self.next, Next::Missing) else {
@@ -200,7 +200,8 @@ impl Writer {
         }
     }
 
-    /// Space for a snapshot comes first: it is what gives space back. While one is made it has that space.
+    /// Space for a snapshot comes first, as a snapshot frees space. While one is being made, it has
+    /// that space.
     fn hold_claim(&self) -> Result<(), FileError> {
         match self.shared.claim_at_once() {
             Some(mut claim) => claim.hold(&*self.disk, &self.dir),
@@ -214,7 +215,7 @@ impl Writer {
         }
     }
 
-    /// One step, so that records never wait for a whole segment to be filled.
+    /// Does one step only, so that records never wait for a whole segment to be filled.
     fn fill_on(&mut self) {
         let Next::Filling(filling) = std::mem::replace(&mut self.next, Next::Missing) else {
             return;

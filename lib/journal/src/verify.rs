@@ -1,5 +1,5 @@
-//! Reading a journal without opening it, for the CLI: no lock is taken and nothing is changed, so it
-//! works on a journal in use, up to its last whole frame.
+//! Reading a journal without opening it, for the CLI: it takes no lock and changes nothing, so it
+//! works on a journal in use, up to the last complete frame.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use crate::error::OpenError;
 use crate::recover::{self, Segment};
 use crate::{Sequence, folder, snapshot};
 
-/// A journal in use changes under the reader: a frame is half written, a covered segment vanishes. A
-/// flaw that is still there after so many readings is a flaw.
+/// A journal in use changes while it is read: a frame is half written, or a covered segment
+/// vanishes. Only a flaw that is still there after this many readings counts.
 const READINGS_MAX: u32 = 8;
 
 /// What a whole journal holds.
@@ -27,7 +27,7 @@ pub struct Report {
     pub torn: Option<Torn>,
 }
 
-/// A frame that was not written to its end: the next start drops it, nobody was told of it.
+/// A frame that was not completely written. The next start drops it; it was never acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Torn {
     /// The newest segment.
@@ -59,15 +59,15 @@ impl fmt::Display for Report {
 /// Checks every byte that counts.
 ///
 /// # Errors
-/// As [`crate::Journal::open`] would refuse the start.
+/// When [`crate::Journal::open`] would refuse the start.
 pub fn verify(dir: &Path) -> Result<Report, OpenError> {
     dump(dir, |_, _| {})
 }
 
-/// As [`verify`], and passes each record after the snapshot on, in order, once all are checked.
+/// Like [`verify`]; also passes each record after the snapshot on, in order, once all are checked.
 ///
 /// # Errors
-/// As [`verify`]; no record has been passed on.
+/// As for [`verify`]; then no record was passed on.
 pub fn dump(dir: &Path, mut visit: impl FnMut(Sequence, &[u8])) -> Result<Report, OpenError> {
     let (report, segments) = patiently(|| read_all(dir))?;
     let covered = report.snapshot.unwrap_or_default().0;
@@ -78,7 +78,7 @@ pub fn dump(dir: &Path, mut visit: impl FnMut(Sequence, &[u8])) -> Result<Report
     Ok(report)
 }
 
-/// Reads what may change meanwhile.
+/// Retries a reading whose files may change meanwhile.
 pub(crate) fn patiently<T>(read: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenError> {
     (1..READINGS_MAX).find_map(|_| read().ok()).map_or_else(read, Ok)
 }
@@ -86,13 +86,13 @@ pub(crate) fn patiently<T>(read: impl Fn() -> Result<T, OpenError>) -> Result<T,
 /// The newest snapshot, and the last record that it covers.
 ///
 /// # Errors
-/// As [`verify`].
+/// As for [`verify`].
 pub fn latest_snapshot(dir: &Path) -> Result<Option<(Sequence, Vec<u8>)>, OpenError> {
     let files = recover::choose(dir, &folder::list(dir)?)?;
     files.snapshot.map(|last| Ok((Sequence(last), snapshot::read(dir, last)?))).transpose()
 }
 
-/// All segments are read before one record is used: the snapshot that removes them may come any time.
+/// Reads all segments before any record is used: a snapshot may remove them at any time.
 fn read_all(dir: &Path) -> Result<(Report, Vec<(u64, Segment)>), OpenError> {
     let files = recover::choose(dir, &folder::list(dir)?)?;
     if let Some(last) = files.snapshot {

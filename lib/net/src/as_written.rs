@@ -1,5 +1,6 @@
-//! Scalars of YAML that do not stay as they are written: 0x1F becomes 31, +5 becomes 5, and True becomes true. Where a text is
-//! wanted, that is another one. Readers of job files and workflows call it.
+//! Finds YAML scalars that do not keep their spelling: 0x1F becomes 31, +5 becomes 5, True becomes
+//! true. Where a text is wanted, that would be another text. Called by the readers of job files and
+//! workflows.
 
 use std::fmt;
 
@@ -7,14 +8,14 @@ use serde::Deserialize as _;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-/// A number or truth value that is not as it was written.
+/// A number or truth value whose spelling was lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewritten {
-    /// The keys, and the places in lists from 0, under which it stands.
+    /// The keys and list positions (from 0) that lead to it.
     pub path: Vec<String>,
-    /// As it stands there.
+    /// Its spelling in the text.
     pub written: String,
-    /// As it would be written back.
+    /// How it would be written back.
     pub becomes: String,
 }
 
@@ -30,10 +31,10 @@ impl fmt::Display for Rewritten {
     }
 }
 
-/// All such scalars of a text, of which `read` was read; `again` reads it again.
+/// Finds all such scalars of a text: `read` is what was read from it, `again` reads it once more.
 ///
 /// # Errors
-/// When it can't be read again.
+/// When the text can't be read again.
 pub fn rewritten<'de, D: Deserializer<'de>>(
     read: &Value,
     again: D,
@@ -43,7 +44,7 @@ pub fn rewritten<'de, D: Deserializer<'de>>(
     Ok(found)
 }
 
-/// Reads what has become `read`; scalars as the texts that they are.
+/// Reads what has become `read` once more, with scalars as texts.
 struct Again<'a> {
     read: &'a Value,
     path: &'a mut Vec<String>,

@@ -1,6 +1,7 @@
-//! The audit log: who was to change what, from where, and what became of it; one entry for each request of a person, or
-//! of a master in their place, for which the right to change something was asked. Where entries go is the process' to say,
-//! once, as of its logs and metrics. What tasks and daemons do in a job's course is the job's history to tell.
+//! The audit log: who asked to change what, from where, and with which result. There is one entry
+//! for each request of a person, or of a master on their behalf, that asked for the right to change
+//! something. The process decides once where entries go, as for its logs and metrics. What tasks
+//! and daemons do in the course of a job is in the job's history.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -14,9 +15,9 @@ use serde::Serialize;
 use crate::serve::Peer;
 use crate::{Caller, Standing};
 
-/// Resources that one entry names at most; how many there were beyond is told.
+/// Resources that one entry names at most; the rest are only counted.
 const RESOURCES_MAX: usize = 20;
-/// Bytes of a request's path and query that are told; of a longer one the end is cut off.
+/// Bytes of a request's path and query that are logged; the rest is cut off.
 const REQUEST_BYTES_MAX: usize = 1024;
 
 /// One request.
@@ -24,7 +25,7 @@ const REQUEST_BYTES_MAX: usize = 1024;
 pub struct AuditEntry<'a> {
     /// When it was answered, by this host's clock.
     pub at: UnixMillis,
-    /// For whom the token is.
+    /// The user of the token.
     pub user: &'a str,
     /// What they may change: `superuser`, `user` or `viewer`.
     pub standing: Standing,
@@ -32,17 +33,18 @@ pub struct AuditEntry<'a> {
     pub from: Option<IpAddr>,
     /// Its method.
     pub method: &'a str,
-    /// Its path and query; if these are long, their beginning and `…`.
+    /// Its path and query; if they are long, their beginning and `…`.
     pub request: &'a str,
-    /// What was to be changed: paths, or `/` for what is everybody's.
+    /// The resources to be changed: paths, or `/` for what belongs to everybody.
     pub changes: Vec<String>,
-    /// More of these that are not named.
+    /// Number of further resources that are not named.
     #[serde(skip_serializing_if = "is_zero")]
     pub unnamed: usize,
-    /// The HTTP status: from 200 on it was done, from 400 on nothing of it; from 500 on it may have been, and where
-    /// there is none too: the caller hung up, or this process ended, before there was an answer.
+    /// The HTTP status. Below 400 the change was made, from 400 on none of it, and from 500 on it
+    /// may have been. If there is none, it may have been too: the caller hung up, or this process
+    /// ended, before there was an answer.
     pub status: Option<u16>,
-    /// What was made, of a job its URL.
+    /// What was made; for a job, its URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub made: Option<&'a str>,
     /// The request's id, as in logs and in the answer.
@@ -54,25 +56,25 @@ fn is_zero(n: &usize) -> bool {
     *n == 0
 }
 
-/// Takes entries.
+/// Receives entries.
 pub type AuditSink = Box<dyn Fn(&AuditEntry<'_>) + Send + Sync>;
 
 static SINK: OnceLock<AuditSink> = OnceLock::new();
 
-/// Has all entries of this process go to `sink`, from now on; a second one is refused.
+/// Sends all entries of this process to `sink` from now on; a second sink is refused.
 ///
 /// # Errors
-/// With the sink, if there is one.
+/// The sink, if there is one already.
 pub fn install(sink: AuditSink) -> Result<(), AuditSink> {
     SINK.set(sink)
 }
 
-/// What one request was to change, as far as it is known.
+/// The changes that one request asked for, as far as they are known.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Changes(Arc<Mutex<(Vec<String>, usize)>>);
 
 impl Changes {
-    /// A right to change this is asked for.
+    /// Notes that the right to change this resource was asked for.
     pub(crate) fn note(&self, resource: &str) {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (named, unnamed) = &mut *noted;
@@ -90,18 +92,18 @@ impl Changes {
     }
 }
 
-/// A request that is to be audited once it is answered.
+/// A request that is audited once it is answered.
 pub(crate) struct Audited {
     caller: Caller,
     changes: Changes,
     from: Option<IpAddr>,
     method: Method,
-    /// Shared with the request: most of them change nothing, and are not told of.
+    /// Shared with the request, as most requests change nothing and are not logged.
     uri: Uri,
     request_id: Arc<str>,
 }
 
-/// Whoever hangs up as soon as they have asked has no answer, and yet what they asked for may be done.
+/// A caller that hangs up right after its request gets no answer, but the change may be made.
 impl Drop for Audited {
     fn drop(&mut self) {
         self.tell(None, None);
@@ -109,7 +111,8 @@ impl Drop for Audited {
 }
 
 impl Audited {
-    /// Of this caller, who is a person or asks for one, if anybody takes entries; what they ask for is noted from then on.
+    /// Begins to note what this caller asks for, if it is a person or acts for one, and if there is
+    /// a sink.
     pub(crate) fn of(caller: &mut Caller, request: &Request) -> Option<Self> {
         let request_id = caller.request_id.clone().filter(|_| SINK.get().is_some());
         request_id.map(|request_id| {
@@ -120,12 +123,12 @@ impl Audited {
         })
     }
 
-    /// Tells of it, if it was to change something.
+    /// Logs the request, if it asked to change something.
     pub(crate) fn answered(self, status: u16, made: Option<&str>) {
         self.tell(Some(status), made);
     }
 
-    /// Takes what was noted: there is no second entry.
+    /// Takes the notes, so that there is no second entry.
     fn tell(&self, status: Option<u16>, made: Option<&str>) {
         let (changes, unnamed) = self.changes.take();
         let Some(sink) = SINK.get().filter(|_| !changes.is_empty()) else { return };

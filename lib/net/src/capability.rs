@@ -1,6 +1,7 @@
-//! Capabilities: every request of every daemon carries a token that says who asks, in which role, for
-//! which paths, with which rights, until when; signed by HMAC-SHA256 with the cluster's secret. Whoever
-//! has the secret can mint any; whoever has a token can do what it says and nothing else.
+//! Capabilities: every request to every daemon carries a token that says who asks, in which role,
+//! for which paths, with which rights, and until when; it is signed by HMAC-SHA256 with the
+//! cluster's secret. A holder of the secret can mint any token; a holder of a token can do what it
+//! says and nothing else.
 //!
 //! Wire form: `base64url(JSON).base64url(HMAC)`, without padding, as `Authorization: Bearer …`.
 
@@ -20,12 +21,12 @@ use serde::{Deserialize, Serialize};
 use crate::users::{Standing, UserError, Users};
 use crate::verified::{Known, Verified};
 
-/// Bytes that a secret must have at least.
+/// Minimum length of a secret, bytes.
 pub const SECRET_BYTES_MIN: usize = 32;
 const SECRET_BYTES_MAX: usize = 4096;
-/// Length limit of a token: longer ones are refused unread.
+/// Maximum length of a token; a longer one is refused unread.
 const TOKEN_BYTES_MAX: usize = 8192;
-/// What a token of one grant stays within.
+/// Length that a token with one grant usually stays within.
 const TOKEN_BYTES_USUAL: usize = 256;
 
 /// The cluster's secret. `Debug` doesn't show it.
@@ -54,7 +55,7 @@ pub enum SecretError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
     /// Others may read the file.
@@ -120,7 +121,7 @@ impl Secret {
     }
 }
 
-/// Who asks.
+/// The kind of caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -140,7 +141,7 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Right {
-    /// Look at it.
+    /// Read it.
     Read,
     /// Make, change or remove it.
     Write,
@@ -149,12 +150,13 @@ pub enum Right {
 /// What may be done with one resource and everything below it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// The resource: a path. It covers others by whole parts: `/a/b` covers `/a/b/c` and not `/a/bc`; `/`
-    /// covers all.
+    /// The resource: a path. It covers others by whole parts: `/a/b` covers `/a/b/c` but not
+    /// `/a/bc`; `/` covers everything.
     pub prefix: String,
     /// What may be done with it.
     pub rights: Vec<Right>,
-    /// Whether it covers what stands beside it, too, under names that go on with a `-`: then `/a/b` covers `/a/b-c`.
+    /// Whether it also covers siblings whose names continue with a `-`: then `/a/b` covers
+    /// `/a/b-c`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub family: bool,
 }
@@ -165,22 +167,22 @@ fn is_false(it: &bool) -> bool {
 }
 
 impl Grant {
-    /// To look at it.
+    /// Grants reading.
     pub fn read(prefix: impl Into<String>) -> Self {
         Self { prefix: prefix.into(), rights: vec![Right::Read], family: false }
     }
 
-    /// To make, change or remove it, unseen.
+    /// Grants making, changing and removing, without reading.
     pub fn write(prefix: impl Into<String>) -> Self {
         Self { prefix: prefix.into(), rights: vec![Right::Write], family: false }
     }
 
-    /// Both.
+    /// Grants both.
     pub fn all(prefix: impl Into<String>) -> Self {
         Self { prefix: prefix.into(), rights: vec![Right::Read, Right::Write], family: false }
     }
 
-    /// The same with what stands beside the resource, as [`Self::family`] has it.
+    /// Also covers siblings, as [`Self::family`] says.
     #[must_use]
     pub fn with_family(self) -> Self {
         Self { family: true, ..self }
@@ -201,23 +203,24 @@ impl Grant {
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capability {
-    /// Whom the holder speaks for: a user, a host, an attempt.
+    /// On whose behalf the holder acts: a user, a host, an attempt.
     pub subject: String,
-    /// In which role.
+    /// The role of the holder.
     pub role: Role,
     /// What the holder may do; nothing else.
     pub grants: Vec<Grant>,
-    /// From when on it counts no more.
+    /// When it expires.
     pub expires: UnixMillis,
 }
 
 impl Capability {
-    /// Of someone who may do all that the role may, with every resource.
+    /// A capability for everything that the role may do, with every resource.
     pub fn unlimited(subject: impl Into<String>, role: Role, expires: UnixMillis) -> Self {
         Self { subject: subject.into(), role, grants: vec![Grant::all("/")], expires }
     }
 
-    /// Of requests without a token, where the configuration admits them on loopback: what a user may.
+    /// The capability of requests without a token, if the configuration admits them on loopback:
+    /// that of a user.
     #[must_use]
     pub fn anonymous() -> Self {
         Self::unlimited("anonymous", Role::User, UnixMillis(u64::MAX))
@@ -230,7 +233,7 @@ impl Capability {
     }
 }
 
-/// A [`Capability`] of borrowed parts, of the same form.
+/// Like [`Capability`], with borrowed parts.
 #[derive(Serialize)]
 struct CapabilityOf<'a> {
     subject: &'a str,
@@ -239,7 +242,7 @@ struct CapabilityOf<'a> {
     expires: UnixMillis,
 }
 
-/// The same of a [`Grant`].
+/// Like [`Grant`], with borrowed parts.
 #[derive(Serialize)]
 struct GrantOf<'a> {
     prefix: &'a str,
@@ -249,7 +252,7 @@ struct GrantOf<'a> {
 /// Why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Not of the wire form.
+    /// It does not have the wire form.
     #[error("the token is malformed")]
     Malformed,
     /// Signed with another secret, or changed.
@@ -258,7 +261,7 @@ pub enum TokenError {
     /// Its time is over.
     #[error("the token has expired: ask for a new one")]
     Expired,
-    /// It would outlast all that takes it back.
+    /// It would outlast every revocation of the user's tokens.
     #[error(
         "the token says that it was signed later than now: set the clock of the host that it was made on, or of this \
          one, and ask for a new one"
@@ -266,26 +269,26 @@ pub enum TokenError {
     FromTheFuture,
 }
 
-/// By so much the clock of the host that signs a token may be ahead.
+/// How far ahead the clock of a host that signs tokens may be.
 const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(300);
 
-/// Why nobody is let in with a token.
+/// Why a token is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
-    /// It is no sound token, or none any more.
+    /// The token is not valid, or no longer.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// It is not good for its user.
+    /// The token is not valid for its user.
     #[error(transparent)]
     User(#[from] UserError),
 }
 
-/// What a token's text says: a capability, and when it was signed for a user.
+/// The contents of a token: a capability, and when it was signed for a user.
 #[derive(Serialize, Deserialize)]
 struct Signed<C> {
     #[serde(flatten)]
     capability: C,
-    /// 0 in those that are no users'.
+    /// 0 in tokens that are not a user's.
     #[serde(default)]
     issued: UnixMillis,
 }
@@ -305,26 +308,27 @@ impl fmt::Debug for Keyring {
 }
 
 impl Keyring {
-    /// Of this secret.
+    /// A keyring with this secret.
     #[must_use]
     pub fn new(secret: &Secret) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &secret.0);
         Self { key, verified: Arc::default(), users: Users::default() }
     }
 
-    /// The same with these users, to whom tokens are good as they say.
+    /// Adds the users, who determine what a token is good for.
     #[must_use]
     pub fn with_users(self, users: Users) -> Self {
         Self { users, ..self }
     }
 
-    /// The users that tokens are for; none if whoever has a token is the superuser.
+    /// The users of the cluster; if there are none, every holder of a user's token is a superuser.
     #[must_use]
     pub fn users(&self) -> &Users {
         &self.users
     }
 
-    /// Signs a user's capability at `issued`: it counts until that user's tokens of that time are taken back.
+    /// Signs a user's capability at `issued`: it is valid until that user's tokens of that time are
+    /// revoked.
     #[must_use]
     pub fn mint_for_user(&self, capability: &Capability, issued: UnixMillis) -> String {
         self.sign(&Signed { capability, issued })
@@ -336,8 +340,8 @@ impl Keyring {
         self.sign(capability)
     }
 
-    /// Signs the capability of `subject` in `role` to do one thing with one resource, which is neither cloned
-    /// nor kept.
+    /// Signs a capability of `subject` in `role` for one right to one resource, without cloning or
+    /// keeping its parts.
     #[must_use]
     pub fn mint_one(
         &self,
@@ -361,19 +365,19 @@ impl Keyring {
         token
     }
 
-    /// Reads a token.
+    /// Verifies a token and returns its capability.
     ///
     /// # Errors
-    /// When it is malformed, not signed with this secret, or its time is over at `now`.
+    /// When it is malformed, not signed with this secret, or expired at `now`.
     pub fn verify(&self, token: &str, now: UnixMillis) -> Result<Capability, TokenError> {
         self.known(token, now).map(|known| Arc::unwrap_or_clone(known.capability))
     }
 
-    /// Reads a caller's token, without a copy for each, and says what they may change, as far as it goes, and when it was
-    /// signed for them.
+    /// Verifies a caller's token, without copying its capability. Also returns what the caller may
+    /// change within it, and when the token was signed for them.
     ///
     /// # Errors
-    /// See [`Self::verify`]; or when it is not good for its user.
+    /// See [`Self::verify`]; or the token is not valid for its user.
     pub fn admit(
         &self,
         token: &str,
@@ -403,7 +407,7 @@ impl Keyring {
         Ok(known)
     }
 
-    /// What a token says that is signed with this secret.
+    /// The contents of a token that is signed with this secret.
     fn read(&self, token: &str) -> Result<Signed<Capability>, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Malformed);

@@ -1,4 +1,4 @@
-//! The client side: one pool of kept connections, a token, typed failures.
+//! The client side: a pool of persistent connections, a token, typed failures.
 
 use std::io::ErrorKind;
 use std::sync::{Arc, OnceLock};
@@ -15,17 +15,18 @@ use crate::{Problem, Tls, retrying, tls};
 
 const PROBLEM_BYTES_MAX: usize = 64 << 10;
 
-/// Time limits of a client, and whom it trusts.
+/// A client's time limits, and whom it trusts.
 #[derive(Clone, Debug)]
 pub struct ClientSettings {
-    /// To connect.
+    /// To establish a connection.
     pub connect_timeout: Duration,
     /// For the whole answer to a small request ([`Client::post`], [`Client::get`]).
     pub request_timeout: Duration,
-    /// For the other host to acknowledge that it is there, while it is told something or waited for: a daemon that is
-    /// slow has all the time that the others give it, as long as its host says that it got the question.
+    /// For the other host to acknowledge data while it is being sent something or waited for. A slow
+    /// daemon has all the time that the other limits allow, as long as its host acknowledges the
+    /// request.
     pub silence_timeout: Duration,
-    /// How the daemons are spoken to: by TLS, or in plain text where it is absent.
+    /// TLS to the daemons; plain text if `None`.
     pub tls: Option<Tls>,
 }
 
@@ -33,12 +34,12 @@ pub struct ClientSettings {
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
-    /// For [`Client::upload`]; made when first needed.
+    /// Connections for [`Client::upload`]; made when first needed.
     uploads: Arc<OnceLock<reqwest::Client>>,
     settings: ClientSettings,
     connections: usize,
     token: Option<HeaderValue>,
-    /// Of all requests; absent: each has its own.
+    /// The id of all requests; if `None`, each has its own.
     request_id: Option<HeaderValue>,
 }
 
@@ -50,12 +51,12 @@ pub enum CallError {
     Connect {
         /// `host:port`.
         address: String,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: String,
-        /// The same, for code, where it was the operating system who said so.
+        /// The same, as a kind, if it came from the operating system.
         kind: Option<ErrorKind>,
     },
-    /// Somebody listens there, and is not trusted, or does not trust this host; nothing was asked.
+    /// A server listens there but is not trusted, or does not trust this host; nothing was asked.
     #[error("{address} is not trusted: {cause}")]
     Untrusted {
         /// `host:port`.
@@ -63,58 +64,58 @@ pub enum CallError {
         /// Which certificate is wrong, how, and what to do.
         cause: String,
     },
-    /// No answer in time; it may have been carried out.
+    /// There was no answer in time; the request may have been carried out.
     #[error("no answer from {address} in time")]
     TimedOut {
         /// `host:port`.
         address: String,
     },
-    /// The connection or the body broke off; it may have been carried out.
+    /// The connection or the body broke off; the request may have been carried out.
     #[error("the connection to {address} broke off: {cause}")]
     Broken {
         /// `host:port`.
         address: String,
-        /// How.
+        /// How it broke off.
         cause: String,
     },
-    /// The daemon said no.
+    /// The daemon answered with a problem.
     #[error("{problem}")]
     Problem {
         /// `host:port`.
         address: String,
-        /// What it said.
+        /// The problem.
         problem: Problem,
     },
-    /// Somebody answers there, but not the daemon that was asked.
+    /// Another server answers there than the daemon that was asked.
     #[error("{address} is not {expected} ({said}): correct {key}")]
     Stranger {
         /// `host:port`.
         address: String,
-        /// Who was expected there.
+        /// The expected daemon.
         expected: &'static str,
-        /// Which key holds the address.
+        /// The configuration key that holds the address.
         key: &'static str,
-        /// What gives it away.
+        /// How it was recognised.
         said: String,
     },
-    /// The answer is not what this version understands.
+    /// This version does not understand the answer.
     #[error("{address} answered something else than expected: {cause}")]
     Decode {
         /// `host:port`.
         address: String,
-        /// What is odd.
+        /// What is wrong with it.
         cause: String,
     },
 }
 
 impl CallError {
-    /// Whether nobody listened, or nobody who is trusted: nothing happened.
+    /// Whether no trusted server was reached: then nothing happened.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         matches!(self, Self::Connect { .. } | Self::Untrusted { .. })
     }
 
-    /// What the daemon said, if it did.
+    /// The daemon's problem, if it answered with one.
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match self {
@@ -123,7 +124,8 @@ impl CallError {
         }
     }
 
-    /// Whether nobody listens at an address of a host that is there, or is about to end: it resets those who have just knocked.
+    /// Whether the host is there but nobody listens at the address, or its listener is about to
+    /// end: that resets new connections.
     #[must_use]
     pub fn nobody_listens(&self) -> bool {
         let is_of_this = |kind: &ErrorKind| {
@@ -132,14 +134,14 @@ impl CallError {
         matches!(self, Self::Connect { kind: Some(kind), .. } if is_of_this(kind))
     }
 
-    /// The stable `type` of what the daemon said.
+    /// The stable `type` of the daemon's problem.
     #[must_use]
     pub fn problem_kind(&self) -> Option<&str> {
         self.problem().map(|problem| problem.kind.as_str())
     }
 
-    /// Whether the same call may succeed in a moment: no connection, no answer, or 503. A certificate may be replaced
-    /// while both run.
+    /// Whether the same call may succeed in a moment: no connection, no answer, or 503. An
+    /// untrusted certificate counts too, as it may be replaced while both run.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -157,7 +159,8 @@ impl CallError {
         Self::Stranger { address: address.to_owned(), expected, key, said }
     }
 
-    /// The same, of a call to the daemon `expected`, whose address stands in the configuration's `key`.
+    /// The same error, for a call to the daemon `expected`, whose address is in the configuration's
+    /// `key`.
     #[must_use]
     pub fn expecting(self, expected: &'static str, key: &'static str) -> Self {
         match self {
@@ -166,7 +169,7 @@ impl CallError {
         }
     }
 
-    /// Sorts a failure of the HTTP library.
+    /// Classifies a failure of the HTTP library.
     #[must_use]
     pub fn from_http(address: &str, error: &reqwest::Error) -> Self {
         let address = address.to_owned();
@@ -184,7 +187,8 @@ impl CallError {
     }
 }
 
-/// What the innermost cause says, and what the operating system's error is, if there is one among the causes.
+/// The text of the innermost cause, and the kind of the operating system's error if one is among
+/// the causes.
 fn innermost(error: &dyn std::error::Error) -> (String, Option<ErrorKind>) {
     let (mut innermost, mut kind) = (error, None);
     while let Some(source) = innermost.source() {
@@ -194,7 +198,8 @@ fn innermost(error: &dyn std::error::Error) -> (String, Option<ErrorKind>) {
     (innermost.to_string(), kind)
 }
 
-/// A process that answers nothing for so many silences is gone: fewer would be those of one on a host that is overloaded.
+/// How many silence timeouts a process may leave a question unanswered before it counts as gone; with
+/// fewer, a process on an overloaded host would seem to be gone.
 const GONE_SILENCES: u32 = 3;
 
 /// How long an idle connection is kept.
@@ -210,11 +215,11 @@ impl Client {
         Self::with_kept(settings, usize::MAX)
     }
 
-    /// A client that connects anew for each request: who serves a kept connection is the runtime that made it, and
-    /// that of a slow one must not slow down the next request.
+    /// A client that opens a connection for each request. A kept connection is served by the
+    /// runtime that made it, and a slow runtime must not slow down the next request.
     ///
     /// # Panics
-    /// As [`Self::new`].
+    /// Like [`Self::new`].
     #[must_use]
     pub fn without_kept_connections(settings: ClientSettings) -> Self {
         Self::with_kept(settings, 0)
@@ -232,7 +237,7 @@ impl Client {
         }
     }
 
-    /// The same client and connections with this token.
+    /// The same client and connections, with this token.
     #[must_use]
     pub fn with_token(&self, token: impl Into<String>) -> Self {
         let value = HeaderValue::from_str(&format!("Bearer {}", token.into())).ok();
@@ -243,26 +248,28 @@ impl Client {
         Self { token, ..self.clone() }
     }
 
-    /// The same client and connections, all of whose requests have this id, as in the logs of those who are asked: what is
-    /// asked in the course of a request that has it. An id that is none is left out.
+    /// The same client and connections, with this id for all requests that are made in the course
+    /// of a request with that id, so that it is in the logs of all daemons involved. An invalid id
+    /// is ignored.
     #[must_use]
     pub fn with_request_id(&self, id: &str) -> Self {
         Self { request_id: HeaderValue::from_str(id).ok(), ..self.clone() }
     }
 
-    /// Time for the answer to a small request.
+    /// Time limit for the answer to a small request.
     #[must_use]
     pub fn request_timeout(&self) -> Duration {
         self.settings.request_timeout
     }
 
-    /// A request with token and request id, and no time limit: for bulk bodies.
+    /// A request with token and request id but without time limit, for bulk bodies.
     pub fn request(&self, method: Method, address: &str, path: &str) -> RequestBuilder {
         self.request_of(&self.http, method, address, path)
     }
 
-    /// The same for one whose body is long: a host that is there but takes no bytes for now is not taken for silent, and
-    /// one that has vanished only while it is waited for. Whoever sends minds how long nothing is taken.
+    /// Like [`Self::request`], for a long body. A host that is up but takes no bytes for now does
+    /// not count as silent; one that has vanished is only noticed while the answer is awaited. The
+    /// sender must limit how long nothing is taken.
     pub fn upload(&self, method: Method, address: &str, path: &str) -> RequestBuilder {
         let make = || built(pool(&self.settings, self.connections).tcp_user_timeout(None));
         self.request_of(self.uploads.get_or_init(make), method, address, path)
@@ -303,9 +310,10 @@ impl Client {
         Err(read_problem(address, response).await)
     }
 
-    /// Ends once there is nobody at `address`: no connection to it can be made, or its host has been silent for so long, or
-    /// its process has, as one that stands still, whose host acknowledges all that is sent to it. Who is slow, or answers
-    /// with an error, is there. To be dropped when that is no question any more.
+    /// Completes once nobody is at `address`: no connection can be made, or the host has been
+    /// silent for too long, or its process has, as one that is stopped while its host still
+    /// acknowledges everything. A server that is slow or answers with an error is there. To be
+    /// dropped when it is no longer of interest.
     pub async fn gone(&self, address: &str) -> CallError {
         loop {
             let question = self.request(Method::GET, address, "/healthz");
@@ -323,7 +331,7 @@ impl Client {
         }
     }
 
-    /// `POST` of JSON, answered by JSON, once.
+    /// Sends a `POST` of JSON once, and reads the JSON answer.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -337,7 +345,7 @@ impl Client {
         self.exchange(address, request.timeout(self.settings.request_timeout)).await
     }
 
-    /// `GET`, answered by JSON, once.
+    /// Sends a `GET` once, and reads the JSON answer.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -350,11 +358,11 @@ impl Client {
         self.exchange(address, request.timeout(self.settings.request_timeout)).await
     }
 
-    /// [`Client::post`], repeated while the failure is transient, until `retry_for` is over. Only for
-    /// calls that may be carried out twice: reads, and mutations with a stamp.
+    /// [`Client::post`], repeated until `retry_for` has passed, while the failure is transient.
+    /// Only for calls that may be carried out twice: reads, and mutations with a stamp.
     ///
     /// # Errors
-    /// The last one; see [`CallError`].
+    /// The last failure; see [`CallError`].
     pub async fn post_retrying<Q: Serialize + Sync, A: DeserializeOwned>(
         &self,
         address: &str,
@@ -365,7 +373,7 @@ impl Client {
         retrying(retry_for, || self.post(address, path, body)).await
     }
 
-    /// Sends a request (with whatever time limit it has) and reads the JSON answer.
+    /// Sends a request, with whatever time limit it has, and reads the JSON answer.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -384,15 +392,17 @@ impl Client {
     }
 }
 
-/// Between probes of a connection on which nothing comes; the system counts in seconds.
+/// Interval between probes of an idle connection; the system counts in seconds.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Connections that notice when the other host is gone: on one that is waited for, nothing else would ever tell.
+/// A pool whose connections notice when the other host is gone: while an answer is awaited, nothing
+/// else would reveal it.
 fn pool(settings: &ClientSettings, connections: usize) -> reqwest::ClientBuilder {
     let silence = settings.silence_timeout;
     let first = Duration::from_secs(silence.as_secs() / 2).max(PROBE_INTERVAL);
     let probes = silence.saturating_sub(first).as_secs().max(1);
-    // Given in either case: else the library would look for the system's authorities, which takes time and is not asked.
+    // Always set: otherwise the library would load the system's authorities, which takes time and
+    // is not wanted.
     let tls = settings.tls.as_ref().map_or_else(tls::none, Tls::client);
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
@@ -411,7 +421,7 @@ fn built(builder: reqwest::ClientBuilder) -> reqwest::Client {
     builder.build().expect("an HTTP client with its own TLS needs nothing from outside")
 }
 
-/// Whether a daemon of ours answers: it gives each request's id back.
+/// Whether the answer is from one of our daemons: these return each request's id.
 fn is_ours(response: &Response) -> bool {
     response.headers().contains_key(REQUEST_ID_HEADER)
 }
@@ -423,7 +433,7 @@ async fn read_problem(address: &str, response: Response) -> CallError {
         .get(reqwest::header::CONTENT_TYPE)
         .is_some_and(|media| media.as_bytes().starts_with(MEDIA_TYPE.as_bytes()));
     if !is_problem && !is_ours(&response) {
-        // What it says is meant for others, like browsers.
+        // Its text is meant for others, such as browsers.
         return CallError::stranger(address, format!("it answers {status}"));
     }
     let body = match read_body(address, response, PROBLEM_BYTES_MAX).await {

@@ -1,6 +1,6 @@
-//! What every request passes before its route: it gets an id and a span, its token is checked, and what
-//! became of it is told to whoever counts. One layer for all of it: each one that wraps the routes costs
-//! every request several allocations, and a clone of all that lies within.
+//! What every request passes before its route: it gets an id and a span, its token is checked, and
+//! its result is reported to the observer. It is a single layer, as each layer around the routes
+//! costs every request several allocations and a clone of everything inside.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -25,14 +25,14 @@ use crate::server::{Access, Guard, REQUEST_ID_HEADER, identify};
 use crate::strangers::Strangers;
 use crate::{Capability, Problem, Role, random_u64};
 
-/// Told of each request that was answered: the method, the route as it was added, the status, and the time.
+/// Called for each answered request with its method, the route's pattern, the status, and the time.
 pub type Observer = Arc<dyn Fn(&Method, &'static str, StatusCode, Duration) + Send + Sync>;
 
-/// Puts a route behind its entrance.
+/// Puts an entrance in front of a route.
 #[derive(Clone)]
 pub(crate) struct EntranceLayer(pub(crate) Arc<Rules>);
 
-/// Of one route.
+/// The rules of one route.
 pub(crate) struct Rules {
     pub(crate) path: &'static str,
     pub(crate) guard: Arc<Guard>,
@@ -49,7 +49,7 @@ impl Layer<Route> for EntranceLayer {
     }
 }
 
-/// A route behind its entrance.
+/// A route with its entrance.
 #[derive(Clone)]
 pub(crate) struct Entrance {
     rules: Arc<Rules>,
@@ -94,7 +94,7 @@ impl Service<Request> for Entrance {
 }
 
 impl Rules {
-    /// Leaves the caller with the request, if it may call this route.
+    /// Attaches the caller to the request, if it may call this route.
     fn admit(&self, request: &mut Request, id: &str) -> Result<Option<Audited>, Problem> {
         let roles = match self.access {
             Access::Public => return Ok(None),
@@ -126,8 +126,9 @@ impl Rules {
     }
 }
 
-/// On a connection with TLS, what a daemon's token may do takes a certificate of the cluster's authority too: a token, or the
-/// secret, that has leaked from one host is worth nothing on another machine. People and tasks have none.
+/// On a connection with TLS, a daemon's token also takes a certificate of the cluster's authority:
+/// so a token or secret that has leaked from one host is worthless on another machine. People and
+/// tasks have no certificates.
 fn check_certificate(capability: &Capability, request: &Request) -> Result<(), Problem> {
     let Capability { subject, role, .. } = capability;
     let is_daemon = match role {
@@ -145,13 +146,13 @@ fn check_certificate(capability: &Capability, request: &Request) -> Result<(), P
     Err(Problem::new(403, "certificate-required", detail))
 }
 
-/// The caller's own id, if it is well-formed, or a new one.
+/// The caller's own id if it is well-formed, otherwise a new one.
 pub(crate) fn id_of(request: &Request) -> String {
     let given = request.headers().get(REQUEST_ID_HEADER).and_then(|id| id.to_str().ok());
     given.filter(|id| id.parse::<RequestId>().is_ok()).map_or_else(new_id, ToOwned::to_owned)
 }
 
-/// Gives the reply the request's id. No browser may take it for something else than it says it is.
+/// Gives the reply the request's id, and forbids browsers to guess another media type.
 pub(crate) fn sign(response: &mut Response, id: String) {
     let as_it_says = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, as_it_says);
@@ -160,7 +161,7 @@ pub(crate) fn sign(response: &mut Response, id: String) {
     }
 }
 
-/// Ids tell requests apart, and prove nothing: chance decides only where a process begins to count.
+/// Ids distinguish requests and prove nothing, so only the first id of a process is random.
 fn new_id() -> String {
     static LAST: std::sync::LazyLock<AtomicU64> =
         std::sync::LazyLock::new(|| AtomicU64::new(random_u64()));

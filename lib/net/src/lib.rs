@@ -1,6 +1,6 @@
-//! HTTP plumbing that knows nothing of chunks or jobs: capabilities, problem documents, a router that
-//! refuses by default, a client with retries. Daemons build their `http/` rooms on it; the chunk store's
-//! client and the task processes call through it.
+//! HTTP plumbing that knows nothing of chunks or jobs: capabilities, problem documents, a router
+//! that refuses by default, a client with retries. The daemons' `http/` modules are built on it;
+//! the chunk store's client and the task processes make their calls through it.
 
 pub mod api;
 pub mod as_written;

@@ -1,5 +1,6 @@
-//! What a request that bears no token may change. A browser on this machine must not be a bridge into the cluster, and yet the
-//! daemon's own page, which is served without a token on loopback, must be able to do what `curl` can.
+//! What a request without a token may change. A browser on this machine must not become a bridge
+//! into the cluster, yet the daemon's own page, which is served without a token on loopback, must
+//! be able to do what `curl` can.
 
 use axum::body::HttpBody as _;
 use axum::extract::Request;
@@ -8,18 +9,20 @@ use axum::http::{HeaderMap, HeaderName, Method, header};
 use crate::Problem;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// The media types that a page may send to any other site without asking it first (the Fetch standard's "CORS-safelisted").
+/// The media types that a page may send to any other site without a preflight (the Fetch standard's
+/// "CORS-safelisted").
 const OF_FORMS: [&str; 3] =
     ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
 
-/// Who had a request sent, as far as its headers tell. Pages can't change them.
+/// Who caused a request, as far as its headers tell. Pages can't change these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sender {
     /// The page that this daemon serves.
     Own,
     /// A page of another site, or of another port.
     Stranger,
-    /// No page: browsers name the origin with each request that may change something, other clients don't.
+    /// Not a page: browsers name the origin in each request that may change something; other
+    /// clients don't.
     Tool,
 }
 
@@ -40,7 +43,7 @@ fn sender(headers: &HeaderMap) -> Sender {
     }
 }
 
-/// Passes what no page of another site can have sent.
+/// Admits a request that no page of another site can have caused.
 ///
 /// # Errors
 /// A problem that says what to send instead.
@@ -60,7 +63,8 @@ pub(crate) fn check_change(request: &Request) -> Result<(), Problem> {
     }
 }
 
-/// Old browsers name no origin: what they send for another site's form is a `POST` of a media type of [`OF_FORMS`], or of none.
+/// Whether no form can have sent it. Old browsers name no origin: for another site's form they send
+/// a `POST` with a media type of [`OF_FORMS`], or with none.
 fn is_of_no_form(request: &Request) -> bool {
     if request.method() != Method::POST || request.body().is_end_stream() {
         return true;

@@ -1,4 +1,4 @@
-//! What stands in a route's path, as text.
+//! The parameters in a route's path, as text.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 
 use crate::Problem;
 
-/// What stands where the route has braces. What is no UTF-8 is a 400 that is a problem document like any other.
+/// The values in place of the route's braces. Invalid UTF-8 is a 400 with a problem document like
+/// any other.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<T>(pub T);
 

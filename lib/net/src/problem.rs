@@ -40,7 +40,7 @@ impl Problem {
         Self { kind: kind.to_owned(), title, status, detail: detail.into(), retry_after: None }
     }
 
-    /// The same, with a hint when to try again.
+    /// Adds a hint when to try again.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);

@@ -1,4 +1,4 @@
-//! What stands behind the question mark of a URL.
+//! The query of a URL.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::Problem;
 
-/// The parameters of a request, by name. What the route does not take is a 400 that is a problem document like any other.
+/// The parameters of a request, by name. If they do not match the route's, that is a 400 with a
+/// problem document like any other.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<T>(pub T);
 
@@ -15,7 +16,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        // Decoding would put the same sign in place of each of them, and one path would stand for many.
+        // A lossy decoder would replace each invalid byte by the same character, so that one path
+        // would stand for many.
         let text = parts.uri.query().unwrap_or_default();
         if percent_decode_str(text).decode_utf8().is_err() {
             let detail = "the URL's parameters are no UTF-8 once `%` is decoded";

@@ -1,4 +1,5 @@
-//! Randomness from the operating system, for secrets, client ids and jitter. Cores take seeds instead.
+//! Randomness from the operating system, for secrets, client ids and jitter. Cores get seeds
+//! instead.
 
 use ring::rand::{SecureRandom, SystemRandom};
 

@@ -1,4 +1,4 @@
-//! Calls that are made again because whom they ask may be away for a moment.
+//! Retries of calls whose daemon may be unavailable for a moment.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::CallError;
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-/// Makes a call, and makes it again while its failure is transient, until `patience` is over. Only for calls that may be
-/// carried out twice: reads, and mutations with a stamp.
+/// Makes a call, and repeats it until `patience` has passed, while its failure is transient. Only
+/// for calls that may be carried out twice: reads, and mutations with a stamp.
 ///
 /// # Errors
-/// The last one; see [`CallError`].
+/// The last failure; see [`CallError`].
 pub async fn retrying<T, F>(patience: Duration, call: impl FnMut() -> F) -> Result<T, CallError>
 where
     F: Future<Output = Result<T, CallError>>,
@@ -21,10 +21,10 @@ where
     retrying_while(|_| true, patience, call).await
 }
 
-/// As [`retrying`], while the failure is one that is `worth` it, too: asked of each before the call is made again.
+/// Like [`retrying`], but only while each failure is also `worth` a retry.
 ///
 /// # Errors
-/// As [`retrying`].
+/// Like [`retrying`].
 pub async fn retrying_while<T, F>(
     mut worth: impl FnMut(&CallError) -> bool,
     patience: Duration,
@@ -45,7 +45,7 @@ where
     }
 }
 
-/// Grows from 20 ms to 1 s, with jitter, so that many clients don't come back in one instant.
+/// Pauses that grow from 20 ms to 1 s, with jitter, so that clients don't all come back at once.
 #[derive(Debug)]
 pub struct Backoff {
     next: Duration,
@@ -59,13 +59,13 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// From `first`, doubling up to `max`.
+    /// Pauses from `first`, doubling up to `max`.
     #[must_use]
     pub fn new(first: Duration, max: Duration) -> Self {
         Self { next: first, max }
     }
 
-    /// The next pause: between half and the whole of the present step.
+    /// The next pause: between half and all of the current step.
     pub fn step(&mut self) -> Duration {
         let step = self.next;
         self.next = (step * 2).min(self.max);

@@ -1,10 +1,10 @@
-//! What serde says of malformed YAML and JSON, in the words of whoever wrote it: no names of our types.
-//! The JSON extractor and the reader of job files call it.
+//! Rewords serde's errors on malformed YAML and JSON for whoever wrote the text, without the names
+//! of our types. Called by the JSON extractor and the reader of job files.
 
-/// `text`, a message of serde, with the type that it expected named as YAML and JSON name types.
+/// `text`, a message of serde, with the expected type named as in YAML and JSON.
 #[must_use]
 pub fn schema_words(text: &str) -> String {
-    // The last one: what was found instead stands before it, and may be anybody's text.
+    // The last occurrence: what comes before it is what was found instead, which may be any text.
     let Some((before, expected)) = text.rsplit_once("expected ") else {
         return text.to_owned();
     };

@@ -1,5 +1,5 @@
-//! A daemon's connections: how many there may be, how long one may be silent, and how they end. What is asked on
-//! them is `server`'s.
+//! A daemon's connections: how many there may be, how long one may be silent, and how they end. The
+//! requests on them are handled in `server`.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -31,14 +31,15 @@ use crate::{Capability, Problem, Tls};
 /// Bounds of a daemon's connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// At once; further ones wait in the listener's queue. Never so many that the process would have no descriptor left for
-    /// its files.
+    /// At once; further ones wait in the listener's queue. Never so many that the process would
+    /// have no descriptors left for its files.
     pub connections_max: usize,
-    /// For a request's head, and for a kept connection's next request: longer than clients keep an idle
-    /// connection, so that it is they who close it, and no request meets a server that is closing.
+    /// For a request's head, and for the next request on a kept connection. Longer than clients
+    /// keep an idle connection, so that they close it, and no request meets a server that is
+    /// closing.
     pub head: Duration,
-    /// For a peer that takes nothing of an answer: its connection is closed. Longer than routes wait themselves that give
-    /// something up for such a peer, and can tell it why.
+    /// For a peer that takes none of an answer: then its connection is closed. Longer than the
+    /// limits of routes that give up because of such a peer, so that they can still tell it why.
     pub stall: Duration,
     /// For requests in flight, once the server is to stop.
     pub grace: Duration,
@@ -53,26 +54,26 @@ impl Default for ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// Of a daemon to which every host of a large cluster keeps connections.
+    /// For a daemon to which every host of a large cluster keeps connections.
     #[must_use]
     pub fn of_all_hosts() -> Self {
         Self { connections_max: 65_536, ..Self::default() }
     }
 }
 
-/// Of so many descriptors of a process, those that connections never take: connections come from anybody, and a journal that
-/// can't open its folder to sync it has failed.
+/// How many of a process's descriptors connections never take: anybody can open connections, and a
+/// journal that can't open its folder to sync it has failed.
 fn kept_for_files(descriptors: usize) -> usize {
     (descriptors / 8).clamp(64, 512).min(descriptors / 2)
 }
 
-/// Connections that a process with so many descriptors (`None`: any number) may have.
+/// Connections that a process with this many descriptors (`None`: unlimited) may have.
 fn bound(connections_max: usize, descriptors: Option<u64>) -> usize {
     let descriptors = descriptors.and_then(|n| usize::try_from(n).ok());
     descriptors.map_or(connections_max, |n| connections_max.min(n - kept_for_files(n)))
 }
 
-/// Where a daemon is asked, and whether by TLS.
+/// A daemon's listening socket, with or without TLS.
 #[derive(Debug)]
 pub struct Listener {
     tcp: std::net::TcpListener,
@@ -81,24 +82,25 @@ pub struct Listener {
 }
 
 impl From<std::net::TcpListener> for Listener {
-    /// One in plain text.
+    /// A listener in plain text.
     fn from(tcp: std::net::TcpListener) -> Self {
         Self::new(tcp, None)
     }
 }
 
 impl Listener {
-    /// One that speaks TLS with the certificate of `tls`, if that is given; plain text then gets 400, `tls-required`.
+    /// A listener that speaks TLS with the certificate of `tls`, if given; then requests in plain
+    /// text get 400, `tls-required`.
     #[must_use]
     pub fn new(tcp: std::net::TcpListener, tls: Option<Tls>) -> Self {
         Self { tcp, tls, anonymous: None }
     }
 
-    /// Lets requests without a token pass, if that is `allowed` and the socket, as it is bound, can be reached from
-    /// this host alone, whatever its address is called.
+    /// Admits requests without a token, if `allowed` and if the socket, as bound, can only be
+    /// reached from this host, whatever its address is called.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn anonymous_on_loopback(self, allowed: bool) -> std::io::Result<Self> {
         let passes = allowed && self.local_addr()?.ip().is_loopback();
         Ok(Self { anonymous: passes.then(Capability::anonymous), ..self })
@@ -110,10 +112,10 @@ impl Listener {
         self.anonymous.clone()
     }
 
-    /// Where it listens.
+    /// Its address.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.tcp.local_addr()
     }
@@ -125,7 +127,7 @@ impl Listener {
     }
 }
 
-/// Serves until `shutdown` resolves, then lets requests in flight go on for a while.
+/// Serves until `shutdown` resolves, then gives the requests in flight some time to finish.
 ///
 /// # Errors
 /// When the listener can't be used.
@@ -137,10 +139,10 @@ pub async fn serve(
     serve_within(ConnectionLimits::default(), listener, router, shutdown).await
 }
 
-/// As [`serve`], within these bounds.
+/// Like [`serve`], within these limits.
 ///
 /// # Errors
-/// As [`serve`].
+/// Like [`serve`].
 pub async fn serve_within(
     limits: ConnectionLimits,
     listener: impl Into<Listener>,
@@ -150,7 +152,7 @@ pub async fn serve_within(
     let Listener { tcp, tls, anonymous: _ } = listener.into();
     tcp.set_nonblocking(true)?;
     let mut listener = tokio::net::TcpListener::from_std(tcp)?;
-    // The routes are made once, not for each connection.
+    // The routes are built once, not for each connection.
     let router: Router = router.with_state(());
     let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let places = Arc::new(Semaphore::new(bound(limits.connections_max, descriptors)));
@@ -160,7 +162,7 @@ pub async fn serve_within(
     loop {
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
-            // Pauses while the process has no descriptor left.
+            // Pauses while the process has no descriptors left.
             let (stream, peer) = axum::serve::Listener::accept(&mut listener).await;
             (stream, peer, place)
         };
@@ -182,26 +184,26 @@ pub async fn serve_within(
     }
     drop((listener, stop));
     let all = async { while connections.join_next().await.is_some() {} };
-    // What is left when the time is over ends with the set.
+    // What is left when the time is up ends with the set.
     let _cut_off = tokio::time::timeout(limits.grace, all).await;
     Ok(())
 }
 
-/// Who is at the other end of a request's connection.
+/// The other end of a request's connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
-    /// From where.
+    /// Its address.
     pub(crate) address: SocketAddr,
-    /// What TLS says of them, on a connection that has it.
+    /// What TLS says of it, on a connection with TLS.
     pub(crate) tls: Option<TlsPeer>,
 }
 
 /// What a TLS handshake says of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TlsPeer {
-    /// It showed a certificate that the cluster's authority vouches for.
+    /// It showed a certificate of the cluster's authority.
     Known,
-    /// It showed none.
+    /// It showed no certificate.
     Unknown,
 }
 
@@ -227,12 +229,12 @@ impl Service<Request<Incoming>> for OfPeer {
     }
 }
 
-/// Time for a client to begin to speak and to end its TLS handshake.
+/// Time for a client to send its first byte and to complete the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// What a TLS record of a handshake begins with (RFC 8446, 5.1); no HTTP request does.
+/// The first byte of a TLS handshake record (RFC 8446, 5.1); no HTTP request begins with it.
 const TLS_HANDSHAKE: u8 = 22;
 
-/// One that was let in, before anything was said on it.
+/// An accepted connection on which nothing was said yet.
 struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
@@ -288,7 +290,7 @@ impl Connection {
     }
 }
 
-/// How a client begins.
+/// A client's first byte.
 enum Greeting {
     Tls(TlsAcceptor),
     Plain,
@@ -303,11 +305,12 @@ async fn greet(stream: &TcpStream, tls: &Tls) -> std::io::Result<Greeting> {
     if first != [TLS_HANDSHAKE] {
         return Ok(Greeting::Plain);
     }
-    // What counts now: files may have been replaced since the last connection.
+    // The current configuration: files may have been replaced since the last connection.
     Ok(tls.server().map_or(Greeting::Silence, |config| Greeting::Tls(config.into())))
 }
 
-/// Answers who speaks plain HTTP, in plain HTTP: else they would be told of bytes that make no sense.
+/// Answers a plain HTTP request in plain HTTP: otherwise the client would only report
+/// unintelligible bytes.
 async fn refuse_plain(_: Request<Incoming>) -> Result<Response, Infallible> {
     let detail = "this port speaks TLS, and this request came in plain text: ask with https:// and the cluster's \
                   authority (`curl --cacert ca.pem https://…`); a client or daemon of Howdah needs the same section tls \
@@ -317,7 +320,7 @@ async fn refuse_plain(_: Request<Incoming>) -> Result<Response, Infallible> {
     Ok(response)
 }
 
-/// Time between two lines of the log about clients whose handshake failed: anybody can make it fail.
+/// Minimum time between two log lines about failed handshakes: anybody can make one fail.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 fn tell_refused(peer: SocketAddr, error: &std::io::Error) {
@@ -339,7 +342,7 @@ async fn exchange<S>(
     S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
 {
     let mut stream = Box::pin(TimeoutStream::new(stream));
-    // Of an answer that is under way; one that is not there yet may take its time.
+    // Applies to an answer that is under way; one that has not begun may take its time.
     stream.as_mut().set_write_timeout_pinned(Some(limits.stall));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

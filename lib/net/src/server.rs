@@ -1,5 +1,5 @@
-//! The server side: routes that cannot be forgotten to be guarded, JSON bodies whose errors are problem
-//! documents, and the accept loop with a graceful end.
+//! The server side: routes that can't be left unguarded by accident, JSON bodies whose errors are
+//! problem documents, and the accept loop with a graceful end.
 
 use std::error::Error as _;
 use std::fmt::Display;
@@ -34,42 +34,42 @@ use crate::{
     schema_words,
 };
 
-/// Follows a request through all daemons.
+/// Follows a request through the logs of all daemons.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
-/// Length limit of a JSON body, bytes.
+/// Maximum length of a JSON body, bytes.
 pub const JSON_BYTES_MAX: usize = 16 << 20;
 /// Length that most JSON replies stay within, bytes.
 const JSON_BYTES_USUAL: usize = 1024;
-/// Of a key that is not known, so much is said.
+/// Characters of an unknown key that are repeated in the error.
 const KEY_CHARS_MAX: usize = 200;
-/// Time in which the whole of a JSON body must arrive.
+/// Time limit for the arrival of a whole JSON body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The kind of problem of a request to a path that this daemon has not.
+/// The kind of problem for a path that this daemon does not serve.
 pub(crate) const NO_ROUTE: &str = "no-such-route";
-/// And of one with a method that the path does not take.
+/// The kind of problem for a method that the path does not take.
 pub(crate) const WRONG_METHOD: &str = "wrong-method";
-/// What observers are told instead of a path that no route takes.
+/// The route that observers are told for a path that no route takes.
 const NO_ROUTE_NAME: &str = "none";
 
-/// Who may call a route at all; what they may do with which resource is asked through [`Caller`].
+/// Who may call a route at all; [`Caller`] checks what they may do with which resource.
 #[derive(Clone, Copy, Debug)]
 pub enum Access {
-    /// Anybody: health and metrics.
+    /// Anybody; for health and metrics.
     Public,
     /// Holders of a token with one of these roles.
     Roles(&'static [Role]),
 }
 
 impl Access {
-    /// Whoever holds a token of the cluster.
+    /// Holders of any token of the cluster.
     pub const ANY_ROLE: Self =
         Self::Roles(&[Role::User, Role::Task, Role::Tracker, Role::Server, Role::Master]);
-    /// People, and masters in their place.
+    /// People, and masters on their behalf.
     pub const USERS: Self = Self::Roles(&[Role::User, Role::Master]);
 }
 
-/// What the guard of a router knows.
+/// What a router's guard needs.
 #[derive(Clone, Debug)]
 pub struct Guard {
     /// Verifies tokens.
@@ -78,8 +78,8 @@ pub struct Guard {
     pub anonymous: Option<Capability>,
 }
 
-/// The routes of a daemon. The only way to a served router is [`Routes::into_router`], and no route gets
-/// there without its [`Access`].
+/// The routes of a daemon. [`Routes::into_router`] is the only way to a router that is served, and
+/// no route gets there without its [`Access`].
 pub struct Routes<S> {
     routes: Vec<(&'static str, Access, Methods<S>)>,
 }
@@ -91,13 +91,13 @@ impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
-    /// No routes.
+    /// An empty set of routes.
     #[must_use]
     pub fn new() -> Self {
         Self { routes: Vec::new() }
     }
 
-    /// Adds a route. Of methods that [`crate::api`] made, the document of the interface tells.
+    /// Adds a route. The interface's document describes the methods that [`crate::api`] made.
     #[must_use]
     pub fn route(
         mut self,
@@ -121,12 +121,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.routes.iter().map(|(path, access, _)| (*path, *access))
     }
 
-    /// The routes with what is said of their methods.
+    /// The routes with the descriptions of their methods.
     pub(crate) fn described(&self) -> impl Iterator<Item = (&'static str, Access, &[Operation])> {
         self.routes.iter().map(|(path, access, methods)| (*path, *access, &methods.operations[..]))
     }
 
-    /// Changes the methods of one route, as with a layer of its own.
+    /// Changes the methods of one route, for instance by a layer of its own.
     ///
     /// # Panics
     /// If there is no such route.
@@ -142,12 +142,13 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
-    /// The router, every route behind the guard, every unknown route a problem document.
+    /// The router: every route is behind the guard, and an unknown route gets a problem document.
     pub fn into_router(self, state: S, guard: Guard) -> Router {
         self.build(state, guard, None)
     }
 
-    /// The same, and `observer` is told of every request, of those that no route takes as of `none`.
+    /// Like [`Self::into_router`]; `observer` is also told of every request, with the route `none`
+    /// for those that no route takes.
     pub fn into_observed_router(self, state: S, guard: Guard, observer: Observer) -> Router {
         self.build(state, guard, Some(observer))
     }
@@ -177,17 +178,17 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 }
 
-/// Why it is not known who asks.
+/// Why the caller could not be identified.
 #[derive(Debug)]
 pub(crate) enum Unknown {
-    /// No token, or none that counts.
+    /// A token that is not accepted.
     Token(NotAdmitted),
-    /// What is wrong with a request that has none.
+    /// A problem with a request that has no token.
     Request(Problem),
 }
 
 impl Unknown {
-    /// Whether their token is signed with another secret.
+    /// Whether the token is signed with another secret.
     pub(crate) fn is_stranger(&self) -> bool {
         matches!(self, Self::Token(NotAdmitted::Token(TokenError::Forged)))
     }
@@ -202,7 +203,7 @@ impl From<Unknown> for Problem {
     }
 }
 
-/// Who asks.
+/// Identifies the caller.
 pub(crate) fn identify(guard: &Guard, request: &Request) -> Result<Caller, Unknown> {
     let Some(authorization) = request.headers().get(header::AUTHORIZATION) else {
         let Some(anonymous) = guard.anonymous.as_ref().filter(|_| is_loopback(request)) else {
@@ -226,7 +227,7 @@ pub(crate) fn identify(guard: &Guard, request: &Request) -> Result<Caller, Unkno
         .map_err(Unknown::Token)
 }
 
-/// A request without a token needs a loopback `Host`, against DNS rebinding.
+/// A request without a token needs a loopback `Host`, as protection against DNS rebinding.
 fn is_loopback(request: &Request) -> bool {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     host.is_some_and(|host| {
@@ -251,8 +252,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Gives a request that no route takes an id, a span, and the reply the same id. It is counted as one of
-/// [`NO_ROUTE_NAME`]: paths that are no routes must not become labels.
+/// Gives a request that no route takes an id and a span, and its reply the same id. It is observed
+/// under [`NO_ROUTE_NAME`]: paths that are no routes must not become labels.
 async fn follow(
     State(observer): State<Option<Observer>>,
     request: Request,
@@ -269,38 +270,39 @@ async fn follow(
     response
 }
 
-/// Who asks, verified; an extractor for handlers of guarded routes.
+/// The verified caller; an extractor for handlers of guarded routes.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// What their token says.
+    /// What the caller's token says.
     pub capability: Arc<Capability>,
-    /// What they may change, as far as that goes.
+    /// What the caller may change, within the token's grants.
     pub standing: Standing,
-    /// When their token was signed for them; `None` if they sent none.
+    /// When the token was signed for the caller; `None` without a token.
     pub issued: Option<UnixMillis>,
-    /// The id of a person's request, to go on with.
+    /// The id of a person's request, for calls made on its behalf.
     pub request_id: Option<Arc<str>>,
-    /// Where it is noted what they ask to change, if anybody wants to know.
+    /// Where the changes that the caller asks for are noted, if there is an audit log.
     pub(crate) changes: Option<Changes>,
 }
 
-/// The resource that covers all.
+/// The resource that covers everything.
 const EVERYTHING: &str = "/";
 
 impl Caller {
-    /// Of a cluster without users: a superuser, as far as the capability goes.
+    /// The caller in a cluster without users: a superuser, within the capability's grants.
     pub fn of(capability: impl Into<Arc<Capability>>) -> Self {
         let (capability, standing) = (capability.into(), Standing::Superuser);
         Self { capability, standing, issued: None, request_id: None, changes: None }
     }
 
-    /// The same one, who only asks whether something could be done: no audit log has that as a change.
+    /// The same caller, who only asks whether something could be done: the audit log does not count
+    /// that as a change.
     #[must_use]
     pub fn only_asking(self) -> Self {
         Self { changes: None, ..self }
     }
 
-    /// Passes if the caller may do this, with what is their own at least.
+    /// Checks that the caller may do this, at least with what is their own.
     ///
     /// # Errors
     /// A 403 problem that names the subject, the right and the resource.
@@ -338,10 +340,10 @@ impl Caller {
         Err(Problem::new(403, "forbidden", detail))
     }
 
-    /// Passes if the caller may change what is everybody's: hosts, pools, chunkservers.
+    /// Checks that the caller may change what belongs to everybody: hosts, pools, chunkservers.
     ///
     /// # Errors
-    /// As [`Self::require`].
+    /// Like [`Self::require`].
     pub fn require_superuser(&self) -> Result<(), Problem> {
         self.require(Right::Write, EVERYTHING)?;
         if self.standing == Standing::Superuser {
@@ -355,10 +357,10 @@ impl Caller {
         Err(Problem::new(403, "forbidden", detail))
     }
 
-    /// Passes if `what` belongs to the caller, or is the caller's to change all the same.
+    /// Checks that `what` belongs to the caller, or that the caller may change it anyway.
     ///
     /// # Errors
-    /// A 403 problem that names whose it is.
+    /// A 403 problem that names the owner.
     pub fn require_owner(&self, owner: &str, what: &dyn Display) -> Result<(), Problem> {
         let subject = &self.capability.subject;
         if self.standing == Standing::Superuser || subject == owner {
@@ -381,9 +383,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// A JSON body, in and out. What doesn't parse is a 400 that names line, column and key. So is a key that the route
-/// does not know, if a person or their program sends it: it is misspelt, or asks for what this release can't do. What
-/// daemons and tasks send may have more: theirs may be a newer release.
+/// A JSON body, in and out. A parse error is a 400 that names line, column and key. So is a key
+/// that the route does not know, if a person or their program sends it: it is misspelt, or asks for
+/// what this release can't do. Daemons and tasks may send unknown keys, as they may be of a newer
+/// release.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
@@ -421,8 +424,8 @@ fn not_whole(error: &axum::Error) -> Problem {
     Problem::new(400, "invalid-request", format!("the body broke off: {error}"))
 }
 
-/// As [`tokio::time::timeout`], but sets a timer only for what is still not there when the task has its next turn: nearly
-/// all bodies come right behind their heads, and are.
+/// Like [`tokio::time::timeout`], but sets a timer only for work that is not done by the task's
+/// next turn: nearly all bodies come right behind their heads, and are.
 async fn soon_or_within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
     let mut work = std::pin::pin!(work);
     let mut is_first = true;
@@ -440,12 +443,12 @@ async fn soon_or_within<T>(limit: Duration, work: impl Future<Output = T>) -> Re
     }
 }
 
-/// Parses the body if no key in it would be ignored.
+/// Parses the body, and fails if any key in it would be ignored.
 fn parse_all<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut unknown = None;
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let parsed = serde_ignored::deserialize(&mut deserializer, |key| {
-        // An optional value's place is no part of what was written.
+        // The marks of optional values are no part of the text.
         unknown.get_or_insert_with(|| key.to_string().replace("?.", ""));
     });
     let parsed = parsed.and_then(|parsed| deserializer.end().map(|()| parsed));
@@ -470,7 +473,7 @@ fn not_taken(error: &serde_json::Error) -> Problem {
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        // Most replies fit: none of them grows by doubling.
+        // Most replies fit, so that their buffer need not grow.
         let mut body = Vec::with_capacity(JSON_BYTES_USUAL);
         match serde_json::to_writer(&mut body, &self.0) {
             Ok(()) => {

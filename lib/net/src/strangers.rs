@@ -1,29 +1,30 @@
-//! Who comes with a token that is signed with another secret: a daemon or a client of another cluster, or one of this
-//! cluster with an old copy of its secret. The log is told of the first at once, and of those that follow once a minute: a
-//! daemon tries again and again. Called by the entrance; knows addresses, and never a token.
+//! Callers whose token is signed with another secret: a daemon or client of another cluster, or one
+//! of this cluster with an old copy of its secret. The first one is logged at once, later ones in a
+//! summary once a minute, as a daemon keeps trying. Called by the entrance; knows addresses, but
+//! never a token.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Between two words to the log.
+/// Time between two log messages.
 const PAUSE: Duration = Duration::from_mins(1);
-/// Addresses that one of them names; of more it says only that there are more.
+/// Addresses that one message names; it only says if there are more.
 const ADDRESSES_MAX: usize = 8;
 
-/// Those that came to one daemon.
+/// The strangers that came to one daemon.
 #[derive(Debug, Default)]
 pub(crate) struct Strangers(Mutex<Books>);
 
 #[derive(Debug, Default)]
 struct Books {
-    /// The log was told just now: what comes is summed up.
+    /// Whether a message was just logged, so that further requests are summed up.
     pausing: bool,
     sum: Sum,
 }
 
-/// Requests that the log was not told of yet.
+/// Requests that were not logged yet.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Sum {
     requests: u64,
@@ -52,7 +53,7 @@ impl Sum {
 }
 
 impl Books {
-    /// Whether the log is to be told at once.
+    /// Counts a request; returns whether to log it at once.
     fn note(&mut self, from: Option<IpAddr>) -> bool {
         if self.pausing {
             self.sum.add(from);
@@ -62,7 +63,8 @@ impl Books {
         true
     }
 
-    /// A pause is over: what came in it; `None`: nothing, and the next one is told of at once.
+    /// Ends a pause and returns the requests in it. `None`: there were none, and the next one is
+    /// logged at once.
     fn end_pause(&mut self) -> Option<Sum> {
         let sum = std::mem::take(&mut self.sum);
         self.pausing = sum.requests > 0;
@@ -71,7 +73,7 @@ impl Books {
 }
 
 impl Strangers {
-    /// One came, to this route.
+    /// A stranger called this route.
     pub(crate) fn note(self: &Arc<Self>, from: Option<IpAddr>, route: &'static str) {
         if !self.books().note(from) {
             return;
@@ -87,7 +89,7 @@ impl Strangers {
         tokio::spawn(async move { strangers.sum_up().await });
     }
 
-    /// Tells the log of those that follow, until none do.
+    /// Logs the summaries, until a pause without strangers.
     async fn sum_up(&self) {
         loop {
             tokio::time::sleep(PAUSE).await;

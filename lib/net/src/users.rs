@@ -1,5 +1,6 @@
-//! The users of a cluster: who may change what is everybody's, who only what is their own, who only looks; and
-//! from when on their tokens count. Where nobody is named, whoever has a token is the superuser, as far as it goes.
+//! The users of a cluster: who may change what belongs to everybody, who only what is their own,
+//! and who may only read; and from when on their tokens are valid. If no users are configured,
+//! every holder of a token is a superuser, within the token's grants.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,20 +10,20 @@ use serde::Serialize;
 
 use crate::{Capability, Role};
 
-/// Whom whoever holds the cluster's secret speaks for, if nothing else is said (Hadoop: the superuser). No user is
-/// called so.
+/// The user on whose behalf a holder of the cluster's secret acts, unless they say otherwise
+/// (Hadoop: the superuser). No user has this name.
 pub const SUPERUSER: &str = "howdah";
 
-/// What somebody may change, as far as their token goes.
+/// What somebody may change, within the grants of their token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
-    /// Everything: the cluster's hosts and pools, everybody's jobs and files. Tasks and daemons too: what they may
-    /// do, their tokens say to the path.
+    /// Everything: the cluster's hosts and pools, everybody's jobs and files. Tasks and daemons
+    /// have this too: their tokens limit them by path.
     Superuser,
-    /// What is their own.
+    /// Only what is their own.
     User,
-    /// Nothing: they look.
+    /// Nothing: they may only read.
     Viewer,
 }
 
@@ -31,57 +32,57 @@ pub enum Standing {
 pub struct User {
     /// What they may change.
     pub standing: Standing,
-    /// Tokens that were signed before count no more.
+    /// Tokens signed before this time are not valid.
     pub valid_from: UnixMillis,
 }
 
-/// Why a token that is sound is not good for its user.
+/// Why a valid token is not accepted for its user.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UserError {
-    /// Nobody is called so.
+    /// There is no user of this name.
     #[error(
         "the token is for {name:?}, who is no user of this cluster: 'users' in its configuration names those who are; \
          who holds the cluster's secret makes a token with `howdah token --user NAME`"
     )]
     Unknown {
-        /// As the token says.
+        /// The name in the token.
         name: String,
     },
-    /// It was taken back.
+    /// It was revoked.
     #[error(
         "this token of {name} was taken back: it was signed before the time from which {name}'s tokens count \
          ('valid_from' of the user in the configuration); ask whoever holds the cluster's secret for a new one \
          (`howdah token --user {name}`)"
     )]
     TakenBack {
-        /// Whose it is.
+        /// Its user.
         name: String,
     },
 }
 
-/// Nobody whom files could belong to.
+/// A name that no files can belong to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{name:?} is no user of this cluster: 'users' in its configuration names {names}; there are no groups, and what is to \
      belong to nobody of these is given to {SUPERUSER}"
 )]
 pub struct NotAUser {
-    /// As asked for.
+    /// The name in the request.
     pub name: String,
-    /// Who is one.
+    /// The names of users.
     pub names: String,
 }
 
-/// So many users are named to whoever names a wrong one.
+/// Users that the error for a wrong name lists.
 const NAMES_TOLD: usize = 20;
 
 type Table = BTreeMap<String, User>;
 
-/// The users that a daemon knows; all clones are one, and may be given another table at any time.
+/// The users that a daemon knows. Clones share one table, which may be replaced at any time.
 #[derive(Clone, Debug, Default)]
 pub struct Users(Arc<RwLock<Option<Arc<Table>>>>);
 
-/// The users were to be replaced by none.
+/// An attempt to replace the users by none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "it names no users any more, with which whoever has a token would be the superuser: the users that were read \
@@ -90,10 +91,11 @@ pub struct Users(Arc<RwLock<Option<Arc<Table>>>>);
 pub struct WouldOpen;
 
 impl Users {
-    /// Gives all clones this table; an empty one is none.
+    /// Replaces the table of all clones; an empty table means no users.
     ///
     /// # Errors
-    /// When it is empty, and the one before is not: that one stays. A slip in a file must not open the cluster.
+    /// When it is empty and the previous one is not, which then stays: a slip in a file must not
+    /// open the cluster.
     pub fn replace(&self, table: BTreeMap<String, User>) -> Result<(), WouldOpen> {
         let table = (!table.is_empty()).then(|| Arc::new(table));
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -104,10 +106,10 @@ impl Users {
         Ok(())
     }
 
-    /// Whether files may be given to that name: to any, where the cluster has no users.
+    /// Checks that files may be given to that name; in a cluster without users, any name will do.
     ///
     /// # Errors
-    /// When it has some, and this is none of them.
+    /// When the cluster has users, and this is none of them.
     pub fn check_owner(&self, name: &str) -> Result<(), NotAUser> {
         let Some(table) = self.table() else { return Ok(()) };
         if name == SUPERUSER || table.contains_key(name) {
@@ -122,10 +124,10 @@ impl Users {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What the holder of a token that was signed at `issued` may change.
+    /// What the holder of a token signed at `issued` may change.
     ///
     /// # Errors
-    /// When its user is none of the cluster's, or older tokens of theirs count no more.
+    /// When its user is none of the cluster's, or the token was revoked.
     pub fn standing(
         &self,
         capability: &Capability,
@@ -145,7 +147,8 @@ impl Users {
         }
     }
 
-    /// What `name` may change now, in whose place a daemon asks: somebody who was a user once has what is their own.
+    /// What `name`, on whose behalf a daemon asks, may change now: a former user still may change
+    /// what is their own.
     #[must_use]
     pub fn standing_of(&self, name: &str) -> Standing {
         match self.table() {

@@ -1,5 +1,5 @@
-//! Tokens that were verified before: a caller sends the same one with each request, and what it says need
-//! not be decoded, nor its signature computed, each time.
+//! A cache of verified tokens: a caller sends the same token with each request, so it need not be
+//! decoded, nor its signature computed, each time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,32 +9,32 @@ use ids::UnixMillis;
 
 use crate::Capability;
 
-/// Tokens kept; when there are more, all are forgotten and those in use come again.
+/// Tokens kept; beyond that, all are forgotten, and those in use are added again.
 const TOKENS_MAX: usize = 1024;
 
-/// What a token says, and when it was signed for a user.
+/// The contents of a token: the capability, and when it was signed for a user.
 #[derive(Clone)]
 pub(crate) struct Known {
     pub(crate) capability: Arc<Capability>,
     pub(crate) issued: UnixMillis,
 }
 
-/// Whole tokens, signature included, and what they say. Only what was verified gets in, and nothing but the
-/// very same text is found: whether it has expired is still to be asked.
+/// Whole tokens, including signatures, and their contents. Only verified tokens are added, and only
+/// the very same text is found. Whether a token has expired must still be checked.
 #[derive(Default)]
 pub(crate) struct Verified {
-    /// By a hash that is fast for long keys: each request's token is looked for.
+    /// Uses a hash that is fast for long keys, as each request's token is looked up.
     tokens: Mutex<HashMap<Box<str>, Known, RandomState>>,
 }
 
 impl Verified {
-    /// What this token says, if it was verified before.
+    /// The contents of this token, if it was verified before.
     pub(crate) fn find(&self, token: &str) -> Option<Known> {
         let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.get(token).cloned()
     }
 
-    /// Keeps one that was verified just now.
+    /// Keeps a token that was just verified.
     pub(crate) fn keep(&self, token: &str, known: &Known) {
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         if tokens.len() >= TOKENS_MAX {

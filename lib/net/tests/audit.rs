@@ -1,4 +1,5 @@
-//! What the audit log is told, by requests over real sockets: of those too whose caller does not wait for the answer.
+//! What the audit log is told, by requests over real sockets, including those whose caller does not
+//! wait for the answer.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -32,7 +33,7 @@ async fn await_told(request: &str) -> Vec<Told> {
     told_of(request)
 }
 
-/// A server whose `/slow` never answers, and what it tells once it is called.
+/// A server whose `/slow` never answers, and a channel that tells when it is called.
 fn start() -> (SocketAddr, Receiver<()>) {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {

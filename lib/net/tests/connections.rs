@@ -1,4 +1,4 @@
-//! Connections that never say what they want, and more of them than there is room for.
+//! Connections on which no request comes, and more connections than there is room for.
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
@@ -17,12 +17,12 @@ use tokio::task::JoinHandle;
 const PATIENCE: Duration = Duration::from_secs(60);
 const REQUEST: &[u8] = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
 
-/// A server at work.
+/// A running server.
 struct Server {
     address: SocketAddr,
-    /// Told of each request whose handler has begun.
+    /// Receives a message for each request whose handler has begun.
     begun: mpsc::UnboundedReceiver<()>,
-    /// Told of each endless answer that is given up.
+    /// Receives a message for each endless answer that is given up.
     left: mpsc::UnboundedReceiver<()>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<std::io::Result<()>>,
@@ -32,7 +32,7 @@ fn start(limits: ConnectionLimits) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback socket");
     let address = listener.local_addr().expect("a loopback socket");
     let (begins, begun) = mpsc::unbounded_channel();
-    // Slower than a head may be: only heads are timed.
+    // Slower than a head may be, but only heads are timed.
     let slow = move || async move {
         let _ = begins.send(());
         tokio::time::sleep(limits.head * 2).await;
@@ -53,7 +53,7 @@ fn start(limits: ConnectionLimits) -> Server {
     Server { address, begun, left, stop, serving }
 }
 
-/// Tells when it is dropped.
+/// Sends a message when it is dropped.
 struct Told(mpsc::UnboundedSender<()>);
 
 impl Drop for Told {
@@ -66,11 +66,11 @@ async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.expect("the server listens")
 }
 
-/// All that comes until the server closes the connection.
+/// Everything that comes until the server closes the connection.
 async fn until_closed(stream: &mut TcpStream) -> String {
     let mut said = Vec::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut said)).await;
-    // A connection that is reset is closed too.
+    // A connection that is reset is closed, too.
     let _ = read.expect("the server closes the connection");
     String::from_utf8_lossy(&said).into_owned()
 }
@@ -98,7 +98,7 @@ async fn one_connection_too_many_waits_until_another_ends() {
     let first = connect(address).await;
     let mut second = connect(address).await;
     second.write_all(REQUEST).await.expect("the kernel takes it");
-    // The first one is silent, and has its time; then the second has its turn.
+    // The first connection is silent until its time is up; then it is the second one's turn.
     let answer = until_closed(&mut second).await;
     assert!(answer.contains("whole"), "{answer}");
     drop(first);

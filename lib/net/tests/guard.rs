@@ -1,4 +1,4 @@
-//! The guard as clients meet it: real sockets, every kind of token.
+//! The guard as clients meet it: with real sockets and every kind of token.
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ async fn write(caller: Caller, Json(n): Json<u32>) -> Result<Json<u32>, Problem>
     Ok(Json(n))
 }
 
-/// What daemons and people may send.
+/// A body that daemons and people may send.
 #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Order {
     wanted: Option<u32>,
@@ -194,7 +194,7 @@ async fn requests_without_a_token_pass_only_from_loopback_names_and_with_json() 
         .request(net::reqwest::Method::POST, address, "/echo")
         .header("content-type", "text/plain")
         .body("3");
-    // A token would not help: the answer says what would.
+    // A token would not help here; the answer says what would.
     assert_eq!(server.client.send(address, form).await.unwrap_err().problem().unwrap().status, 415);
     assert_eq!(server.client.post::<_, u32>(address, "/echo", &3).await.unwrap(), 3);
 }

@@ -1,5 +1,5 @@
-//! Hosts that vanish without a word: what is sent to them is neither answered nor acknowledged, as behind a cable that
-//! was pulled out. A filter of the peer's socket that lets no packet in is what plays that here.
+//! Hosts that vanish silently: what is sent to them is neither answered nor acknowledged, as with
+//! an unplugged cable. Here, a filter on the peer's socket that admits no packets has this effect.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -10,10 +10,10 @@ use net::reqwest::{Body, Method};
 use net::{CallError, Client, ClientSettings};
 use tokio::sync::{mpsc, oneshot};
 
-/// What no client here may be the first to lose.
+/// A timeout that is never the first one to strike here.
 const LONG: Duration = Duration::from_secs(600);
 const SILENCE: Duration = Duration::from_secs(2);
-/// The system's timers and a busy machine.
+/// Allows for the system's timers and a busy machine.
 const NOTICED: Duration = Duration::from_secs(20);
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
 
@@ -26,7 +26,7 @@ fn client() -> Client {
     })
 }
 
-/// From here on nothing reaches the socket, and nothing tells the other end.
+/// From here on nothing reaches the socket, and the other end is not told.
 fn vanish(stream: &TcpStream) {
     let mut nothing = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }];
     let filter = libc::sock_fprog { len: 1, filter: nothing.as_mut_ptr() };
@@ -54,7 +54,8 @@ fn read_head(stream: &mut TcpStream) {
     }
 }
 
-/// A server that `serve`s its first connection and keeps it until what is returned second is dropped.
+/// A server that `serve`s its first connection, and keeps it open until the returned sender is
+/// dropped.
 fn start(serve: impl FnOnce(&mut TcpStream) + Send + 'static) -> (String, oneshot::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback socket");
     let address = listener.local_addr().expect("a loopback socket").to_string();
@@ -88,7 +89,7 @@ async fn a_host_that_vanishes_while_it_is_waited_for_is_noticed() {
     assert!(error.is_transient() && !error.is_connect(), "{error}");
 }
 
-/// As of a process that was stopped: its host goes on.
+/// Like a process that was stopped while its host goes on.
 #[tokio::test]
 async fn a_process_that_answers_nothing_is_gone_though_its_host_is_there() {
     let (address, _keep) = start(read_head);
@@ -109,7 +110,7 @@ async fn a_request_to_a_host_that_has_vanished_is_given_up() {
     let client = client();
     ask(&client, &address).await.expect("an answer");
     gone.recv().await.expect("it vanishes");
-    // By the connection that was kept: nobody would accept another.
+    // On the kept connection: nobody would accept another.
     let error = noticed(ask(&client, &address)).await;
     assert!(error.is_transient(), "{error}");
 }
@@ -167,7 +168,7 @@ async fn a_daemon_that_is_slow_is_not_silent() {
 #[tokio::test]
 async fn an_upload_that_nobody_takes_for_a_while_goes_on() {
     let (slow, waited) = std::sync::mpsc::channel::<()>();
-    // More than the system takes on its own on both sides.
+    // More than the system buffers on both sides.
     let body = vec![7; 32 << 20];
     let length = body.len();
     let (address, _keep) = start(move |stream| {

@@ -1,4 +1,5 @@
-//! TLS as daemons and clients meet it: real sockets, real handshakes, and files that are wrong in every way.
+//! TLS as daemons and clients meet it: with real sockets, real handshakes, and files that are wrong
+//! in every way.
 
 use std::fs;
 use std::net::TcpListener;
@@ -20,16 +21,16 @@ use tempfile::TempDir;
 
 const DAY: i64 = 24 * 3600;
 
-/// A certificate authority of a test.
+/// A test's certificate authority.
 struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// What a host's certificate says.
+/// The contents of a host's certificate.
 struct Leaf<'a> {
     names: &'a [&'a str],
-    /// From when until when, in seconds from now.
+    /// Its validity, in seconds from now.
     lasts: (i64, i64),
     uses: Vec<ExtendedKeyUsagePurpose>,
 }
@@ -63,7 +64,7 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// Certificate and key.
+    /// Returns certificate and key.
     fn sign(&self, leaf: &Leaf<'_>) -> (String, String) {
         let names: Vec<String> = leaf.names.iter().map(|it| (*it).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names of hosts");
@@ -115,7 +116,7 @@ impl Files {
     }
 }
 
-/// Of a daemon on loopback.
+/// The files of a daemon on loopback.
 fn daemon_files(authority: &Authority) -> Files {
     Files::of(&authority.pem, &authority.sign(&Leaf::of(&["host-1", "localhost", "127.0.0.1"])))
 }
@@ -197,7 +198,7 @@ async fn people_need_the_authority_alone_and_daemons_a_certificate_of_it() {
         assert_eq!((problem.status, problem.kind.as_str()), (403, "certificate-required"));
         assert!(problem.detail.contains("tls.cert"), "{problem}");
     }
-    // On a cluster without TLS the token alone counts, as ever.
+    // In a cluster without TLS only the token counts.
     let plain = serve(None);
     let client = client(None).with_token(plain.token(Role::Server));
     assert_eq!(ask(&client, &plain.address(), "/any").await.unwrap(), 2);
@@ -237,7 +238,7 @@ async fn a_daemon_of_another_authority_or_name_is_not_asked_anything() {
     }
 }
 
-/// One that shows whatever it is given, as no daemon of ours would.
+/// A server that shows whatever certificate it is given, which no daemon of ours would.
 fn serve_blindly((cert, key): &(String, String)) -> String {
     use tokio_rustls::rustls::ServerConfig;
     use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -305,7 +306,7 @@ async fn whatever_protocols_a_client_offers_it_is_served_http() {
 async fn a_client_whose_certificate_is_not_taken_is_told_which() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let server = serve(Some(daemon_files(&ours).tls()));
-    // It trusts both, and shows a certificate of the other one.
+    // It trusts both authorities, and shows a certificate of the other one.
     let both = format!("{}{}", ours.pem, theirs.pem);
     let stranger = Files::of(&both, &theirs.sign(&Leaf::of(&["host-9"]))).tls();
     let error = ask(&client(Some(stranger)), &server.address(), "/public").await.unwrap_err();
@@ -335,7 +336,7 @@ async fn changed_files_count_from_the_next_connection_on_and_broken_ones_never()
     assert_eq!(ask(&trusting(&new), &server.address(), "/public").await.unwrap(), 1);
     assert!(ask(&trusting(&old), &server.address(), "/public").await.is_err());
     assert_eq!(ask(&kept, &server.address(), "/public").await.unwrap(), 1, "it is connected");
-    // A daemon's client shows the new certificate too, and trusts whom the new file names.
+    // A daemon's client also shows the new certificate, and trusts the authorities in the new file.
     let daemon = client(Some(tls)).with_token(server.token(Role::Server));
     assert_eq!(ask(&daemon, &server.address(), "/any").await.unwrap(), 2);
 }
@@ -378,7 +379,7 @@ fn files_that_cannot_be_used_are_refused_with_file_and_remedy() {
             assert!(told.contains(word), "no {word:?} in {told}");
         }
     }
-    // One that is over does no harm beside the one that follows it.
+    // An expired authority does no harm beside its successor.
     let (both, leaf) = (format!("{past}{}", ours.pem), Leaf::of(&["host-1"]));
     let tls = Files::of(&both, &ours.sign(&leaf)).tls();
     let remaining = tls.remaining();

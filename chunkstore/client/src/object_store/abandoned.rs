@@ -1,5 +1,6 @@
-//! What uploads left behind that nobody completed or aborted, as when their program died: the next upload that
-//! is completed in the same folder removes it, once it is old. Ages are by the chunk master's clock alone.
+//! Removes what uploads left behind that nobody completed or aborted, for instance because their
+//! program died: this is done by the next upload that is completed in the same folder, once the
+//! files are old. Only the chunk master's clock is used to determine ages.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,12 +13,12 @@ use super::names::Names;
 use super::upload::PAGE_ENTRIES;
 use crate::StoreError;
 
-/// Uploads whose last part is as old as this are abandoned, unless the store is told otherwise.
+/// By default, uploads whose last part is this old count as abandoned.
 pub(super) const ABANDONED_AFTER: Duration = Duration::from_hours(7 * 24);
 
 impl ChunkObjectStore {
-    /// Removes what abandoned uploads left in the folder of `object`, which was made just now; at most a page of it.
-    /// What can't be removed stays.
+    /// Removes what abandoned uploads left in the folder of `object`, which was just made; at most
+    /// a page of it. What can't be removed stays.
     pub(super) async fn sweep_abandoned(&self, object: &StorePath) {
         if let Err(error) = self.sweep_beside(object).await {
             tracing::debug!(%object, %error, "what abandoned uploads left can't be removed: it stays");
@@ -35,7 +36,7 @@ impl ChunkObjectStore {
         for path in abandoned(&left, now, self.abandoned_after) {
             tracing::info!(%path, "an abandoned upload's file is removed");
             match self.store.delete_for_good(&path, false).await {
-                // Somebody else was here.
+                // Somebody else has removed it.
                 Ok(()) | Err(StoreError::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -44,7 +45,8 @@ impl ChunkObjectStore {
     }
 }
 
-/// The files of uploads on a page of a folder; those of the last upload may go on behind it, and are left out.
+/// The upload files on a page of a folder, except those of the last upload, which may continue on
+/// the next page.
 fn whole_uploads(page: Listing) -> Vec<FileStatus> {
     let last = page.next.as_ref().and(page.entries.last()).map(|entry| entry.path.clone());
     let cut = last.as_ref().and_then(Names::upload_of);
@@ -53,7 +55,7 @@ fn whole_uploads(page: Listing) -> Vec<FileStatus> {
     files
 }
 
-/// The files of those uploads all of whose files are closed, and older at `now` than `age`.
+/// The files of those uploads of which all files are closed, and at `now` older than `age`.
 fn abandoned(left: &[FileStatus], now: UnixMillis, age: Duration) -> Vec<StorePath> {
     let mut uploads = BTreeMap::<&str, (bool, Vec<&StorePath>)>::new();
     for file in left {

@@ -1,4 +1,4 @@
-//! Reading objects: what is told of them, and their bytes.
+//! Reading objects: their metadata and their bytes.
 
 use std::ops::Range;
 
@@ -11,11 +11,11 @@ use object_store::{GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta
 use super::{ChunkObjectStore, meta};
 use crate::{FileReader, StoreError};
 
-/// Times that an object is opened which others replace just then, again and again.
+/// How often an object is reopened when others keep replacing it in that moment.
 const OPENS_MAX: u32 = 20;
 
 impl ChunkObjectStore {
-    /// What is told of an object.
+    /// The metadata of an object.
     pub(super) async fn find(&self, location: &Path) -> Result<ObjectMeta> {
         if location.as_ref().is_empty() {
             return Err(meta::missing(location, "the empty name is that of all objects together"));
@@ -30,7 +30,8 @@ impl ChunkObjectStore {
             .ok_or_else(|| meta::missing(location, format!("{path} is a folder")))
     }
 
-    /// Whether it is no file that was never closed. One that grows by an append is what it was before.
+    /// Whether it is a file that was closed at least once. During an append, it is what it was
+    /// before.
     pub(super) async fn is_whole(&self, status: &FileStatus) -> Result<bool, StoreError> {
         if !matches!(status.kind, FileKind::File { open: true, .. }) {
             return Ok(true);

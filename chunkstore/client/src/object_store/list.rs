@@ -11,11 +11,11 @@ use super::names::Names;
 use super::{AT_ONCE, ChunkObjectStore, meta};
 use crate::StoreError;
 
-/// Entries that one page asks for.
+/// Entries requested in one page.
 const PAGE_ENTRIES: u32 = 1000;
 
 impl ChunkObjectStore {
-    /// All objects below a prefix, in no special order.
+    /// All objects below a prefix, in no particular order.
     pub(super) fn list_objects(
         &self,
         prefix: Option<&Path>,
@@ -26,7 +26,7 @@ impl ChunkObjectStore {
         }
     }
 
-    /// The objects in one folder, and the folders that hold others.
+    /// The objects in one folder, and its folders that hold objects.
     pub(super) async fn list_level(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let mut walk = Walk::new(self.clone(), self.names.folder(prefix)?);
         let (mut objects, mut folders) = (Vec::new(), Vec::new());
@@ -56,10 +56,10 @@ impl ChunkObjectStore {
     }
 }
 
-/// On the way through a folder and all below.
+/// A walk through a folder and everything below it.
 struct Walk {
     store: ChunkObjectStore,
-    /// What is still to be listed, each from a name on; the last one is listed first.
+    /// What is still to be listed, each from some name on; the last one is next.
     ahead: Vec<(StorePath, Option<String>)>,
     found: VecDeque<ObjectMeta>,
 }
@@ -79,7 +79,7 @@ impl Walk {
         Ok(self.found.pop_front())
     }
 
-    /// One page of a folder: its objects, and the folders in it. What follows it is ahead.
+    /// One page of a folder: its objects and its folders. If another page follows, it is queued.
     async fn page(
         &mut self,
         folder: &StorePath,
@@ -90,7 +90,7 @@ impl Walk {
             self.ahead.push((folder.clone(), next));
         }
         let (mut found, mut below) = (Vec::new(), Vec::new());
-        // What is asked for may be a file: it does not lie below itself.
+        // The folder asked for may be a file, which is not below itself.
         for entry in entries.into_iter().filter(|entry| entry.path != *folder) {
             match entry.kind {
                 _ if !Names::is_shown(&entry) => {}
@@ -101,7 +101,7 @@ impl Walk {
         Ok((found, below))
     }
 
-    /// A folder that is not there, or no longer, has no entries.
+    /// A folder that does not exist, or no longer does, has no entries.
     async fn entries(&self, folder: &StorePath, after: Option<String>) -> Result<Listing> {
         match self.store.store.list(folder, after, PAGE_ENTRIES).await {
             Err(StoreError::NotFound { .. } | StoreError::NotAFolder { .. }) => {

@@ -1,4 +1,4 @@
-//! What is told of an object, and why something was not done, in the words of the crate `object_store`.
+//! Objects' metadata, and errors, in the terms of the crate `object_store`.
 
 use chrono::DateTime;
 use chunkstore_protocol::{FileId, FileKind, FileStatus};
@@ -10,7 +10,7 @@ use crate::StoreError;
 /// Any reason.
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// The tag of a file; `None` for a folder.
+/// The e-tag of a file; `None` for a folder.
 fn e_tag(status: &FileStatus) -> Option<String> {
     match status.kind {
         FileKind::File { file, length, .. } => Some(format!("\"{}-{length}\"", file.0)),
@@ -18,19 +18,19 @@ fn e_tag(status: &FileStatus) -> Option<String> {
     }
 }
 
-/// The file that a tag speaks of, and its length.
+/// The file and length that an e-tag stands for.
 pub(super) fn tagged(e_tag: &str) -> Option<(FileId, u64)> {
     let inner = e_tag.strip_prefix('"')?.strip_suffix('"')?;
     let (file, length) = inner.split_once('-')?;
     Some((FileId(file.parse().ok()?), length.parse().ok()?))
 }
 
-/// Whether an object that was found is this file.
+/// Whether the object found is this file.
 pub(super) fn is_of(found: &ObjectMeta, file: FileId) -> bool {
     found.e_tag.as_deref().and_then(tagged).is_some_and(|(tagged, _)| tagged == file)
 }
 
-/// What is told of the file at `location`; `None` for a folder.
+/// The metadata of the file at `location`; `None` for a folder.
 pub(super) fn object(location: Path, status: &FileStatus) -> Option<ObjectMeta> {
     let FileKind::File { length, .. } = status.kind else { return None };
     let millis = i64::try_from(status.modified.0).unwrap_or(i64::MAX);
@@ -39,12 +39,12 @@ pub(super) fn object(location: Path, status: &FileStatus) -> Option<ObjectMeta> 
     Some(ObjectMeta { location, last_modified, size: length, e_tag, version: None })
 }
 
-/// What is told of a file that was put.
+/// The result of putting a file.
 pub(super) fn put_result(status: &FileStatus) -> PutResult {
     PutResult { e_tag: e_tag(status), version: None, extensions: Default::default() }
 }
 
-/// Nothing is kept of an object but its bytes.
+/// Refuses attributes: only an object's bytes are kept.
 pub(super) fn refuse_attributes(attributes: &Attributes) -> Result<()> {
     if attributes.is_empty() {
         return Ok(());
@@ -53,28 +53,28 @@ pub(super) fn refuse_attributes(attributes: &Attributes) -> Result<()> {
     Err(Error::NotImplemented { operation, implementer })
 }
 
-/// An error of no special sort.
+/// An error without a more specific kind.
 pub(super) fn generic(source: impl Into<Source>) -> Error {
     Error::Generic { store: "howdah", source: source.into() }
 }
 
-/// There is no such object.
+/// The error that there is no such object.
 pub(super) fn missing(location: &Path, source: impl Into<Source>) -> Error {
     Error::NotFound { path: location.to_string(), source: source.into() }
 }
 
-/// There is one already.
+/// The error that the object exists already.
 pub(super) fn taken(location: &Path) -> Error {
     let source = format!("there is an object {location} already").into();
     Error::AlreadyExists { path: location.to_string(), source }
 }
 
-/// It is not the one that was expected.
+/// The error that the object is not the expected one.
 pub(super) fn changed(location: &Path, source: impl Into<Source>) -> Error {
     Error::Precondition { path: location.to_string(), source: source.into() }
 }
 
-/// What failed about the object at `location`.
+/// Converts a failure with the object at `location`.
 pub(super) fn failed(location: &Path, error: StoreError) -> Error {
     let path = location.to_string();
     match error {
@@ -86,7 +86,7 @@ pub(super) fn failed(location: &Path, error: StoreError) -> Error {
     }
 }
 
-/// What failed about an object that was asked for: below a file there is none.
+/// Converts a failure with a requested object: below a file there are no objects.
 pub(super) fn not_found(location: &Path, error: StoreError) -> Error {
     match error {
         StoreError::NotAFolder { .. } => missing(location, error),

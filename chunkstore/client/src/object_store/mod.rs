@@ -1,11 +1,13 @@
-//! A folder of the chunk store behind the interface of the crate `object_store`, for programs that are written
-//! against that. What each call means is that crate's to say; here is how it is done with files:
+//! A folder of the chunk store behind the interface of the crate `object_store`, for programs
+//! written against that. The crate defines what each call means; this is how it is done with files:
 //!
-//! - An object is a closed file. What is put comes whole under a name of its own beside its target
-//!   (`names.rs`), and is renamed over it by the master in one step: readers see the object before or the one after.
-//! - An e-tag is the file's id with its length: another file has another id, and an append another length.
-//! - A multipart upload keeps its parts as files beside the target; completing it has the master make one file
-//!   of their chunks, without reading them (`upload.rs`).
+//! - An object is a closed file. A put writes a complete file under a temporary name beside its
+//!   target (`names.rs`), which the master renames over the target in one step: readers see the old
+//!   object or the new one.
+//! - An e-tag is the file's id with its length: another file has another id, and an append makes
+//!   another length.
+//! - A multipart upload keeps its parts as files beside the target; when it is completed, the
+//!   master makes one file of their chunks, without reading them (`upload.rs`).
 
 mod abandoned;
 mod get;
@@ -33,14 +35,15 @@ use object_store::{
 use crate::{ChunkStore, StoreError};
 use names::Names;
 
-/// Questions or removals of one call at a time.
+/// Requests or removals that one call runs concurrently.
 const AT_ONCE: usize = 8;
 
 /// The files below one folder, as objects.
 ///
-/// A name is a file's or a folder's: where there is an object `a`, there can't be one `a/b`. Folders are made where
-/// objects need them, stay when the last object is removed, and are not listed while nothing is in them. Attributes
-/// of objects and older versions are not kept: asking for them is an error. Clones share the store.
+/// A name belongs to a file or to a folder: where there is an object `a`, there can't be an object
+/// `a/b`. Folders are created where objects need them, stay when their last object is removed, and
+/// are not listed while they are empty. Objects' attributes and older versions are not kept: asking
+/// for them is an error. Clones share the store.
 #[derive(Clone, Debug)]
 pub struct ChunkObjectStore {
     store: ChunkStore,
@@ -55,8 +58,9 @@ impl ChunkObjectStore {
         Self { store, names: Names::new(root), abandoned_after: abandoned::ABANDONED_AFTER }
     }
 
-    /// Takes multipart uploads for abandoned when so much time has passed since their last part; seven days if this is
-    /// not called. Whoever completes an upload removes what abandoned ones have left in the same folder.
+    /// Sets the time after its last part at which a multipart upload counts as abandoned; seven
+    /// days by default. When an upload is completed, what abandoned ones have left in the same
+    /// folder is removed.
     #[must_use]
     pub fn abandoning_uploads_after(self, time: Duration) -> Self {
         Self { abandoned_after: time, ..self }
@@ -72,7 +76,7 @@ impl ChunkObjectStore {
 
     async fn rename_object(&self, from: &Path, to: &Path, replace: Replace) -> Result<()> {
         let (source, target) = (self.names.object(from)?, self.names.object(to)?);
-        // A folder is no object, and must not move.
+        // A folder is not an object, and must not be moved.
         self.find(from).await?;
         if from == to && replace.is_never() {
             return Err(meta::taken(to));
@@ -91,7 +95,7 @@ impl ChunkObjectStore {
         }
     }
 
-    /// What failed about two names, told of the one that it is about.
+    /// Converts a failure of an operation on two names to an error about the right one.
     async fn of_two(&self, from: &Path, to: &Path, error: StoreError) -> object_store::Error {
         match (self.find(from).await, error) {
             (Err(missing @ object_store::Error::NotFound { .. }), _) => missing,
@@ -100,7 +104,7 @@ impl ChunkObjectStore {
     }
 
     async fn delete_object(&self, location: &Path) -> Result<()> {
-        // An empty folder is no object, and must not go.
+        // An empty folder is not an object, and must not be removed.
         self.find(location).await?;
         let path = self.names.object(location)?;
         self.store.delete(&path, false).await.map_err(|error| meta::failed(location, error))
@@ -188,7 +192,8 @@ impl MultipartStore for ChunkObjectStore {
         self.names.object(location).map(|_| Names::new_upload())
     }
 
-    /// The index is the caller's alone: the order of the parts is what completing the upload says.
+    /// The index only matters to the caller: the order of the parts is stated when the upload is
+    /// completed.
     async fn put_part(
         &self,
         location: &Path,

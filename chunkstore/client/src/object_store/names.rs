@@ -1,4 +1,4 @@
-//! Objects' locations and the paths of their files; the names of what is under way.
+//! Maps objects' locations to the paths of their files, and names what is under way.
 
 use chunkstore_protocol::path::SYSTEM_FOLDER;
 use chunkstore_protocol::{FileStatus, StorePath};
@@ -7,13 +7,13 @@ use object_store::{Error, Result};
 
 use super::meta::generic;
 
-/// With this begin the names of files that are not objects yet: of one put (`.upload-ID`), or of a part
-/// (`.upload-ID-PART`). They are not listed, and no object is called so.
+/// Prefix of the names of files that are not objects yet: of a put (`.upload-ID`), or of a part
+/// (`.upload-ID-PART`). They are not listed, and no object may have such a name.
 const UPLOAD_PREFIX: &str = ".upload-";
-/// Bytes of chance in an id.
+/// Random bytes in an id.
 const ID_BYTES: usize = 8;
 
-/// Where objects lie.
+/// Maps names below a root folder.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     root: StorePath,
@@ -41,7 +41,7 @@ impl Names {
         self.root.join(location.as_ref()).map_err(generic)
     }
 
-    /// The folder of all objects that lie below `prefix`.
+    /// The folder of all objects below `prefix`.
     pub(super) fn folder(&self, prefix: Option<&Path>) -> Result<StorePath> {
         match prefix.filter(|prefix| !prefix.as_ref().is_empty()) {
             Some(prefix) => self.root.join(prefix.as_ref()).map_err(generic),
@@ -49,7 +49,7 @@ impl Names {
         }
     }
 
-    /// The location of a file or folder; an error if the crate's locations can't say it.
+    /// The location of a file or folder; an error if the crate's locations can't express it.
     pub(super) fn location(&self, path: &StorePath) -> Result<Path> {
         let below = match self.root.is_root() {
             true => path.as_str(),
@@ -58,13 +58,13 @@ impl Names {
         Path::parse(below).map_err(Error::from)
     }
 
-    /// Whether what a listing says is an object, or holds some.
+    /// Whether a listed entry is an object, or may hold some.
     pub(super) fn is_shown(entry: &FileStatus) -> bool {
         let is_upload = entry.path.name().is_some_and(|name| name.starts_with(UPLOAD_PREFIX));
         !is_upload && entry.path.as_str() != SYSTEM_FOLDER
     }
 
-    /// Beside `path`, a new name for what is going to be there.
+    /// A new temporary name beside `path`.
     pub(super) fn beside(path: &StorePath) -> Result<StorePath> {
         sibling(path, &format!("{UPLOAD_PREFIX}{}", net::random_hex(ID_BYTES)))
     }
@@ -87,19 +87,19 @@ impl Names {
         sibling(path, &format!("{}{part}", Self::parts(path, upload)?))
     }
 
-    /// Behind this name come those of all that is under way in a folder.
+    /// In a folder, everything under way comes after this name.
     pub(super) fn before_uploads() -> String {
         UPLOAD_PREFIX.to_owned()
     }
 
-    /// The id of the upload, or put, that a file is of; `None` if it is not named so.
+    /// The id of the upload or put that a file belongs to; `None` if its name is not of that form.
     pub(super) fn upload_of(path: &StorePath) -> Option<&str> {
         let ids = path.name()?.strip_prefix(UPLOAD_PREFIX)?;
         let (upload, part) = ids.split_once('-').map_or((ids, None), |(id, part)| (id, Some(part)));
         (is_id(upload) && part.is_none_or(is_id)).then_some(upload)
     }
 
-    /// With this begin the names of an upload's parts.
+    /// Prefix of the names of an upload's parts.
     pub(super) fn parts(path: &StorePath, upload: &str) -> Result<String> {
         match is_id(upload) {
             true => Ok(format!("{UPLOAD_PREFIX}{upload}-")),

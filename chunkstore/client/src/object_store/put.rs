@@ -1,4 +1,4 @@
-//! Writing objects in one go.
+//! Writing objects in a single call.
 
 use chunkstore_protocol::{FileStatus, Replace, StorePath};
 use object_store::path::Path;
@@ -9,8 +9,8 @@ use super::{ChunkObjectStore, meta};
 use crate::{CreateOptions, StoreError};
 
 impl ChunkObjectStore {
-    /// An object appears whole, or not at all. If this is dropped at the very end, what was written may stay beside
-    /// it, hidden.
+    /// Makes an object appear completely or not at all. If this is dropped at the very end, the
+    /// written file may stay beside it, hidden.
     pub(super) async fn put_object(
         &self,
         location: &Path,
@@ -25,14 +25,14 @@ impl ChunkObjectStore {
         match self.store.rename_over(&beside, &path, replace).await {
             Ok(()) => Ok(meta::put_result(&written)),
             Err(error) => {
-                // Why it is not there is what the caller must hear of; what is left is hidden.
+                // The caller must get the first error; what is left is hidden.
                 let _ = self.store.delete_for_good(&beside, false).await;
                 Err(meta::failed(location, error))
             }
         }
     }
 
-    /// What may stand there when the object appears; nothing is written for a caller who is wrong already.
+    /// What the object may replace. If that is already violated, nothing is written.
     async fn may_replace(&self, location: &Path, mode: PutMode) -> Result<Replace> {
         let expected = match mode {
             PutMode::Overwrite => return Ok(Replace::Always),
@@ -63,7 +63,7 @@ impl ChunkObjectStore {
         }
     }
 
-    /// Makes a file of a payload, with the folders above it.
+    /// Writes a file from a payload, creating parent folders.
     pub(super) async fn write(
         &self,
         path: &StorePath,
@@ -73,7 +73,7 @@ impl ChunkObjectStore {
         let mut writer = self.store.create(path, options).await?;
         for bytes in payload {
             if let Err(error) = writer.write(bytes).await {
-                // The failed write is what the caller must hear of; the lease ends by itself.
+                // The caller must get the write's error; the lease ends by itself.
                 let _ = writer.abandon().await;
                 return Err(error);
             }

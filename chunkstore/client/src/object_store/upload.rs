@@ -1,6 +1,6 @@
-//! Multipart uploads. Each part is a file beside the target; completing the upload makes one file of their chunks.
-//! An upload that nobody completes or aborts leaves its parts, as `.upload-…` files that listings of folders show,
-//! for a time (`abandoned.rs`).
+//! Multipart uploads. Each part is a file beside the target; completing the upload makes one file
+//! of their chunks. An upload that nobody completes or aborts leaves its parts for some time, as
+//! `.upload-…` files that listings of folders show (`abandoned.rs`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +14,7 @@ use super::names::Names;
 use super::{AT_ONCE, ChunkObjectStore, meta};
 use crate::StoreError;
 
-/// Entries that one page asks for.
+/// Entries requested in one page.
 pub(super) const PAGE_ENTRIES: u32 = 1000;
 
 impl ChunkObjectStore {
@@ -30,7 +30,7 @@ impl ChunkObjectStore {
         Ok(PartId { content_id: part })
     }
 
-    /// The object appears, in one step. What the upload has besides these parts goes.
+    /// Makes the object appear, in one step. Other parts of the upload are removed.
     pub(super) async fn complete_upload(
         &self,
         location: &Path,
@@ -48,13 +48,13 @@ impl ChunkObjectStore {
                 meta::put_result(&whole.map_err(|error| incomplete(location, error))?)
             }
         };
-        // The object is there, whatever becomes of this.
+        // The object is there, whatever happens here.
         let _ = self.remove_parts(location, upload).await;
         self.sweep_abandoned(&path).await;
         Ok(done)
     }
 
-    /// So few files of the same bytes that one concat takes them.
+    /// Joins files until there are few enough for one concat.
     async fn few(
         &self,
         (location, path): (&Path, &StorePath),
@@ -74,7 +74,7 @@ impl ChunkObjectStore {
         Ok(files)
     }
 
-    /// Removes all that an upload has so far; it is no error if it has nothing.
+    /// Removes all parts of an upload; it is no error if there are none.
     pub(super) async fn remove_parts(&self, location: &Path, upload: &str) -> Result<()> {
         let path = self.names.object(location)?;
         let prefix = Names::parts(&path, upload)?;
@@ -106,7 +106,7 @@ impl ChunkObjectStore {
     }
 }
 
-/// A part that is missing is no missing object.
+/// A missing part is not a missing object.
 fn incomplete(location: &Path, error: StoreError) -> Error {
     match error {
         StoreError::NotFound { .. } => meta::generic(error),
@@ -120,7 +120,7 @@ pub(super) struct Upload {
     store: ChunkObjectStore,
     location: Path,
     id: String,
-    /// Each part, when it is written.
+    /// Each part, once it is written.
     parts: Arc<Mutex<Vec<Option<PartId>>>>,
 }
 
@@ -168,7 +168,7 @@ impl MultipartUpload for Upload {
     }
 }
 
-/// Never held across an await.
+/// The lock is never held across an await.
 fn lock(parts: &Mutex<Vec<Option<PartId>>>) -> MutexGuard<'_, Vec<Option<PartId>>> {
     parts.lock().unwrap_or_else(PoisonError::into_inner)
 }

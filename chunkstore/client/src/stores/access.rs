@@ -1,4 +1,4 @@
-//! How a store is reached, and with whose key.
+//! How a store is accessed, and with which key.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use super::local_files::LocalFiles;
 use super::uploads::Uploads;
 use super::{OtherStore, Scheme, StoreUrl};
 
-/// Tries of one request, beside the first.
+/// Retries of one request after the first try.
 const RETRIES_MAX: usize = 8;
 
-/// The key's half that nobody may see: not in a log, an argument or an error.
+/// The secret part of a key: it must not appear in a log, an argument or an error.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreSecret(String);
 
 impl StoreSecret {
-    /// Takes the text without the white space around it.
+    /// Takes the text without surrounding white space.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.trim().to_owned())
     }
 
-    /// The secret, to be passed on to who may have it.
+    /// The secret, to be passed on to somebody who may have it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -41,20 +41,20 @@ impl fmt::Debug for StoreSecret {
     }
 }
 
-/// How the stores that a URL prefix covers are reached.
+/// How the stores covered by a URL prefix are accessed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreAccess {
     /// `s3://bucket`, `s3://` for all buckets without an entry of their own, or `file:///folder`.
     pub url: String,
-    /// The server; the scheme's own service if absent.
+    /// The server; by default the scheme's own service.
     pub endpoint: Option<String>,
     /// The region.
     pub region: Option<String>,
-    /// `s3`: the key's id; `az`: the account.
+    /// For `s3`, the key's id; for `az`, the account.
     pub key_id: Option<String>,
-    /// The key's secret; of `gs`, the service account's JSON. Requests are not signed without it.
+    /// The key's secret; for `gs`, the service account's JSON. Requests are not signed without it.
     pub secret: Option<StoreSecret>,
-    /// Whether the server may be spoken to without TLS.
+    /// Whether the server may be accessed without TLS.
     pub allow_http: bool,
 }
 
@@ -72,7 +72,7 @@ impl StoreAccess {
         }
     }
 
-    /// How well it fits: the longer the prefix, the better; `None` if it is about other stores.
+    /// How well it fits `url`: the longer the prefix, the better; `None` if it covers other stores.
     #[must_use]
     pub fn covers(&self, url: &StoreUrl) -> Option<usize> {
         let (scheme, prefix) = self.url.split_once("://")?;
@@ -92,7 +92,7 @@ impl StoreAccess {
         covers.then_some(prefix.len())
     }
 
-    /// Opens the store that `url` lies in; nothing is asked yet.
+    /// Opens the store of `url`; sends nothing yet.
     pub(super) fn open(&self, url: &StoreUrl, retry_for: Duration) -> Result<OtherStore> {
         let retry = RetryConfig {
             retry_timeout: retry_for,

@@ -1,8 +1,8 @@
-//! What goes wrong with another store, told of the URL that it is about.
+//! Failures with another store, each with the URL that it is about.
 
 use super::StoreUrl;
 
-/// What more than its URL an entry says.
+/// What an entry states besides its URL.
 fn of_entry(scheme: &str) -> &'static str {
     if scheme == "file" { "" } else { ", with its endpoint and key" }
 }
@@ -10,70 +10,70 @@ fn of_entry(scheme: &str) -> &'static str {
 /// A call to another store that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OtherStoreError {
-    /// The configuration has no entry for it.
+    /// The configuration has no entry for the URL.
     #[error(
         "no entry of `stores` in {whose} covers {url}: add one there, like {{url: '{scheme}://{bucket}'}}{}; for jobs \
          in the configuration of the JobTracker and of all TaskTrackers, and with `jobs: true`",
         of_entry(.scheme)
     )]
     NotConfigured {
-        /// Whose configuration it is.
+        /// Whose configuration.
         whose: String,
-        /// What was named.
+        /// The URL.
         url: StoreUrl,
         /// Its scheme.
         scheme: &'static str,
         /// Its bucket.
         bucket: String,
     },
-    /// Its entry can't be used.
+    /// The entry can't be used.
     #[error("the entry of `stores` for {url} can't be used: {source}")]
     BadEntry {
-        /// What was named.
+        /// The URL.
         url: StoreUrl,
         /// Why.
         source: Box<object_store::Error>,
     },
-    /// Nothing stands there.
+    /// There is no object at the URL.
     #[error("{url} does not exist")]
     Missing {
-        /// What was named.
+        /// The URL.
         url: StoreUrl,
     },
-    /// It is not the object any more that was meant.
+    /// The object is no longer the expected one.
     #[error("{url} was replaced meanwhile: begin again when it rests")]
     Replaced {
-        /// What was named.
+        /// The URL.
         url: StoreUrl,
     },
-    /// What one file of an output may hold at most.
+    /// An output file longer than an object may be.
     #[error("{url} would be longer than {limit} bytes, the limit of one uploaded object")]
     TooLong {
-        /// What was to be written.
+        /// The object to be written.
         url: StoreUrl,
-        /// Bytes.
+        /// The limit, bytes.
         limit: u64,
     },
-    /// More objects than one call looks at.
+    /// More objects than one call examines.
     #[error("{url} holds more than {limit} objects: name a folder with fewer")]
     TooMany {
         /// The folder.
         url: StoreUrl,
-        /// Objects.
+        /// The limit.
         limit: usize,
     },
-    /// The store's no.
+    /// The store refused.
     #[error("{url}: {source}")]
     Refused {
-        /// What was named.
+        /// The URL.
         url: StoreUrl,
         /// Why.
         source: Box<object_store::Error>,
     },
-    /// The store does not answer, or not as it should.
+    /// The store does not answer, or answers wrongly.
     #[error("{url}: {source}")]
     Unavailable {
-        /// What was named.
+        /// The URL.
         url: StoreUrl,
         /// Why.
         source: Box<object_store::Error>,

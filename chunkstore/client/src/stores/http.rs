@@ -1,6 +1,6 @@
-//! HTTP to other stores: one pool of kept connections for each store; TLS by rustls and ring with the system's
-//! certificates, which are read when an `https` store is opened. (The client of our own daemons, `lib/net`,
-//! trusts the cluster's own authority alone.)
+//! HTTP to other stores: a pool of persistent connections for each store, with TLS by rustls and
+//! ring and the system's certificates, which are read when an `https` store is opened. (`lib/net`,
+//! the client for our own daemons, only trusts the cluster's own authority.)
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -22,14 +22,14 @@ use object_store::{ClientOptions, Result};
 use tokio::time::Sleep;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Until the head of the answer is there; the longest part of an upload has to pass before it.
+/// Until the head of the answer arrives; this includes sending the longest part of an upload.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(5);
-/// Silence in the middle of an answer.
+/// Maximum silence in the middle of an answer.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Kept connections that are not used; servers close theirs after about a minute.
+/// How long unused connections are kept; servers close theirs after about a minute.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Makes the client of one store.
+/// Makes the HTTP client of one store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Connector {
     /// Whether the store's URLs are `https`.
@@ -37,7 +37,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// A client of its own.
+    /// A client with its own pool.
     pub(super) fn client(self) -> Result<HttpClient> {
         let mut tcp = Tcp::new();
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -73,7 +73,7 @@ fn pool<C: Connect + Clone>(connector: C) -> Client<C, HttpRequestBody> {
         .build(connector)
 }
 
-/// Sends one request and waits for the head of its answer.
+/// Sends one request and waits for the head of the answer.
 #[derive(Debug)]
 struct Service<C>(Client<C, HttpRequestBody>);
 
@@ -98,7 +98,7 @@ fn kind_of_request(error: &LegacyError) -> HttpErrorKind {
     }
 }
 
-/// What kind of failure it was, by the first cause that says so.
+/// The kind of a failure, from the first cause that reveals it.
 fn kind_of(error: &(dyn StdError + 'static)) -> HttpErrorKind {
     use std::io::ErrorKind;
     let mut cause = Some(error);
@@ -126,7 +126,7 @@ fn kind_of(error: &(dyn StdError + 'static)) -> HttpErrorKind {
     HttpErrorKind::Unknown
 }
 
-/// A body that does not come for too long is an error.
+/// A body that fails if it is silent for too long.
 struct Patient {
     body: Incoming,
     silence: Pin<Box<Sleep>>,
@@ -148,7 +148,7 @@ impl Body for Patient {
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(frame) => {
-                // Counted from when it is asked for again: a slow reader is not a silent server.
+                // Counted from the next poll: a slow reader is not a silent server.
                 self.silence.set(tokio::time::sleep(SILENCE_TIMEOUT));
                 let failed = |error: hyper::Error| HttpError::new(kind_of(&error), error);
                 Poll::Ready(frame.map(|frame| frame.map_err(failed)))

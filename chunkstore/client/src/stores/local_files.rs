@@ -1,6 +1,7 @@
-//! The files of this host (`file://`) as `object_store` has them, but for those that are no objects: a pipe or device,
-//! whose open may wait for ever, and one of `/proc` or its like, which has bytes but says that it has none, and
-//! would be read as empty. Those are refused. A pipe or device is not replaced by a file, either.
+//! The files of this host (`file://`) through `object_store`, except those that are not objects:
+//! pipes and devices, which may block forever when opened, and files of `/proc` and the like, which
+//! have bytes but claim to have none, and would be read as empty. These are refused. A pipe or
+//! device is not replaced by a file either.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -23,7 +24,7 @@ use rustix::fs::OFlags;
 #[derive(Debug)]
 pub(super) struct LocalFiles(LocalFileSystem);
 
-/// What is no object.
+/// Why a file is not an object.
 #[derive(Debug, thiserror::Error)]
 enum NoObject {
     #[error(
@@ -68,8 +69,8 @@ fn generic(source: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Generic { store: "file", source: Box::new(source) }
 }
 
-/// Removes a folder with all in it, such as uploads that nobody completed, which no listing has; and the folder above,
-/// if it is empty then.
+/// Removes a folder with everything in it, such as uncompleted uploads, which no listing shows; and
+/// the folder above, if it is empty then.
 pub(super) async fn remove_scratch(scratch: &Path) -> Result<()> {
     let path = LocalFileSystem::new().path_to_filesystem(scratch)?;
     let removed = tokio::task::spawn_blocking(move || {
@@ -86,7 +87,7 @@ pub(super) async fn remove_scratch(scratch: &Path) -> Result<()> {
     removed.await?.map_err(generic)
 }
 
-/// What can't be looked at is the file system's to refuse.
+/// Checks that a file is an object. If it can't be examined, its file system will refuse it.
 fn look(path: &LocalPath) -> Result<(), NoObject> {
     let Ok(found) = fs::metadata(path) else { return Ok(()) };
     if !found.is_file() && !found.is_dir() {
@@ -99,7 +100,7 @@ fn look(path: &LocalPath) -> Result<(), NoObject> {
 }
 
 fn has_a_byte(path: &LocalPath) -> io::Result<bool> {
-    // Some of the kernel's files make who reads them wait.
+    // Reading some of the kernel's files would block.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     Ok(file.read(&mut [0])? > 0)

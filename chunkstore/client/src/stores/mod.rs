@@ -1,6 +1,7 @@
-//! Stores beside the chunk store, named by URLs: `s3://`, `gs://`, `az://` and `file://`. [`Stores`] is the
-//! registry, made of what the configuration says; an [`OtherStore`] is one of them, opened. Here: finding,
-//! listing and reading objects; how an output comes to be in one step is in `staged.rs`.
+//! Stores besides the chunk store, named by URLs: `s3://`, `gs://`, `az://` and `file://`.
+//! [`Stores`] is the registry, made from the configuration; an [`OtherStore`] is one of them,
+//! opened. Here: finding, listing and reading objects. How an output appears in a single step is in
+//! `staged.rs`.
 
 mod access;
 mod error;
@@ -28,10 +29,10 @@ pub use url::{Scheme, StoreUrl, UrlError};
 
 use uploads::Uploads;
 
-/// Objects of a folder that are looked at for one that is meant.
+/// Objects of a folder that are examined in search of a matching one.
 const LOOKED_AT_MAX: usize = 10_000;
 
-/// The stores that URLs may name. Clones share what is opened.
+/// The stores that URLs may name. Clones share the opened stores.
 #[derive(Clone, Debug)]
 pub struct Stores {
     inner: Arc<Inner>,
@@ -39,7 +40,7 @@ pub struct Stores {
 
 #[derive(Debug)]
 struct Inner {
-    /// Whose configuration it is, as messages call it.
+    /// Whose configuration it is, for messages.
     whose: String,
     accesses: Vec<StoreAccess>,
     retry_for: Duration,
@@ -47,20 +48,21 @@ struct Inner {
 }
 
 impl Stores {
-    /// Those that `accesses` cover; calls are retried for `retry_for`.
+    /// The stores that `accesses` cover; calls are retried for `retry_for`.
     #[must_use]
     pub fn new(accesses: Vec<StoreAccess>, retry_for: Duration) -> Self {
         Self::of("the configuration", accesses, retry_for)
     }
 
-    /// The same of a daemon's configuration; messages name `whose` it is, like `the JobTracker's configuration`.
+    /// Like [`Self::new`], for a daemon's configuration; messages name `whose` it is, like `the
+    /// JobTracker's configuration`.
     #[must_use]
     pub fn of(whose: impl Into<String>, accesses: Vec<StoreAccess>, retry_for: Duration) -> Self {
         let (whose, opened) = (whose.into(), Mutex::default());
         Self { inner: Arc::new(Inner { whose, accesses, retry_for, opened }) }
     }
 
-    /// How the store of `url` is reached.
+    /// How the store of `url` is accessed.
     ///
     /// # Errors
     /// When the configuration has no entry for it.
@@ -75,10 +77,10 @@ impl Stores {
         })
     }
 
-    /// The store of `url`. Nothing is asked yet.
+    /// The store of `url`. Nothing is sent yet.
     ///
     /// # Errors
-    /// When the configuration has no entry for it, or one that can't be used.
+    /// When the configuration has no entry for it, or an unusable one.
     pub fn open(&self, url: &StoreUrl) -> Result<OtherStore, OtherStoreError> {
         let access = self.access(url)?;
         let mut opened = self.inner.opened.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,7 +95,7 @@ impl Stores {
     }
 }
 
-/// One store, opened. Clones share its connections.
+/// An opened store. Clones share its connections.
 #[derive(Clone)]
 pub struct OtherStore {
     /// Its root.
@@ -108,14 +110,14 @@ impl fmt::Debug for OtherStore {
     }
 }
 
-/// An object as a listing shows it.
+/// An object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// Where it is.
+    /// Its URL.
     pub url: StoreUrl,
-    /// Its bytes.
+    /// Its length.
     pub bytes: u64,
-    /// What another object at the same place would not have.
+    /// Its e-tag, which another object at the same place would not have.
     pub e_tag: Option<String>,
 }
 
@@ -124,7 +126,7 @@ impl OtherStore {
         Self { root: url.with_path(Path::default()), objects, uploads }
     }
 
-    /// The store as programs see it.
+    /// The store's `object_store` interface.
     #[must_use]
     pub fn objects(&self) -> &Arc<dyn ObjectStore> {
         &self.objects
@@ -142,7 +144,7 @@ impl OtherStore {
     /// The object at `path`, if there is one.
     ///
     /// # Errors
-    /// When the store says no, or nothing.
+    /// When the store refuses or does not answer.
     pub async fn find(&self, path: &Path) -> Result<Option<Object>, OtherStoreError> {
         if path.as_ref().is_empty() {
             return Ok(None);
@@ -154,20 +156,20 @@ impl OtherStore {
         }
     }
 
-    /// Whether no object lies below `folder`.
+    /// Whether there is no object below `folder`.
     ///
     /// # Errors
-    /// When the store says no, or nothing.
+    /// When the store refuses or does not answer.
     pub async fn is_empty(&self, folder: &Path) -> Result<bool, OtherStoreError> {
         let first = self.objects.list(Some(folder)).try_next().await;
         first.map(|first| first.is_none()).map_err(|error| self.failed(folder, error))
     }
 
-    /// Whether an object with a name that `is_meant` lies directly in `folder`. Of very many only the first are looked
-    /// at; then the answer is yes.
+    /// Whether there may be an object directly in `folder` whose name satisfies `is_meant`. If
+    /// there are very many objects, only the first ones are examined, and the answer is yes.
     ///
     /// # Errors
-    /// When the store says no, or nothing.
+    /// When the store refuses or does not answer.
     pub async fn may_hold(
         &self,
         folder: &Path,
@@ -189,7 +191,7 @@ impl OtherStore {
     /// The objects directly in `folder`, sorted by name; at most `limit`.
     ///
     /// # Errors
-    /// When there are more, or the store says no, or nothing.
+    /// When there are more, or the store refuses or does not answer.
     pub async fn list_level(
         &self,
         folder: &Path,
@@ -207,10 +209,12 @@ impl OtherStore {
         Ok(metas.into_iter().map(|meta| self.object(meta)).collect())
     }
 
-    /// Reads `length` bytes from `offset` on of the object that `e_tag` tells, and the object's length.
+    /// Reads `length` bytes from `offset` on of the object with this `e_tag`; also returns the
+    /// object's length.
     ///
     /// # Errors
-    /// When it is not there, is another one by now, or the store says no, or nothing.
+    /// When the object does not exist or has been replaced, or the store refuses or does not
+    /// answer.
     pub async fn read_range(
         &self,
         path: &Path,

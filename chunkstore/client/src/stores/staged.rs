@@ -1,10 +1,10 @@
-//! An object that comes to be in one step long after it was written, by somebody else than its writer: staged by a
-//! [`StagedWriter`], published by [`OtherStore::publish`], which may be called again, and swept away by
-//! [`OtherStore::sweep`] if it never is.
+//! An object that appears in a single step long after it was written, by somebody else than its
+//! writer: it is staged by a [`StagedWriter`], published by [`OtherStore::publish`], which may be
+//! repeated, and removed by [`OtherStore::sweep`] if it is never published.
 //!
-//! On S3 it is an upload in parts at its target, which nobody sees before it is completed. Elsewhere it is an object
-//! of its own, which is renamed (files) or copied by the store: uploads of other kinds can't be found again when
-//! their writer was killed.
+//! On S3 it is a multipart upload to its target, which is invisible until it is completed.
+//! Elsewhere it is an object of its own, which the store renames (files) or copies: uploads of
+//! other kinds can't be found again when their writer was killed.
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, future};
@@ -16,37 +16,37 @@ use object_store::{
 
 use super::{OtherStore, OtherStoreError, Scheme, local_files};
 
-/// Length of the first parts of an upload. They get longer, so that long objects have few parts and short ones
-/// need little memory.
+/// Length of the first parts of an upload. Later parts are longer, so that long objects have few
+/// parts and short ones need little memory.
 const PART_BYTES: usize = 8 << 20;
-/// Parts of the same length; then it is doubled.
+/// Number of parts of the same length; then the length is doubled.
 const PARTS_PER_LENGTH: usize = 64;
-/// Length limit of a part.
+/// Maximum length of a part.
 const PART_BYTES_MAX: usize = 128 << 20;
-/// Parts of one staged object, at most: their names stand in a journal.
+/// Maximum number of parts of a staged object: their names are kept in a journal.
 pub const STAGED_PARTS_MAX: usize = 1024;
 
-/// What makes a staged object be published; to be kept until then.
+/// What is needed to publish a staged object; to be kept until then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StagedObject {
-    /// The upload's id; none where it is an object of its own.
+    /// The upload's id; `None` if it is an object of its own.
     pub upload: Option<String>,
-    /// The upload's parts, as the store calls them.
+    /// The store's names of the upload's parts.
     pub parts: Vec<String>,
-    /// Bytes of all.
+    /// Total length, bytes.
     pub bytes: u64,
 }
 
 /// Where a staged object is, and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StagedPlace {
-    /// Where it goes.
+    /// Where it will be published.
     pub target: Path,
-    /// A place of the attempt's own, where uploads are not used.
+    /// A place that belongs to the attempt, used where uploads are not.
     pub scratch: Path,
 }
 
-/// Writes one. Unless it is finished, or given up, it is left for a sweep.
+/// Writes a staged object. If it is neither finished nor abandoned, it is left for a sweep.
 pub struct StagedWriter {
     store: OtherStore,
     target: Path,
@@ -73,10 +73,10 @@ fn part_bytes(n_parts: usize) -> usize {
 }
 
 impl StagedWriter {
-    /// Appends bytes; waits while a part is sent.
+    /// Appends bytes; waits while a part is being sent.
     ///
     /// # Errors
-    /// When the store says no, or nothing, or it gets too long.
+    /// When the store refuses or does not answer, or the object gets too long.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), OtherStoreError> {
         self.bytes += bytes.len() as u64;
         self.buffer.push(bytes);
@@ -110,12 +110,12 @@ impl StagedWriter {
         }
     }
 
-    /// Sends the rest. On return all bytes are kept by the store, and none is seen at the target.
+    /// Sends the rest. On return the store has all bytes, and none is visible at the target.
     ///
     /// # Errors
-    /// When the store says no, or nothing.
+    /// When the store refuses or does not answer.
     pub async fn finish(mut self) -> Result<StagedObject, OtherStoreError> {
-        // An upload can't be without any part.
+        // An upload needs at least one part.
         if !self.buffer.is_empty() || self.n_parts == 0 {
             self.send().await?;
         }
@@ -132,10 +132,10 @@ impl StagedWriter {
         }
     }
 
-    /// Gives it up: nothing of it stays, if the store can be asked.
+    /// Abandons the object: nothing of it stays, if the store can be reached.
     ///
     /// # Errors
-    /// When the store says no, or nothing.
+    /// When the store refuses or does not answer.
     pub async fn abandon(mut self) -> Result<(), OtherStoreError> {
         let aborted = match (&mut self.way, &self.store.uploads) {
             (Way::Upload { id, .. }, Some(uploads)) => {
@@ -149,10 +149,10 @@ impl StagedWriter {
 }
 
 impl OtherStore {
-    /// Begins a staged object.
+    /// Begins to stage an object.
     ///
     /// # Errors
-    /// When the store says no, or nothing.
+    /// When the store refuses or does not answer.
     pub async fn stage(&self, place: &StagedPlace) -> Result<StagedWriter, OtherStoreError> {
         let way = match &self.uploads {
             Some(uploads) => {
@@ -166,10 +166,10 @@ impl OtherStore {
         Ok(StagedWriter { store: self.clone(), target, way, buffer, n_parts: 0, bytes: 0 })
     }
 
-    /// Makes a staged object appear at its target. A second time does nothing.
+    /// Makes a staged object appear at its target. Repeating it has no effect.
     ///
     /// # Errors
-    /// When it is neither staged nor there, or the store says no, or nothing.
+    /// When the object is neither staged nor published, or the store refuses or does not answer.
     pub async fn publish(
         &self,
         staged: &StagedObject,
@@ -192,7 +192,7 @@ impl OtherStore {
             }),
         };
         let Err(error) = published else { return Ok(()) };
-        // What was published before, by a process that did not live to say so, can't be once more.
+        // A process that died before it could report may have published the object already.
         match self.find(&place.target).await {
             Ok(Some(there)) if there.bytes == staged.bytes => Ok(()),
             _ => Err(self.failed(&place.target, error)),
@@ -202,17 +202,17 @@ impl OtherStore {
     /// Puts a small object.
     ///
     /// # Errors
-    /// When the store says no, or nothing.
+    /// When the store refuses or does not answer.
     pub async fn put(&self, path: &Path, bytes: Bytes) -> Result<(), OtherStoreError> {
         let put = self.objects.put(path, PutPayload::from_bytes(bytes)).await;
         put.map(drop).map_err(|error| self.failed(path, error))
     }
 
-    /// Names of objects below `folder` that are neither in `known` nor below `scratch`: what others put there. The
-    /// first few.
+    /// The locations of objects below `folder` that are neither known nor below `scratch`, but were
+    /// put there by others; only the first few.
     ///
     /// # Errors
-    /// When the store says no, or nothing.
+    /// When the store refuses or does not answer.
     pub async fn strangers(
         &self,
         folder: &Path,
@@ -225,11 +225,11 @@ impl OtherStore {
         found.try_collect().await.map_err(|error| self.failed(folder, error))
     }
 
-    /// Removes what was staged for targets below `folder`, or at scratch places below `scratch`, and not published.
-    /// The number of things removed.
+    /// Removes what was staged for targets below `folder`, or at scratch places below `scratch`,
+    /// and not published. Returns how many things were removed.
     ///
     /// # Errors
-    /// When the store says no, or nothing; what is left can be swept again.
+    /// When the store refuses or does not answer; what is left can be swept again.
     pub async fn sweep(&self, folder: &Path, scratch: &Path) -> Result<usize, OtherStoreError> {
         if let Some(uploads) = &self.uploads {
             return uploads.abort_below(folder).await.map_err(|error| self.failed(folder, error));
@@ -243,7 +243,7 @@ impl OtherStore {
         });
         let removed = removed.try_fold(0, |n, _| future::ok(n + 1)).await;
         let removed = removed.map_err(|error| self.failed(scratch, error))?;
-        // Only in a file system are there folders without objects.
+        // Only file systems have folders without objects.
         if self.root.scheme() == Scheme::File && scratch.prefix_matches(folder) && scratch != folder
         {
             let gone = local_files::remove_scratch(scratch).await;
@@ -268,7 +268,7 @@ mod tests {
         StagedPlace { target: Path::from("out/part-0"), scratch }
     }
 
-    /// Stores of both kinds, empty.
+    /// Empty stores of both kinds.
     fn both() -> [(OtherStore, Arc<InMemory>); 2] {
         [true, false].map(|with_uploads| {
             let memory = Arc::new(InMemory::new());
@@ -307,7 +307,8 @@ mod tests {
             assert_eq!((winner.bytes, loser.bytes), (18, 11));
             let (folder, scratch) = (Path::from("out"), Path::from("out/_temporary/j"));
             store.sweep(&folder, &scratch).await.unwrap();
-            // After the sweep too: the process that swept may not have lived to say so.
+            // Publishing again works after the sweep, too: the process that swept may have died
+            // before it could report.
             store.publish(&winner, &place(1)).await.unwrap();
             let left: Vec<_> =
                 memory.list(None).map_ok(|o| o.location).try_collect().await.unwrap();
@@ -358,7 +359,7 @@ mod tests {
         let (folder, scratch) = (below(&Path::from("out")), below(&Path::from("out/_temporary/j")));
         assert_eq!(store.sweep(&folder, &scratch).await.unwrap(), 1);
         assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1, "nothing but the part");
-        // Nor where all that was staged was published, and with an upload that nobody completed.
+        // The same if everything staged was published, and with an uncompleted upload.
         let mut writer = store.stage(&place(2)).await.unwrap();
         writer.write(Bytes::from_static(b"of 2")).await.unwrap();
         let last = writer.finish().await.unwrap();

@@ -1,5 +1,5 @@
-//! Uploads in parts whose id outlives the process that began them: begun and filled by one, completed or given up by
-//! another. What nobody completed is found by asking the store.
+//! Multipart uploads whose id outlives the process that began them: one process begins and fills
+//! them, another one completes or aborts them. Uncompleted ones are found by asking the store.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use serde::Deserialize;
 
 use super::http::Connector;
 
-/// How long one signed question is good.
+/// How long a signed request is valid.
 const SIGNED_FOR: Duration = Duration::from_mins(5);
-/// Uploads given up at a time.
+/// Uploads aborted concurrently.
 const AT_ONCE: usize = 8;
-/// Pages of uploads that one look takes, of 1000 each.
+/// Maximum number of pages, of 1000 uploads each, in one listing.
 const PAGES_MAX: usize = 1000;
 
 /// The uploads of one bucket.
 #[derive(Clone)]
 pub(super) struct Uploads {
     store: Arc<dyn MultipartStore>,
-    /// Who can tell which ones there are; in tests nobody.
+    /// Lists the uploads; `None` in tests.
     lister: Option<Lister>,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Debug for Uploads {
     }
 }
 
-/// One that was begun and not completed.
+/// An upload that was begun and not completed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Unfinished {
@@ -52,7 +52,7 @@ struct Unfinished {
     upload_id: String,
 }
 
-/// What S3 answers to the question for them.
+/// S3's answer to a request for these.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Page {
@@ -68,7 +68,7 @@ impl Uploads {
         Ok(Self { store: s3, lister: Some(lister) })
     }
 
-    /// Of a store that nobody else uses.
+    /// The uploads of a store that nobody else uses.
     #[cfg(test)]
     pub(super) fn of_memory(store: Arc<object_store::memory::InMemory>) -> Self {
         Self { store, lister: None }
@@ -78,13 +78,13 @@ impl Uploads {
         &*self.store
     }
 
-    /// Gives up all uploads of objects below `folder`. A slow one that begins meanwhile may be overlooked.
+    /// Aborts all uploads of objects below `folder`. One that begins concurrently may be missed.
     pub(super) async fn abort_below(&self, folder: &Path) -> Result<usize> {
         let Some(lister) = &self.lister else { return Ok(0) };
         let unfinished = lister.below(folder).await?;
         let aborted = stream::iter(unfinished).map(|upload| async move {
             match self.store.abort_multipart(&Path::parse(&upload.key)?, &upload.upload_id).await {
-                // Somebody else was faster.
+                // Somebody else has aborted it.
                 Ok(()) | Err(Error::NotFound { .. }) => Ok(1),
                 Err(error) => Err(error),
             }

@@ -1,4 +1,5 @@
-//! `scheme://bucket/path`: what names an object, or those below a folder, in a store that is not the chunk store.
+//! `scheme://bucket/path`: names an object, or the objects below a folder, in a store other than
+//! the chunk store.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,13 +7,13 @@ use std::str::FromStr;
 use ids::OWN_SCHEME;
 use object_store::path::Path;
 
-/// Length limit of a URL: object stores take keys of 1024 bytes.
+/// Maximum length of a URL: object stores accept keys of 1024 bytes.
 const BYTES_MAX: usize = 2048;
 
 /// The kinds of stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scheme {
-    /// Amazon S3, and what speaks like it.
+    /// Amazon S3 and compatible stores.
     S3,
     /// Google Cloud Storage.
     Gs,
@@ -25,7 +26,7 @@ pub enum Scheme {
 impl Scheme {
     const ALL: [Self; 4] = [Self::S3, Self::Gs, Self::Az, Self::File];
 
-    /// As URLs have it.
+    /// Its spelling in URLs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,7 +38,7 @@ impl Scheme {
     }
 }
 
-/// A place in a store that is not the chunk store.
+/// A place in a store other than the chunk store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StoreUrl {
     scheme: Scheme,
@@ -46,10 +47,10 @@ pub struct StoreUrl {
     is_folder: bool,
 }
 
-/// Why a text is no URL of a store.
+/// Why a text is not the URL of a store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// No scheme that we know.
+    /// Unknown scheme.
     #[error(
         "{url:?} has the scheme {scheme:?}: accepted are s3://BUCKET/…, gs://BUCKET/…, az://CONTAINER/… and \
          file:///…, and of the chunk store howdah:///… or a bare path"
@@ -57,10 +58,10 @@ pub enum UrlError {
     Scheme {
         /// The text, cut short.
         url: String,
-        /// What stands before `://`.
+        /// The text before `://`.
         scheme: String,
     },
-    /// No bucket, or one of other characters than buckets have.
+    /// No bucket, or one with characters that buckets don't have.
     #[error("{url:?} names no bucket: write it like {scheme}://BUCKET/FOLDER/OBJECT")]
     Bucket {
         /// The text, cut short.
@@ -68,7 +69,7 @@ pub enum UrlError {
         /// Its scheme.
         scheme: &'static str,
     },
-    /// A `file://` URL with something before the path.
+    /// A `file://` URL with something before its path.
     #[error(
         "{url:?} names a host: files are those of the host itself, written file:///FOLDER/FILE"
     )]
@@ -76,7 +77,7 @@ pub enum UrlError {
         /// The text, cut short.
         url: String,
     },
-    /// The path is none that all stores take.
+    /// The path is not accepted by all stores.
     #[error(
         "{url:?} has a path with empty, '.' or '..' parts, or control characters: write it without"
     )]
@@ -84,7 +85,7 @@ pub enum UrlError {
         /// The text, cut short.
         url: String,
     },
-    /// Longer than any store takes.
+    /// Longer than any store accepts.
     #[error("the URL has {given} bytes, at most {BYTES_MAX} are taken: name the folder above")]
     TooLong {
         /// Its bytes.
@@ -93,7 +94,7 @@ pub enum UrlError {
 }
 
 impl StoreUrl {
-    /// A path of the chunk store without the `howdah://` that it may be written with.
+    /// Strips the optional `howdah://` from a path of the chunk store.
     #[must_use]
     pub fn without_own_scheme(text: &str) -> &str {
         text.strip_prefix(OWN_SCHEME).filter(|path| path.starts_with('/')).unwrap_or(text)
@@ -111,25 +112,25 @@ impl StoreUrl {
         &self.bucket
     }
 
-    /// The place within the store.
+    /// The path within the store.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it was written with a slash at its end, or is a whole bucket.
+    /// Whether it was written with a trailing slash, or is a whole bucket.
     #[must_use]
     pub fn is_folder(&self) -> bool {
         self.is_folder || self.path.as_ref().is_empty()
     }
 
-    /// Another place of the same store.
+    /// Another place in the same store.
     #[must_use]
     pub fn with_path(&self, path: Path) -> Self {
         Self { path, is_folder: false, ..self.clone() }
     }
 
-    /// The place of that name below it; slashes divide the name's parts.
+    /// The place with that name below it; slashes separate the parts of the name.
     #[must_use]
     pub fn below(&self, name: &str) -> Path {
         name.split('/').fold(self.path.clone(), Path::join)
@@ -164,7 +165,7 @@ impl FromStr for StoreUrl {
             }
             _ => {}
         }
-        // `Path::parse` forgives slashes around.
+        // `Path::parse` tolerates leading and trailing slashes.
         let trimmed = path.strip_suffix('/').unwrap_or(path);
         let is_plain = !trimmed.starts_with('/') && !trimmed.ends_with('/');
         let is_plain = is_plain && !trimmed.chars().any(char::is_control);
@@ -175,7 +176,7 @@ impl FromStr for StoreUrl {
     }
 }
 
-/// Without a slash at its end.
+/// Without a trailing slash.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme.as_str(), self.bucket)?;

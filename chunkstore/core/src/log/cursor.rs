@@ -1,19 +1,20 @@
-//! Where a reader of a log stands: in the sealed chunks, in the open one, or behind all that was acknowledged.
+//! Where a reader of a log stands: in the sealed chunks, in the open one, or past everything that
+//! was acknowledged.
 
 use chunkstore_protocol::{ChunkId, FileId, Located, OpenLogChunk, ServerAddress, Version};
 
 /// A place in a log, and what is known of what follows.
 #[derive(Clone, Debug, Default)]
 pub struct Cursor {
-    /// Which log it is, once that was asked.
+    /// The log's file id, once the master has told it.
     file: Option<FileId>,
     at: u64,
     open: Option<OpenLogChunk>,
-    /// Bytes of the sealed chunks, as far as is known: there the open chunk begins.
+    /// Bytes of the sealed chunks known so far; the open chunk begins there.
     sealed_bytes: u64,
-    /// It was located since [`Self::begin`].
+    /// Whether the master has located the log since [`Self::begin`].
     is_located: bool,
-    /// The primary of the open chunk had no more since then.
+    /// Whether the primary of the open chunk has had no more since then.
     is_dry: bool,
 }
 
@@ -22,7 +23,7 @@ pub struct Cursor {
 pub enum Source {
     /// From a sealed chunk.
     Sealed,
-    /// From the primary of the open one, of what it knows to be acknowledged.
+    /// From the primary of the open chunk: the bytes that it knows to be acknowledged.
     Open {
         /// The chunk.
         chunk: ChunkId,
@@ -35,24 +36,24 @@ pub enum Source {
         /// Where in the chunk.
         offset: u64,
     },
-    /// The master is to be asked where the log goes on.
+    /// Ask the master where the log goes on.
     Locate,
-    /// There is nothing more that was acknowledged before [`Self::begin`](Cursor::begin).
+    /// Nothing more was acknowledged before [`Self::begin`](Cursor::begin).
     End,
 }
 
-/// Another file stands at the log's path.
+/// Another file now stands at the log's path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replaced;
 
 impl Cursor {
-    /// At a place where a record begins: all chunks begin with one.
+    /// `at` must be the start of a record; every chunk begins with one.
     #[must_use]
     pub fn starting_at(at: u64) -> Self {
         Self { at, ..Self::default() }
     }
 
-    /// Where the next bytes lie in the log.
+    /// Offset of the next bytes in the log.
     #[must_use]
     pub fn at(&self) -> u64 {
         self.at
@@ -64,13 +65,13 @@ impl Cursor {
         self.file
     }
 
-    /// Someone wants all that is acknowledged by now.
+    /// A caller wants everything that is acknowledged by now.
     pub fn begin(&mut self) {
         (self.is_located, self.is_dry) = (false, false);
     }
 
-    /// Where the next bytes come from, as far as is known. What is not there any more is located again: chunks end, and
-    /// servers fail.
+    /// Where the next bytes come from, as far as is known. If that fails, the log is located again:
+    /// chunks end, and servers fail.
     #[must_use]
     pub fn next(&self) -> Source {
         if self.at < self.sealed_bytes {
@@ -88,16 +89,16 @@ impl Cursor {
                     offset: self.at - self.sealed_bytes,
                 }
             }
-            // What ended may have gone on.
+            // The open chunk may have ended and the log gone on in another one.
             Some(_) | None if !self.is_located => Source::Locate,
             Some(_) | None => Source::End,
         }
     }
 
-    /// The master says where the log goes on.
+    /// Takes the master's answer to where the log goes on.
     ///
     /// # Errors
-    /// When it is another log: nothing is taken.
+    /// When it is another file: then nothing is taken.
     pub fn handle_located(&mut self, located: &Located) -> Result<(), Replaced> {
         if *self.file.get_or_insert(located.file) != located.file {
             return Err(Replaced);
@@ -108,7 +109,7 @@ impl Cursor {
         Ok(())
     }
 
-    /// So many bytes have come; none: the primary of the open chunk has no more.
+    /// `n` bytes have been read; 0 means that the primary of the open chunk had no more.
     pub fn handle_bytes(&mut self, n: u64) {
         self.at += n;
         self.is_dry = n == 0;

@@ -1,4 +1,5 @@
-//! How a log's chunk ends: what its servers have in common, by what each of them says once it takes no more.
+//! How a log's chunk ends: what its servers have in common, from what each of them reports once it
+//! takes no more.
 
 use std::time::Duration;
 
@@ -7,13 +8,14 @@ use ids::HostName;
 
 /// How long the master is asked whether a chunk may begin.
 pub const BEGIN_LIMIT: Duration = Duration::from_secs(5);
-/// How long the master is told again how one has ended, while it is away.
+/// How long the master is told again how a chunk has ended, while it is unreachable.
 pub const TELL_LIMIT: Duration = Duration::from_secs(10);
-/// Tries of a primary to settle its own chunk, before it leaves that to the master.
+/// Attempts of a primary to settle its own chunk before it leaves that to the master.
 pub const SETTLE_TRIES: u32 = 3;
 
-/// Which of a chunk's servers are asked what they have, the first time (0) and again, and how many are not: those that were
-/// silent just now are not waited for again, if the others know enough.
+/// Which of a chunk's servers are asked what they have, in the first try (0) and in later ones, and
+/// how many are left out: servers that were silent a moment ago are not waited for in the first
+/// try, as the others may know enough.
 pub fn asked<S>(
     servers: &[S],
     is_silent: impl Fn(&S) -> bool,
@@ -24,18 +26,19 @@ pub fn asked<S>(
     (servers.iter().filter(is_asked), n_left_out)
 }
 
-/// What a server has of a chunk, of which it takes no more.
+/// What a server has of a chunk that it has stopped writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remains {
-    /// So many bytes, and its process has seen all that was ever here.
+    /// This many bytes, and its process has been running since the chunk was opened, so nothing is
+    /// lost.
     Sound(u64),
-    /// So many bytes, up to the end of a sound record, and nothing behind, as the last process left them: unless the file
-    /// was cut there, whatever was here is here.
+    /// This many bytes, up to the end of a sound record and with nothing behind them, left by an
+    /// earlier process. They are complete unless the file was cut exactly there.
     Found(u64),
-    /// So many bytes, and behind them something that is no record: a write that a crash cut short, or one that was
-    /// acknowledged and is damaged. Nobody can tell which.
+    /// This many bytes, followed by something that is no record: a write that a crash cut short, or
+    /// one that was acknowledged and is damaged. Nobody can tell which.
     Damaged(u64),
-    /// So many bytes, sealed: they stay as they are.
+    /// This many bytes, sealed: they will not change.
     Sealed(u64),
 }
 
@@ -66,22 +69,24 @@ impl Remains {
 pub enum End {
     /// It is sealed.
     Seal {
-        /// At so many bytes.
+        /// At this many bytes.
         length: u64,
-        /// On these servers: the others have less, or other bytes.
+        /// On these servers: the others have fewer, or different, bytes.
         on: Vec<HostName>,
     },
-    /// Somebody has nothing of it, so that nothing was acknowledged: it is given up.
+    /// It holds nothing that was acknowledged, so it is given up.
     Empty,
 }
 
-/// What becomes of a chunk of which these servers have so much, and of which `n_silent` could not be asked. `None`: that
-/// can't be known before one of those answers, or is forgotten; or nobody has anything of it any more.
+/// Decides what becomes of a chunk, from what its servers have; `n_silent` of them could not be
+/// asked. `None`: undecidable until a silent server answers or is forgotten, or nobody has any of
+/// it.
 ///
-/// All that was acknowledged is on every server that has lost nothing ([`Remains::Sound`]), so that the shortest of those
-/// has it. Where no process remembers how much there was, the longest of what is left counts, whole or not: what one lacks that
-/// another one has may have been under way, or be lost, and it is sound. While servers are silent that takes more whole files
-/// ([`Remains::Found`]) than there are silent and damaged ones: of some it can't be told that they were cut short.
+/// Everything acknowledged is on every server that has lost nothing ([`Remains::Sound`]), so the
+/// shortest of those has it all. If no process remembers how much there was, the longest remainder
+/// counts, damaged or not: what others lack of it may have been under way or be lost, and it is
+/// sound. While servers are silent, that takes more whole files ([`Remains::Found`]) than silent
+/// and damaged ones together, since a whole file may have been cut short unnoticed.
 #[must_use]
 pub fn agree(remains: &[(HostName, Remains)], n_silent: usize) -> Option<End> {
     let lengths = |which: fn(&Remains) -> bool| {
@@ -99,14 +104,15 @@ pub fn agree(remains: &[(HostName, Remains)], n_silent: usize) -> Option<End> {
     }
 }
 
-/// The same of a chunk that was sealed at `length` without these servers. `None`: none of them can have it.
+/// Like [`agree`], for servers that missed the seal of their chunk at `length`. `None`: none of
+/// them can have those bytes.
 #[must_use]
 pub fn catch_up(remains: &[(HostName, Remains)], length: u64) -> Option<End> {
     let on = able(remains, length);
     (!on.is_empty()).then_some(End::Seal { length, on })
 }
 
-/// Who may have the chunk's first `length` bytes.
+/// Servers that may have the chunk's first `length` bytes.
 fn able(remains: &[(HostName, Remains)], length: u64) -> Vec<HostName> {
     let can_have = |is: &Remains| match is {
         Remains::Sealed(held) => *held == length,
@@ -115,12 +121,12 @@ fn able(remains: &[(HostName, Remains)], length: u64) -> Vec<HostName> {
     remains.iter().filter(|(_, is)| can_have(is)).map(|(host, _)| host.clone()).collect()
 }
 
-/// What a chunk was sealed as, by what those servers say that were asked to seal it.
+/// How a chunk was sealed, according to the servers that were asked to seal it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SealedAs {
-    /// The chunk, and who has it so; `None` while nobody has.
+    /// The chunk and the servers that sealed it with these bytes; `None` until the first has.
     pub chunk: Option<SealedChunk>,
-    /// Who has sealed other bytes: they count for nothing.
+    /// Servers that sealed other bytes; their replicas do not count.
     pub differing: Vec<HostName>,
 }
 

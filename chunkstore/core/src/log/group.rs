@@ -1,4 +1,4 @@
-//! Batches that a primary has under way: written, sent and acknowledged as one.
+//! The batches that a primary has under way: they are written, sent and acknowledged together.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ pub const GROUP_BYTES: u64 = 4 << 20;
 /// Bytes of a group at most.
 pub const GROUP_BYTES_MAX: u64 = GROUP_BYTES + BATCH_BYTES_MAX as u64;
 
-/// One group, of which a chunk has at most one at a time: so all of its servers have the same bytes. `T` is who waits for
-/// a batch.
+/// One group. A chunk has at most one at a time, so all of its servers have the same bytes. `T`
+/// identifies the caller that waits for a batch.
 #[derive(Debug)]
 pub struct Group<T> {
     at: u64,
@@ -22,25 +22,26 @@ pub struct Group<T> {
     differs: bool,
     taken: Vec<(T, u64)>,
     left: Vec<T>,
-    /// Servers of the chunk, the primary among them, that have not said that they have it.
+    /// Servers of the chunk, including the primary, that have not confirmed the group yet.
     missing: BTreeSet<HostName>,
 }
 
 /// What became of a batch that was offered to a group.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Offered<T> {
-    /// Its bytes come next.
+    /// Accepted: its bytes are written next.
     Write,
-    /// Its bytes are there already; or it does not fit, and the chunk is to be ended behind this group.
+    /// Nothing to write: its bytes are there already, or it does not fit and the chunk ends after
+    /// this group.
     Nothing,
     /// It is refused.
     Refused(T, OutOfOrder),
 }
 
-/// How far a group is.
+/// How far a group has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Some server has not said that it has it.
+    /// Some server has not confirmed it yet.
     UnderWay,
     /// Every server has synced it.
     Everywhere,
@@ -48,17 +49,17 @@ pub enum Progress {
     Differs,
 }
 
-/// Those who wait for a group that has ended.
+/// The callers that waited for a group that has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answers<T> {
-    /// Whose batches are on every server, and where each begins in the chunk.
+    /// Callers whose batches are on every server, and where each batch begins in the chunk.
     pub appended: Vec<(T, u64)>,
-    /// Who does not know, and finds the batch's chunk ended.
+    /// Callers whose batches are in doubt; they will find that the chunk has ended.
     pub unknown: Vec<T>,
 }
 
 impl<T> Group<T> {
-    /// An empty one behind all that was taken, for these servers, the primary among them.
+    /// An empty group behind everything taken so far, for these servers, including the primary.
     pub fn new(tail: &Tail, servers: impl IntoIterator<Item = HostName>) -> Self {
         Self {
             at: tail.length(),
@@ -104,7 +105,8 @@ impl<T> Group<T> {
         self.at
     }
 
-    /// How many there are. With none, it is everywhere as soon as it is made: what came again was acknowledged.
+    /// Bytes of the group. An empty one counts as everywhere at once: it holds only batches that
+    /// were sent again and acknowledged before.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -116,13 +118,13 @@ impl<T> Group<T> {
         self.at + self.bytes
     }
 
-    /// Whether the chunk is to be ended behind it: a batch did not fit.
+    /// Whether the chunk is to end after this group because a batch did not fit.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.is_full
     }
 
-    /// How far it is.
+    /// How far the group has come.
     #[must_use]
     pub fn progress(&self) -> Progress {
         match self.bytes == 0 || self.missing.is_empty() {
@@ -132,7 +134,7 @@ impl<T> Group<T> {
         }
     }
 
-    /// A server of the chunk says that it has so many bytes of it, written and synced.
+    /// A server of the chunk reports that it has written and synced `length` bytes of it.
     pub fn synced(&mut self, host: &HostName, length: u64) -> Progress {
         match length == self.end() {
             true => drop(self.missing.remove(host)),
@@ -141,7 +143,8 @@ impl<T> Group<T> {
         self.progress()
     }
 
-    /// It has ended: acknowledged if it is everywhere, in doubt otherwise.
+    /// Ends the group: its batches are acknowledged if they are on every server, and in doubt
+    /// otherwise.
     pub fn end_with(self, tail: &mut Tail) -> Answers<T> {
         let (progress, end) = (self.progress(), self.end());
         let Self { taken: appended, left: mut unknown, .. } = self;

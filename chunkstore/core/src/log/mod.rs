@@ -1,11 +1,12 @@
-//! Logs, of which many clients write one at once: where a writer's batches go ([`Route`]), what a primary admits and in
-//! which order ([`Tail`]), when that is acknowledged ([`Group`]), what is sealed of a chunk whose servers failed
-//! ([`agree`], [`SealedAs`]), where its readers are ([`Cursor`]) and which records they have seen ([`Seen`]). Not here:
-//! frames and their checksums, files, sockets; which chunk is a log's open one is the master's to know.
+//! Logs that many clients append to at once: where a writer's batches go ([`Route`]), what a
+//! primary admits and in which order ([`Tail`]), when it is acknowledged ([`Group`]), what is
+//! sealed of a chunk whose servers failed ([`agree`], [`SealedAs`]), where its readers are
+//! ([`Cursor`]) and which records they have seen ([`Seen`]). Not here: frames and their checksums,
+//! files, sockets. Which chunk of a log is open, the master knows.
 //!
-//! Acknowledged is what every server of the chunk has synced. So whatever any server of it has that has lost nothing is at
-//! least that, and one survivor is enough to seal all that anybody was promised; once one of them takes no more, nothing
-//! more is acknowledged.
+//! A batch is acknowledged once every server of the chunk has synced it. So any server that has
+//! lost nothing has at least everything acknowledged, and a single survivor is enough to seal all
+//! that was promised. Once one server takes no more, nothing more is acknowledged.
 
 mod cursor;
 mod ending;

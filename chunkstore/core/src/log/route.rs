@@ -1,4 +1,5 @@
-//! Where one writer's batches go: to the primary of its log's open chunk, as long as that takes them.
+//! Where one writer's batches go: to the primary of its log's open chunk, for as long as that takes
+//! them.
 
 use chunkstore_protocol::{ChunkId, OpenLog, OpenedLog, StorePath};
 use ids::HostName;
@@ -11,12 +12,12 @@ pub struct Route {
     opened: Option<OpenedLog>,
     /// The chunk whose primary did not take the last batch.
     failed_chunk: Option<ChunkId>,
-    /// Servers that have not answered since the last success.
+    /// Servers that have not answered since the last batch that was taken.
     silent: Vec<HostName>,
 }
 
 impl Route {
-    /// Of a writer on `host`, to the log at `path`. Nothing is known of it yet.
+    /// The route of a writer on `host` to the log at `path`; nothing is known of the log yet.
     #[must_use]
     pub fn new(path: StorePath, host: Option<HostName>) -> Self {
         Self { path, host, opened: None, failed_chunk: None, silent: Vec::new() }
@@ -34,8 +35,8 @@ impl Route {
         self.opened.as_ref()
     }
 
-    /// What to ask the master. A chunk that its servers have ended is not the open one any more; any other that did not
-    /// take a batch is to be ended.
+    /// The request to the master. It names the chunk that did not take the last batch, so that the
+    /// master ends it unless its servers already have.
     #[must_use]
     pub fn ask(&self) -> OpenLog {
         OpenLog {
@@ -46,7 +47,7 @@ impl Route {
         }
     }
 
-    /// The master answers.
+    /// Takes the master's answer.
     pub fn handle_opened(&mut self, opened: OpenedLog) {
         self.failed_chunk = None;
         self.opened = Some(opened);
@@ -57,8 +58,8 @@ impl Route {
         self.silent.clear();
     }
 
-    /// The primary has not taken a batch, or nobody knows: it is sent again as it was, to whatever chunk the master names
-    /// then. `silent`: no answer came.
+    /// The primary has not taken a batch, or it is unknown whether it has: the batch is sent again,
+    /// unchanged, to whatever chunk the master names then. `silent`: no answer came.
     pub fn handle_failed(&mut self, silent: bool) {
         let Some(opened) = self.opened.take() else { return };
         self.failed_chunk = Some(opened.allocation.chunk);

@@ -1,21 +1,21 @@
-//! Which records a reader has had. A record whose append got no answer is sent again, to the chunk that the log goes on
-//! with, and may be in both.
+//! Which records a reader has had. A record whose append got no answer is sent again, to the chunk
+//! in which the log continues, and may then be in both.
 
 use std::collections::BTreeMap;
 
 use chunkstore_protocol::WriterId;
 
-/// Writers that a reader remembers: those of which it read last. A record that was sent again after records of as many
-/// other writers is taken for a new one.
+/// Writers that a reader remembers, the most recently read ones. A record that was sent again only
+/// after records of this many other writers counts as a new one.
 pub const SEEN_WRITERS_MAX: usize = 1 << 17;
 
-/// The highest number of each writer's records. That is enough: a writer appends its records in order, each only when
-/// the one before is acknowledged or given up.
+/// The highest record number of each writer. That is enough: a writer appends its records in order,
+/// each only when the one before is acknowledged or given up.
 #[derive(Clone, Debug)]
 pub struct Seen {
     writers_max: usize,
     highest: BTreeMap<WriterId, Last>,
-    /// The writers by their last record, oldest first.
+    /// The writers by when their last record was read, oldest first.
     by_use: BTreeMap<u64, WriterId>,
     n_records: u64,
 }
@@ -33,14 +33,14 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// Remembers so many writers.
+    /// Remembers up to `writers_max` writers.
     #[must_use]
     pub fn with_writers(writers_max: usize) -> Self {
         let (highest, by_use) = (BTreeMap::new(), BTreeMap::new());
         Self { writers_max, highest, by_use, n_records: 0 }
     }
 
-    /// Takes note of a record; whether it is the first time.
+    /// Notes a record; returns whether it is new.
     pub fn is_new(&mut self, writer: WriterId, sequence: u64) -> bool {
         self.n_records += 1;
         let used = self.n_records;

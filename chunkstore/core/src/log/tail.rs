@@ -1,10 +1,11 @@
-//! The open end of a log, on one server of its chunk: where the next batch goes, and what was there before.
+//! The open end of a log on one server of its chunk: where the next batch goes, and which batches
+//! came before.
 
 use std::collections::BTreeMap;
 
 use chunkstore_protocol::WriterId;
 
-/// Writers of one chunk that a primary remembers; with one more the chunk is full.
+/// Writers that a primary remembers for one chunk; when another one comes, the chunk is full.
 pub const TAIL_WRITERS_MAX: usize = 65_536;
 
 /// Records of one writer that are appended together.
@@ -12,9 +13,9 @@ pub const TAIL_WRITERS_MAX: usize = 65_536;
 pub struct Batch {
     /// Who wrote them.
     pub writer: WriterId,
-    /// The first one's number.
+    /// Number of the first record.
     pub first: u64,
-    /// The last one's.
+    /// Number of the last record.
     pub last: u64,
     /// Bytes of their frames.
     pub bytes: u64,
@@ -23,23 +24,23 @@ pub struct Batch {
 /// What a primary does with a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It is written behind all that was taken before. Answered when that is on every server.
+    /// It is written behind everything taken before, and answered once it is on every server.
     Write {
         /// Where it begins in the chunk.
         offset: u64,
     },
-    /// It was taken before. Answered when all that was taken so far is on every server.
+    /// It was taken before. It is answered once everything taken so far is on every server.
     Again {
         /// Where it begins in the chunk.
         offset: u64,
     },
-    /// It does not fit: the chunk is to be ended.
+    /// It does not fit: the chunk must end.
     Full,
-    /// The chunk takes no more.
+    /// The chunk takes no more batches.
     Ended,
 }
 
-/// A writer's records must be numbered upwards, and a batch that is sent again must be the same.
+/// A writer must number its records upwards, and send a batch again unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "record {first} of writer {writer} comes behind its record {last}: number a writer's records upwards, append one \
@@ -50,11 +51,11 @@ pub struct OutOfOrder {
     pub writer: WriterId,
     /// The first record of its batch.
     pub first: u64,
-    /// The last one that was taken of it.
+    /// The last record of this writer that was taken.
     pub last: u64,
 }
 
-/// A batch that does not go on where the one before ended.
+/// A batch that does not begin where the last one ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{length} bytes are here, and the batch begins at {offset}")]
 pub struct Gap {
@@ -82,13 +83,13 @@ struct Taken {
 }
 
 impl Tail {
-    /// Of a chunk that has nothing yet, and at most `chunk_bytes`.
+    /// The tail of an empty chunk, which takes at most `chunk_bytes`.
     #[must_use]
     pub fn new(chunk_bytes: u64) -> Self {
         Self { chunk_bytes, length: 0, acknowledged: 0, ended: false, writers: BTreeMap::new() }
     }
 
-    /// No more than that goes into the chunk.
+    /// Lowers or raises the limit of the chunk's bytes.
     pub fn limit(&mut self, chunk_bytes: u64) {
         self.chunk_bytes = chunk_bytes;
     }
@@ -105,16 +106,16 @@ impl Tail {
         self.acknowledged
     }
 
-    /// Whether it takes no more.
+    /// Whether the chunk takes no more.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.ended
     }
 
-    /// A client sends a batch to the primary.
+    /// Admits, on the primary, a batch that a client sends.
     ///
     /// # Errors
-    /// When the writer's numbers go backwards; nothing is taken.
+    /// When the writer's numbers go backwards; then nothing is taken.
     pub fn admit(&mut self, batch: Batch) -> Result<Admission, OutOfOrder> {
         if self.ended {
             return Ok(Admission::Ended);
@@ -139,10 +140,11 @@ impl Tail {
         Ok(Admission::Write { offset })
     }
 
-    /// The server before this one in the pipeline sends what it has at `offset`.
+    /// Admits, on another server, the bytes that the server before it in the pipeline sends for
+    /// `offset`.
     ///
     /// # Errors
-    /// When that is not where this one's bytes end, or nothing more is taken: the chunk has ended here.
+    /// When `offset` is not where this server's bytes end, or the chunk has ended here.
     pub fn follow(&mut self, offset: u64, bytes: u64) -> Result<(), Gap> {
         if self.ended || offset != self.length {
             return Err(Gap { length: self.length, offset });
@@ -151,13 +153,13 @@ impl Tail {
         Ok(())
     }
 
-    /// Everything up to there is written and synced on every server.
+    /// Everything up to this offset is written and synced on every server.
     pub fn acknowledge(&mut self, up_to: u64) {
         debug_assert!(up_to <= self.length, "nobody has more than the primary");
         self.acknowledged = self.acknowledged.max(up_to);
     }
 
-    /// Takes no more from now on; only `written` bytes of what was taken are in the file.
+    /// Takes no more from now on. Only `written` bytes of what was taken are in the file.
     pub fn end(&mut self, written: u64) {
         self.ended = true;
         self.length = self.length.min(written);

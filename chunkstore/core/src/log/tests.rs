@@ -1,4 +1,4 @@
-//! Logs, as tables.
+//! Tables and properties of logs.
 
 use chunkstore_protocol::{
     Allocation, ChunkId, FileId, Located, OpenLogChunk, OpenedLog, ServerAddress, Version, WriterId,
@@ -55,21 +55,21 @@ fn what_the_survivors_have_in_common_is_sealed() {
         (vec![Sound(10), Sound(10), Sound(10)], seal(10, &[0, 1, 2])),
         (vec![Sound(30), Sound(20), Sound(10)], seal(10, &[0, 1, 2])),
         (vec![Sound(30)], seal(30, &[0])),
-        // Lost bytes are not what was never there.
+        // Bytes that were lost differ from bytes that were never there.
         (vec![Damaged(5), Sound(20)], seal(20, &[1])),
         (vec![Damaged(0), Sound(20)], seal(20, &[1])),
         (vec![Damaged(25), Sound(20)], seal(20, &[0, 1])),
         (vec![Damaged(5), Damaged(7)], seal(7, &[1])),
         (vec![Damaged(0)], Some(End::Empty)),
-        // What is sealed stays.
+        // What is sealed stays as it is.
         (vec![Sealed(20), Sound(10), Sound(30)], seal(20, &[0, 2])),
         (vec![Sealed(20), Sealed(30), Sound(30)], seal(30, &[1, 2])),
         (vec![Sound(0), Sound(30)], Some(End::Empty)),
         (vec![Sound(0), Damaged(30)], Some(End::Empty)),
-        // A process that has seen all of it knows better than a file that was found.
+        // A process that has been there from the start counts more than a file found at its start.
         (vec![Found(0), Sound(30)], seal(30, &[1])),
         (vec![Found(10), Sound(30), Sound(20)], seal(20, &[1, 2])),
-        // A write was under way, or some were cut short.
+        // A write may have been under way, or some files were cut short.
         (vec![Found(10), Found(30), Found(20)], seal(30, &[1])),
         (vec![Found(9), Damaged(10)], seal(10, &[1])),
         (vec![Found(0), Found(30)], seal(30, &[1])),
@@ -78,7 +78,7 @@ fn what_the_survivors_have_in_common_is_sealed() {
         (vec![Found(0), Found(0)], Some(End::Empty)),
         (vec![], None),
     ];
-    // Who may have lost something waits for those that can't be asked.
+    // Servers that may have lost something wait for those that can't be asked.
     let one_silent = [
         (vec![Damaged(5)], None),
         (vec![Damaged(5), Damaged(0)], None),
@@ -86,7 +86,7 @@ fn what_the_survivors_have_in_common_is_sealed() {
         (vec![Damaged(5), Sealed(20)], seal(20, &[1])),
         (vec![Sound(20)], seal(20, &[0])),
         (vec![Sound(0)], Some(End::Empty)),
-        // A file that was cut short looks whole: it takes more than one.
+        // A file that was cut short looks whole, so one is not enough.
         (vec![Found(20)], None),
         (vec![Found(20), Found(10)], seal(20, &[0])),
         (vec![Found(0), Found(0)], Some(End::Empty)),
@@ -185,7 +185,7 @@ fn a_reader_goes_from_sealed_chunks_to_the_open_one_and_looks_again_before_it_en
     assert_eq!(open_at(cursor.next()), (ChunkId(3), 5));
     cursor.handle_bytes(0);
     assert_eq!((cursor.next(), cursor.at()), (Source::End, 25));
-    // What was appended since is asked for again.
+    // What was appended since then is asked for again.
     cursor.begin();
     assert_eq!(open_at(cursor.next()), (ChunkId(3), 5));
     cursor.handle_bytes(0);
@@ -199,8 +199,9 @@ fn a_reader_goes_from_sealed_chunks_to_the_open_one_and_looks_again_before_it_en
 }
 
 proptest! {
-    /// Whatever was acknowledged when servers had so much, whoever survives or was restarted, and whatever rots or is cut
-    /// but for one of them: it is sealed, or those are waited for that may have it.
+    /// Whatever was acknowledged, whichever servers survive or restart, and whatever rots or is cut
+    /// short on all but one of them: everything acknowledged is sealed, or the servers that may
+    /// have it are waited for.
     #[test]
     fn nothing_acknowledged_is_lost(
         lengths in prop::collection::vec(0..100_u64, 1..6),
@@ -213,7 +214,7 @@ proptest! {
     ) {
         let acknowledged = lengths.iter().copied().min().unwrap_or(0);
         let sound = sound % lengths.len();
-        // Which file was cut short nobody can see: fewer than half of them.
+        // Nobody can see which files were cut short; fewer than half of them are.
         let mut n_cuts = (lengths.len() - 1) / 2;
         let cuts: Vec<bool> = cuts
             .into_iter()
@@ -232,7 +233,7 @@ proptest! {
         };
         let mut remains: Vec<_> = lengths.iter().enumerate().map(what).collect();
         if let Some(asked) = sealed_by {
-            // Another one asked some of them before, and sealed there what these had in common.
+            // Another server asked some of them before, and sealed what those had in common.
             let told: Vec<_> =
                 remains.iter().zip(asked).filter(|(_, asked)| *asked).map(|(is, _)| is.clone()).collect();
             if let Some(End::Seal { length, on }) = agree(&told, remains.len() - told.len()) {
@@ -292,7 +293,8 @@ proptest! {
         }
     }
 
-    /// Batches that are sent again any number of times are in the chunk once, in the order of each writer's numbers.
+    /// However often batches are sent again, each is in the chunk once, in the order of its
+    /// writer's numbers.
     #[test]
     fn a_tail_has_each_batch_once(sends in prop::collection::vec((0..3_u128, 0..3_u64), 1..60)) {
         let mut tail = Tail::new(1 << 20);

@@ -1,8 +1,8 @@
-//! How a closed file begins again, and how an open one ends without its writer. Each plans one record; the
-//! life in between is `files.rs`'.
+//! How a closed file is reopened, and how an open one ends without its writer. Each function plans
+//! one record; the life in between belongs to `files.rs`.
 //!
-//! A reopened file is two things at once: what it was, which everybody reads, and the chunks behind that,
-//! which are its writer's until the close. A copy made before shares none of the latter.
+//! A reopened file has two parts: the chunks that it had, which everybody reads, and those behind
+//! them, which belong to its writer until the close. A copy made before shares none of the latter.
 
 use chunkstore_protocol::{Append, FileId, IfWriterDies, ServerCommand};
 use ids::{ClientId, Monotonic, UnixMillis};
@@ -38,8 +38,8 @@ impl Master {
         Ok(Record::FileReopened { stamp: stamp.clone(), at, file: id, allotted })
     }
 
-    /// The open chunk that a record gives up, and the servers that may have begun to write it without a word
-    /// to the master yet. A close gives up chunks that nobody began to write.
+    /// The open chunk that a record gives up, and the servers that may have begun to write it
+    /// without having told the master yet. The chunks that a close gives up were never written to.
     pub(super) fn given_up(&self, record: &Record) -> Option<(ServerCommand, Vec<ServerId>)> {
         let (Record::ChunkAllocated { file, sealed: None, .. }
         | Record::FileAbandoned { file, .. }
@@ -60,7 +60,7 @@ impl Master {
         ))
     }
 
-    /// Tells servers to forget a chunk that was given up.
+    /// Tells the servers to delete a chunk that was given up.
     pub(super) fn discard(&mut self, unfinished: Option<(ServerCommand, Vec<ServerId>)>) {
         let Some((command, servers)) = unfinished else { return };
         for server in servers {
@@ -68,7 +68,7 @@ impl Master {
         }
     }
 
-    /// Its leases end soon, if it does not renew them.
+    /// The writer's connection has ended: its leases end soon unless it renews them.
     pub(super) fn writer_gone(&mut self, now: Monotonic, client: &ClientId, files: &[FileId]) {
         let until = now + self.settings.lease_grace;
         for &file in files {
@@ -78,7 +78,7 @@ impl Master {
         }
     }
 
-    /// What becomes of an open file whose lease has ended; nothing if it is closed or gone.
+    /// The record for an open file whose lease has ended; `None` if the file is closed or gone.
     pub(super) fn plan_writer_death(
         &self,
         at: UnixMillis,
@@ -88,7 +88,7 @@ impl Master {
         let path = self.durable.namespace().path_of(file)?;
         let length = self.durable.namespace().file(file)?.length();
         Some(match writer {
-            // A part of what was to be appended would pass for all of it.
+            // A part of the appended bytes must not pass for all of them.
             Writer { reopened_at: Some(length), .. } => {
                 let notice = Notice::AppendLapsed { path, length: *length };
                 (Record::AppendLapsed { at, file }, notice)

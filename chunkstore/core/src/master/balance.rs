@@ -1,12 +1,14 @@
-//! Evens how full the servers are, when nothing else is to be repaired (HDFS: the balancer). A server is over
-//! when the share of its space that is used lies more than a threshold above the mean, under when it lies as
-//! much below it. While any is, chunks move: from one that is over to one below the mean, or from one above
-//! the mean to one that is under; never across the mean. So every move makes the servers more alike, and with
-//! all within the threshold it ends: what the threshold allows is not moved to and fro.
+//! Evens out how full the servers are while nothing is to be repaired (HDFS: the balancer). A
+//! server is over when the used share of its space is more than a threshold above the mean, and
+//! under when it is as much below. While any server is, chunks move from one that is over to one
+//! below the mean, or from one above the mean to one that is under; never across the mean. So every
+//! move makes the servers more alike, and moves end once all are within the threshold, without any
+//! going back and forth.
 //!
-//! A move is a copy, and then a replica too many, of which the giver's goes (`surplus.rs`): at no time has
-//! the chunk fewer replicas than before. A chunk stays on several racks. All soft: what a restart or a death
-//! cuts off leaves a chunk with enough replicas, or one too many, which goes.
+//! A move is a copy, after which the giver's replica is the surplus one (`surplus.rs`): at no time
+//! does the chunk have fewer replicas than before, and it stays on several racks. All of this is
+//! soft state: a restart or a death leaves a chunk with enough replicas, or with one too many,
+//! which is removed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,29 +22,30 @@ use super::durable::SealedState;
 use super::servers::{Holder, Level, ServerId, WHOLE};
 use super::streams::Streams;
 
-/// Chunks that one call looks at, for those that a server can give away.
+/// Chunks that one call examines in search of some that a server can give away.
 const LOOK_STEP: usize = 2000;
-/// Heartbeats for which servers must differ before chunks move: each has told of what has just been written then.
+/// Chunks only move once servers have differed for this many heartbeats: by then each has reported
+/// what was just written.
 const UNEVEN_HEARTBEATS: u32 = 3;
-/// How long a server that found no chunk to give looks for none.
+/// How long a server that found no chunk to give stops looking.
 const REST: Duration = Duration::from_mins(1);
-/// A move whose end nobody told of by then is given up.
+/// A move whose end has not been reported after this time is given up.
 const MOVE_LIMIT: Duration = Duration::from_secs(30 * 60);
-/// Heartbeats until what has moved is surely part of what servers tell to be free.
+/// Heartbeats until a move certainly shows in the free space that servers report.
 const SETTLED_HEARTBEATS: u32 = 2;
 /// Heartbeats until a chunk whose move failed may be moved again.
 const FAILED_HEARTBEATS: u32 = 30;
 
-/// Moves under way, and how full servers are compared with one another.
+/// Moves under way, and how full the servers are.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Balance {
     moves: BTreeMap<ChunkId, Move>,
-    /// When each of these is forgotten, whatever became of it.
+    /// When each move is forgotten, however it ended.
     ends: Deadlines<ChunkId>,
     streams: Streams,
     flows: BTreeMap<ServerId, Flow>,
     looks: BTreeMap<ServerId, Look>,
-    /// Moves so far.
+    /// Moves begun so far.
     n_begun: u64,
     mean: Mean,
 }
@@ -62,13 +65,13 @@ pub(super) struct Move {
 enum Phase {
     /// It is being copied.
     Copying,
-    /// The copy is there, the giver's replica is to go.
+    /// The copy has arrived; the giver's replica is to be removed.
     Removing,
-    /// It has ended, and what servers tell to be free may not show it yet.
+    /// The move has ended, but the free space that servers report may not show it yet.
     Settling,
 }
 
-/// What is on its way to and from a server.
+/// Bytes that are on their way to and from a server.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flow {
     to: u64,
@@ -79,12 +82,12 @@ struct Flow {
 #[derive(Clone, Copy, Debug)]
 struct Look {
     next: ChunkId,
-    /// [`Balance::n_begun`] when it began with the first one.
+    /// Value of [`Balance::n_begun`] when it began at the first chunk.
     begun: u64,
     rests_until: Monotonic,
 }
 
-/// How full the servers were when it was looked at last.
+/// How full the servers were at the last look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mean {
     at: Option<Monotonic>,
@@ -95,7 +98,7 @@ pub(super) struct Mean {
     pub(super) over: u64,
     /// Servers below it.
     pub(super) under: u64,
-    /// What must at least move before all are within it.
+    /// Bytes that must at least move until all servers are within the threshold.
     pub(super) bytes_left: u64,
 }
 
@@ -105,12 +108,12 @@ impl Balance {
         self.ends.next()
     }
 
-    /// Whether a copy of the chunk is on its way for balance.
+    /// Whether a copy of the chunk is under way for balance.
     pub(crate) fn is_copying(&self, chunk: ChunkId) -> bool {
         self.moves.get(&chunk).is_some_and(|it| it.phase == Phase::Copying)
     }
 
-    /// Who is to lose its replica of a chunk whose copy is there.
+    /// The server that is to lose its replica of a chunk whose copy has arrived.
     pub(crate) fn giver(&self, chunk: ChunkId) -> Option<ServerId> {
         self.moves.get(&chunk).filter(|it| it.phase == Phase::Removing).map(|it| it.giver)
     }
@@ -121,7 +124,7 @@ impl Balance {
         moves.filter(|(_, it)| it.phase == Phase::Copying)
     }
 
-    /// How full servers were when it was looked at last.
+    /// How full the servers were at the last look.
     pub(super) fn mean(&self) -> Mean {
         self.mean
     }
@@ -131,7 +134,8 @@ impl Balance {
         self.forget(chunk);
     }
 
-    /// A server died or registered anew: its moves have ended, or nobody will tell that they did.
+    /// A server died or registered anew: its moves have ended, or their ends will never be
+    /// reported.
     pub(super) fn clear(&mut self, server: ServerId) {
         let involved = |it: &Move| it.giver == server || it.taker.server == server;
         let ended: Vec<ChunkId> =
@@ -140,7 +144,7 @@ impl Balance {
         self.looks.remove(&server);
     }
 
-    /// The servers' tale of what is free shows it by then.
+    /// Enters the settling phase; from `until` on, the reported free space shows the move.
     fn settle(&mut self, chunk: ChunkId, until: Monotonic) {
         self.enter(chunk, Phase::Settling, until);
     }
@@ -178,21 +182,22 @@ impl Balance {
         }
     }
 
-    /// How full a server that told this is once all is done that is under way.
+    /// How full a server that reported `told` will be once all moves under way are done.
     fn expected(&self, server: ServerId, told: Level) -> Level {
         let Flow { to, from } = self.flows.get(&server).copied().unwrap_or_default();
         told.after(to, from)
     }
 
-    /// Where the giver looks on; `None` while it rests.
+    /// The chunk where the giver continues its search; `None` while it rests.
     fn look(&mut self, giver: ServerId, now: Monotonic) -> Option<ChunkId> {
         let new = Look { next: ChunkId(0), begun: self.n_begun, rests_until: now };
         let look = self.looks.entry(giver).or_insert(new);
         (look.rests_until <= now).then_some(look.next)
     }
 
-    /// It has looked at all before `next`; `None` if there are no more. Who went through all chunks while nothing
-    /// was moved, by nobody, need not look for a while: what is under way may make room for more when it ends.
+    /// The giver has examined all chunks before `next`; `None`: there are no more. If it went
+    /// through all of them while no server moved anything, it rests: otherwise a move under way may
+    /// make room for another.
     fn looked(&mut self, giver: ServerId, next: Option<ChunkId>, now: Monotonic) {
         let n_begun = self.n_begun;
         let Some(look) = self.looks.get_mut(&giver) else { return };
@@ -207,7 +212,7 @@ impl Balance {
 }
 
 impl Master {
-    /// Forgets the moves whose time is over.
+    /// Forgets the moves whose time has passed.
     pub(super) fn pass_moves(&mut self, now: Monotonic) {
         while let Some(chunk) = self.balance.ends.pop_passed(now) {
             self.balance.forget(chunk);
@@ -215,8 +220,8 @@ impl Master {
         }
     }
 
-    /// The taker tells that it holds the chunk, or its giver that it arrived: now there is a replica too
-    /// many, unless others were lost meanwhile.
+    /// The taker reports that it holds the chunk, or the giver that the copy arrived: now there is
+    /// one replica too many, unless others were lost meanwhile.
     pub(super) fn move_arrived(&mut self, chunk: ChunkId, taker: ServerId, now: Monotonic) {
         let is_it = |it: &&Move| it.phase == Phase::Copying && it.taker.server == taker;
         if self.balance.moves.get(&chunk).filter(is_it).is_none() {
@@ -232,7 +237,7 @@ impl Master {
         }
     }
 
-    /// A giver tells how a copy ended. Returns whether it was one of these.
+    /// A giver reports how a copy ended. Returns whether the copy was one of these moves.
     pub(super) fn move_ended(
         &mut self,
         giver: ServerId,
@@ -257,7 +262,7 @@ impl Master {
         true
     }
 
-    /// A server has no replica of the chunk any more, of whatever version.
+    /// A server no longer has a replica of the chunk, of any version.
     pub(super) fn move_lost(&mut self, chunk: ChunkId, server: ServerId, now: Monotonic) {
         let until = now + self.settle_time(SETTLED_HEARTBEATS);
         match self.balance.moves.get(&chunk) {
@@ -269,14 +274,15 @@ impl Master {
         }
     }
 
-    /// Somebody else's replica went in place of the giver's, or none needed to.
+    /// Another replica was removed in place of the giver's, or none had to be.
     pub(super) fn move_is_done(&mut self, chunk: ChunkId, now: Monotonic) {
         if self.balance.giver(chunk).is_some() {
             self.balance.settle(chunk, now + self.settle_time(SETTLED_HEARTBEATS));
         }
     }
 
-    /// Has a server that speaks just now give chunks away, if it is to, as many as it is free for.
+    /// Has the server whose heartbeat is being answered give chunks away, if it should, as far as
+    /// its free streams allow.
     pub(super) fn start_moves(&mut self, giver: ServerId, now: Monotonic) {
         self.refresh_mean(now);
         let level = self.balance.expected(giver, self.servers.level(giver));
@@ -304,7 +310,7 @@ impl Master {
         self.balance.looked(giver, more.map(|&ChunkId(last)| ChunkId(last + 1)), now);
     }
 
-    /// Only what has all its replicas is moved.
+    /// Chunks are only moved while all of them have all their replicas.
     fn may_balance(&self) -> bool {
         let repairs = &self.repairs;
         let census = repairs.census();
@@ -371,7 +377,8 @@ impl Master {
         self.balance.begin(chunk, it, now + MOVE_LIMIT);
     }
 
-    /// Whether the move makes the two more alike, as one of them must, and there is room for it.
+    /// Whether the move makes the two servers more alike, at least one of them is over or under,
+    /// and there is room for it.
     fn evens(&self, giver: ServerId, taker: ServerId, bytes: u64) -> bool {
         let streams = self.settings.repair_streams;
         let Mean { share: mean, .. } = self.balance.mean;
@@ -387,7 +394,7 @@ impl Master {
             && self.servers.room(taker).saturating_sub(on_the_way) >= bytes
     }
 
-    /// Looks at how full the servers are, if that was not done just now.
+    /// Computes how full the servers are, unless that was just done.
     fn refresh_mean(&mut self, now: Monotonic) {
         let pause = self.settings.heartbeat_interval / 2;
         if self.balance.mean.at.is_some_and(|at| now.since(at) < pause) {

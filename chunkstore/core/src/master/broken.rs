@@ -1,5 +1,6 @@
-//! Broken replicas that servers keep in their trash. A few blocks of one are bad, and the others may be what the chunk
-//! can be put together from: so none goes before a sound one is there, however old it is.
+//! Broken replicas that servers keep in their trash. A few blocks of one are bad, and the chunk may
+//! have to be assembled from the others: so none is purged before a sound replica exists, however
+//! old it is.
 
 use chunkstore_protocol::{BROKEN_CHUNKS_MAX, BrokenChunks, ChunkId, Purgeable};
 
@@ -7,7 +8,7 @@ use super::Master;
 use super::durable::ChunkState;
 
 impl Master {
-    /// Which of these chunks' broken replicas nobody can need.
+    /// Those of the given chunks whose broken replicas nobody can need.
     pub(super) fn purgeable(&self, request: &BrokenChunks) -> Purgeable {
         if self.in_safe_mode() {
             return Purgeable::default();

@@ -1,7 +1,8 @@
-//! A folder's entries in the order of their names, as ids: the names stand in the entries, so that each is kept
-//! once. Rows of bounded length, so that no insertion moves more than one. With each id stand the four bytes of
-//! its name that tell it from its neighbours: a search among a million files would otherwise wait for memory
-//! twice at each step, for the entry and for its name.
+//! A folder's entries in the order of their names, as ids: the names are in the entries themselves,
+//! so that each is stored once. The ids are in rows of bounded length, so that no insertion moves
+//! more than one row. With each id is a key of four bytes of its name that tell it from its
+//! neighbours: otherwise a search among a million files would wait for memory twice at each step,
+//! for the entry and for its name.
 
 use chunkstore_protocol::FileId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -9,27 +10,28 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Ids in one row.
 const ROW_MAX: usize = 512;
 
-/// The ids of a folder's entries, by their names' bytes. Serialised as one sequence; what was read so must be
-/// [indexed](Children::index) before anything is looked for.
+/// The ids of a folder's entries, ordered by the bytes of their names. Serialised as one sequence;
+/// after deserialising, it must be [indexed](Children::index) before any search.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Children {
     rows: Vec<Row>,
 }
 
-/// Some ids in order, with what a search needs of their names. Never empty.
+/// A run of ids in order, with what a search needs of their names. Never empty.
 #[derive(Clone, Debug)]
 struct Row {
     ids: Vec<FileId>,
     /// The key of each id's name.
     keys: Vec<Key>,
-    /// The first one's name.
+    /// The name of the first id.
     first: Box<str>,
-    /// All names of this row begin with so many bytes of the first.
+    /// All names of this row share this many leading bytes with the first one.
     n_common: usize,
 }
 
-/// The bytes of a name behind those that all of its row have in common: as names without NUL are ordered, so
-/// are their keys, but for ties. A number, which is compared at once where bytes would take a call.
+/// The first bytes of a name after those that its whole row has in common. Keys are in the same
+/// order as the names (which have no NUL), except for ties. A number, as comparing bytes would take
+/// a call.
 type Key = u32;
 
 fn key(name: &str, n_common: usize) -> Key {
@@ -38,13 +40,13 @@ fn key(name: &str, n_common: usize) -> Key {
     Key::from_be_bytes(bytes)
 }
 
-/// How many bytes two names have in common at their beginning.
+/// How many leading bytes two names have in common.
 fn n_common(a: &str, b: &str) -> usize {
     a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count()
 }
 
 impl Row {
-    /// Of ids in order; at least one.
+    /// A row of ids that are in order; at least one.
     fn new<'a>(ids: Vec<FileId>, name_of: &impl Fn(FileId) -> &'a str) -> Self {
         let mut row =
             Self { keys: Vec::with_capacity(ids.len()), first: "".into(), n_common: 0, ids };
@@ -52,10 +54,10 @@ impl Row {
         row
     }
 
-    /// Learns the names of its ids anew.
+    /// Rebuilds the keys from the names of its ids.
     fn index<'a>(&mut self, name_of: &impl Fn(FileId) -> &'a str) {
         let first = name_of(self.ids[0]);
-        // What the first and the last have in common, those between have.
+        // The names between have what the first and the last have in common.
         self.n_common = n_common(first, name_of(self.ids[self.ids.len() - 1]));
         self.first = first.into();
         self.index_keys(name_of);
@@ -122,22 +124,22 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Of the first id.
+    /// The place of the first id.
     pub(crate) const FIRST: Self = Self { row: 0, at: 0 };
 
-    /// The one behind it.
+    /// The place after this one.
     pub(crate) fn next(self) -> Self {
         Self { at: self.at + 1, ..self }
     }
 }
 
 impl Children {
-    /// Of ids that are in order.
+    /// Built from ids that are in order.
     pub(crate) fn from_sorted<'a>(ids: &[FileId], name_of: impl Fn(FileId) -> &'a str) -> Self {
         Self { rows: ids.chunks(ROW_MAX).map(|ids| Row::new(ids.to_vec(), &name_of)).collect() }
     }
 
-    /// Learns the names of all ids.
+    /// Rebuilds the keys of all rows.
     pub(crate) fn index<'a>(&mut self, name_of: impl Fn(FileId) -> &'a str) {
         self.rows.iter_mut().for_each(|row| row.index(&name_of));
     }
@@ -149,7 +151,7 @@ impl Children {
     /// Where the entry called `name` stands.
     ///
     /// # Errors
-    /// With the place where it would stand, when there is none.
+    /// The place where it would stand, when there is none.
     pub(crate) fn find<'a>(
         &self,
         name: &str,
@@ -165,7 +167,7 @@ impl Children {
         self.rows[place.row].ids[place.at]
     }
 
-    /// Puts an id in, at the place that [`Self::find`] told for its name.
+    /// Inserts an id at the place that [`Self::find`] returned for its name.
     pub(crate) fn insert<'a>(
         &mut self,
         place: Place,
@@ -186,7 +188,7 @@ impl Children {
         if ids.ids.len() < ROW_MAX {
             ids.insert(at, (id, name), &name_of);
         } else if at == ROW_MAX {
-            // Names often come in order: rows that are cut at their end stay full.
+            // Names often come in order: starting a new row after a full one keeps rows full.
             self.rows.insert(row + 1, one(name));
         } else {
             let mut upper = Row::new(ids.ids.split_off(ROW_MAX / 2), &name_of);
@@ -199,7 +201,7 @@ impl Children {
         }
     }
 
-    /// Takes the id at a place out.
+    /// Removes the id at a place.
     pub(crate) fn remove<'a>(&mut self, place: Place, name_of: impl Fn(FileId) -> &'a str) {
         let row = &mut self.rows[place.row];
         row.remove(place.at, &name_of);
@@ -208,7 +210,7 @@ impl Children {
         }
     }
 
-    /// Takes any id out.
+    /// Removes any one id.
     pub(crate) fn pop(&mut self) -> Option<FileId> {
         let row = self.rows.last_mut()?;
         let id = row.ids.pop();
@@ -232,7 +234,7 @@ impl Children {
     }
 }
 
-/// How they are cut into rows is nobody's concern.
+/// Compares the ids only; how they are split into rows does not matter.
 impl PartialEq for Children {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
@@ -275,7 +277,8 @@ mod tests {
             let in_order = shape < 2;
             let names: Vec<String> = (0..3000).map(|n: u32| match shape {
                 0 => format!("{n:05}"),
-                // Long beginnings, names that begin others, and more than a key apart.
+                // Long common prefixes, names that are prefixes of others, and differences beyond a
+                // key's length.
                 1 => "x".repeat(n as usize % 7) + &format!("{:b}", n / 7),
                 2 => format!("{}{n}", "part-".repeat(n as usize % 3)),
                 _ => format!("{:08x}", n.wrapping_mul(0x9e37_79b9)),

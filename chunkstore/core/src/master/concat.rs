@@ -1,5 +1,5 @@
-//! Several closed files become one, without their bytes: what a multipart upload ends with. Plans the record;
-//! what that does is in `Durable::apply`.
+//! Joins several closed files into one without copying bytes: how a multipart upload ends. This
+//! plans the record; its effect is in `Durable::apply`.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +11,13 @@ use super::error::FsError;
 use super::record::{Record, Stamp};
 use super::tree::{Spot, Target};
 
-/// Chunks of the new file. At full length they hold 6.4 TB.
+/// Chunks of the new file at most. At full length they hold 6.4 TB.
 pub const CONCAT_CHUNKS_MAX: usize = 100_000;
 
 /// Why files can't become one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConcatError {
-    /// None, or more than the bounds.
+    /// No files, or more files or chunks than the bounds.
     #[error(
         "{to} can't be made of {parts} files with {chunks} chunks: one concat takes 1 to {CONCAT_PARTS_MAX} files \
          with at most {CONCAT_CHUNKS_MAX} chunks; do it in several steps, or write them anew with larger chunks"
@@ -27,10 +27,10 @@ pub enum ConcatError {
         to: StorePath,
         /// Files it was to be made of.
         parts: usize,
-        /// Their chunks, as far as they were counted.
+        /// Their chunks, as far as they were counted before the bound was exceeded.
         chunks: usize,
     },
-    /// A part is another one too, or the target.
+    /// A part is named twice, or is the target as well.
     #[error(
         "{path} is named twice in one concat: name each part once, and another path for the new file"
     )]
@@ -66,8 +66,9 @@ impl Master {
         })
     }
 
-    /// What is to become one file: at least one, all different, within the bounds. Each is taken out of its folder by
-    /// the one record, which costs the loop about a microsecond; their entries are taken apart in steps.
+    /// The files to join: at least one, all different, within the bounds. One record takes each out
+    /// of its folder, which costs the loop about a microsecond; their entries are reclaimed in
+    /// steps.
     fn parts(&self, request: &Concat) -> Result<Vec<FileId>, FsError> {
         let Concat { parts, to, .. } = request;
         let bad = |chunks| ConcatError::OutOfBounds { to: to.clone(), parts: parts.len(), chunks };

@@ -1,5 +1,5 @@
-//! What is done with whole closed files, without their bytes: copies, which share chunks, and the number of
-//! replicas that a file asks for. Each plans its records; what they do is in `Durable::apply`.
+//! Changes of whole closed files that move no bytes: copies, which share chunks, and the number of
+//! replicas that a file asks for. These plan records; their effect is in `Durable::apply`.
 
 use chunkstore_protocol::{Copy, FileId, SetReplication, StorePath};
 use ids::UnixMillis;
@@ -10,10 +10,10 @@ use super::layout::File;
 use super::record::{Record, Stamp};
 use super::tree::{Spot, Target};
 
-/// Chunks of a file that is copied: counting them holds the loop, and a copy is not cut in steps. At full
-/// length they hold 6.4 TB.
+/// Chunks of a file that can be copied, at most: a copy is not split into steps, and counting the
+/// chunks blocks the loop. At full length they hold 6.4 TB.
 pub const COPY_CHUNKS_MAX: usize = 100_000;
-/// Chunks that one record tells how many replicas are wanted: each is looked at by the repair.
+/// Chunks to which one record applies a new number of replicas: the repair looks at each.
 pub(super) const REPLICATION_STEP: u32 = 1000;
 
 impl Master {
@@ -45,7 +45,7 @@ impl Master {
         })
     }
 
-    /// A file that is being written keeps the number that its chunks are allotted for.
+    /// A file that is being written keeps the number with which its chunks are allotted.
     pub(super) fn plan_set_replication(
         &self,
         stamp: &Stamp,
@@ -54,7 +54,7 @@ impl Master {
         let SetReplication { stamp: _, path, replication } = request;
         let replication = self.replication(Some(*replication))?;
         let file = self.find(path)?;
-        // The open chunk of a log gets the number when it is sealed.
+        // The open chunk of a log gets the new number when it is sealed.
         if !self.durable.namespace().file(file).is_some_and(|it| it.log) {
             self.closed_file(path)?;
         }
@@ -63,7 +63,7 @@ impl Master {
         Ok(vec![set, Record::ReplicationSpread { chunks: REPLICATION_STEP }])
     }
 
-    /// The file at `path`, if nobody writes it and it is no log, which never has all its bytes.
+    /// The file at `path`, if nobody writes it and it is not a log, which never has all its bytes.
     pub(super) fn closed_file(&self, path: &StorePath) -> Result<(FileId, &File), FsError> {
         let id = self.find(path)?;
         let file = self.durable.namespace().file(id);

@@ -1,12 +1,12 @@
-//! Who must be heard of by when: leases of files and lives of servers. Soft: after a restart everyone
-//! gets a new deadline. Knows nothing of what happens when one passes.
+//! Deadlines by which somebody must be heard from: leases of files and lives of servers. Soft:
+//! after a restart everybody gets a new deadline. Knows nothing of what happens when one passes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ids::Monotonic;
 
-/// Deadlines by key, and in order.
+/// Deadlines, by key and in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Deadlines<K> {
     by_key: BTreeMap<K, Monotonic>,

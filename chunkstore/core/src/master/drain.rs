@@ -1,10 +1,11 @@
-//! Servers that are to be emptied before they are taken away (HDFS: decommission). One gets no new chunks; what
-//! it holds is still read, and copied from, but counts for nothing among the replicas that a file asks for:
-//! so the rest of the machinery makes them elsewhere. Its own stay until it is stopped and forgotten. That
-//! a server is to be emptied is durable; what is left to be done is found anew by each sweep.
+//! Servers that are to be emptied before they are taken away (HDFS: decommission). Such a server
+//! gets no new chunks. Its replicas are still read and copied from, but do not count towards those
+//! that a file asks for, so the usual repair makes others elsewhere. They stay until the server is
+//! stopped and forgotten. That a server is to be emptied is durable; how much is left is computed
+//! anew by each sweep.
 //!
-//! With fewer other servers than replicas are asked for it can't end, and the report goes on to say how much
-//! is left: a server that left then would make files poorer.
+//! With fewer other servers than replicas asked for, draining can't end, and the report keeps
+//! showing how much is left: if the server left then, files would lose replicas.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use super::error::{ForgetError, FsError};
 use super::record::{Record, Stamp};
 use super::servers::ServerId;
 
-/// What is left, by server. Holds at most what these servers hold.
+/// What is left to do, by server. Holds at most what these servers hold.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Drains(BTreeMap<ServerId, Left>);
 
@@ -26,7 +27,7 @@ struct Left {
 }
 
 impl Drains {
-    /// Whether the chunk of so many bytes is left on the server.
+    /// Notes whether the chunk of this many bytes is still left on the server.
     pub(crate) fn note(&mut self, server: ServerId, chunk: ChunkId, bytes: u64, is_left: bool) {
         let left = self.0.entry(server).or_default();
         let before = match is_left {
@@ -43,7 +44,7 @@ impl Drains {
         }
     }
 
-    /// Counts anew from here on.
+    /// Starts the count of a server anew.
     pub(crate) fn clear(&mut self, server: ServerId) {
         self.0.remove(&server);
     }
@@ -54,7 +55,7 @@ impl Drains {
 }
 
 impl Master {
-    /// Begins or stops to empty a server; no record if that is so already.
+    /// Starts or stops emptying a server; no record if nothing changes.
     pub(super) fn plan_drain(
         &self,
         stamp: &Stamp,
@@ -69,7 +70,7 @@ impl Master {
         Ok(changes.then_some(record).into_iter().collect())
     }
 
-    /// What is left of emptying a live server.
+    /// What is left to do to empty a live server.
     pub(super) fn drain_left(&self, server: ServerId) -> DrainReport {
         let (chunks_left, bytes_left) = self.drains.left(server);
         let counted = !self.in_safe_mode() && !self.repairs.is_sweeping();

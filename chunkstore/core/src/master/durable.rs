@@ -1,6 +1,7 @@
-//! What the chunk master must never forget: the tree, the sealed chunks, who writes what, the replies,
-//! its term. [`Durable::apply`] is the only way to change it, live and in recovery alike; it decides
-//! nothing. Who serves and where replicas are is not here: servers tell that again.
+//! What the chunk master must never forget: the tree, the sealed chunks, who writes what, the
+//! replies, its term. [`Durable::apply`] is the only way to change it, live and in recovery alike;
+//! it decides nothing. Which servers are alive and where replicas are is not here: servers report
+//! that again.
 
 mod invariants;
 mod logs;
@@ -25,11 +26,11 @@ use logs::Logs;
 pub(crate) use logs::OpenChunk;
 use sharing::Sharers;
 
-/// Entries of a removed subtree that its own record takes apart; what is beyond waits for
-/// [`Record::Reclaimed`], so that no record holds the loop for long.
+/// Entries of a removed subtree that its own record reclaims; the rest waits for
+/// [`Record::Reclaimed`], so that no record blocks the loop for long.
 pub(crate) const RECLAIM_STEP: u32 = 500;
 
-/// A journal that has no cluster in it.
+/// The journal holds no cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the journal holds no cluster: mint one with `chunkmaster --init`")]
 pub struct NotInitialised;
@@ -45,7 +46,8 @@ pub struct Durable {
     starts: Starts,
     next_file: u64,
     next_chunk: u64,
-    /// Ids below that which starts have left out: whoever holds such a chunk has it of another life of this journal.
+    /// Ids skipped at starts: a server that holds such a chunk has it from another history of this
+    /// journal.
     #[serde(default)]
     left_out: Vec<Range<u64>>,
     namespace: Namespace,
@@ -56,25 +58,27 @@ pub struct Durable {
     logs: Logs,
     replies: Replies,
     gathered: Vec<Adopted>,
-    /// Of chunks that several files have: those files. One that has it twice stands there twice.
+    /// For each chunk that several files have: those files. A file that has it twice is listed
+    /// twice.
     #[serde(default)]
     sharers: Sharers,
-    /// Files whose chunks are yet to be told how many replicas are wanted, and from which chunk on.
+    /// Files whose new replication is not yet applied to all chunks, and the chunk to continue
+    /// with.
     #[serde(default)]
     spreading: BTreeMap<FileId, usize>,
     #[serde(default)]
     known: KnownServers,
 }
 
-/// A chunk that some file consists of.
+/// A chunk that is part of some file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SealedState {
     pub(crate) version: Version,
     length: u32,
     pub(crate) checksum: u32,
-    /// Replicas asked for: the highest number, where several files have it.
+    /// Replicas asked for; if several files have the chunk, the highest number.
     pub(crate) wanted: u8,
-    /// Files that have it.
+    /// Number of files that have it.
     #[serde(default = "one")]
     referents: u32,
 }
@@ -90,11 +94,11 @@ impl SealedState {
     }
 }
 
-/// What a sealed chunk takes here.
+/// The memory that a sealed chunk takes here.
 #[cfg(test)]
 pub(crate) const BYTES_PER_CHUNK: usize = size_of::<SealedState>();
 
-/// A chunk that no file refers to any more, and the version that its replicas have.
+/// A chunk that no file refers to any more, with the version of its replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dropped {
     /// The chunk.
@@ -110,13 +114,13 @@ pub(crate) struct Writer {
     pub(crate) holder: ClientId,
     /// The chunk being written.
     pub(crate) open: Option<(ChunkId, Version)>,
-    /// The servers that it was allotted on: nobody else can have sealed it.
+    /// The servers that it was allotted on: no others can have sealed it.
     #[serde(default)]
     pub(crate) pipeline: Vec<HostName>,
     /// What becomes of a new file if its lease ends.
     #[serde(default)]
     pub(crate) if_writer_dies: IfWriterDies,
-    /// Of a file that was closed before: its length then, which is what others read meanwhile.
+    /// For a reopened file, its length before, which is what others read meanwhile.
     #[serde(default)]
     pub(crate) reopened_at: Option<u64>,
 }
@@ -140,17 +144,18 @@ pub(crate) enum ChunkState {
     Sealed(SealedState),
     /// Being written.
     Open,
-    /// Given out once; no file refers to it.
+    /// Given out once; no file refers to it any more.
     Garbage,
     /// Never given out by this master.
     Foreign,
 }
 
 impl Durable {
-    /// Changes the state by one fact. Returns the chunks that no file refers to any more.
+    /// Applies one record. Returns the chunks that no file refers to any more.
     ///
     /// # Panics
-    /// When the record names what does not exist: then it is not this journal's next record.
+    /// When the record names something that does not exist: then it is not this journal's next
+    /// record.
     pub fn apply(&mut self, record: &Record) -> Vec<Dropped> {
         match record {
             Record::ClusterInitialised { cluster } => {
@@ -312,7 +317,7 @@ impl Durable {
         Vec::new()
     }
 
-    /// Takes back what the writer of a reopened file has put behind its end.
+    /// Takes back what the writer of a reopened file has appended.
     fn undo_append(&mut self, file: FileId, at: UnixMillis) -> Vec<Dropped> {
         let mut dropped = self.settle(file, None, at);
         let reopened_at = self.writers.remove(&file).and_then(|writer| writer.reopened_at);
@@ -332,7 +337,7 @@ impl Durable {
         writer.pipeline = pipeline.iter().map(|server| server.host.clone()).collect();
     }
 
-    /// Ends the open chunk of a file: it is sealed and appended, or given up and returned.
+    /// Ends the open chunk of a file: appends it if it is sealed, else gives it up and returns it.
     fn settle(&mut self, file: FileId, sealed: Option<&Sealed>, at: UnixMillis) -> Vec<Dropped> {
         let open = self.writers.get_mut(&file).and_then(|writer| writer.open.take());
         let Some((chunk, version)) = open else { return Vec::new() };
@@ -359,12 +364,12 @@ impl Durable {
         dropped
     }
 
-    /// Whether there is something for [`Record::Reclaimed`] to do.
+    /// Whether [`Record::Reclaimed`] has anything to do.
     pub(crate) fn is_reclaiming(&self) -> bool {
         self.namespace.has_detached()
     }
 
-    /// Whether there is something for [`Record::ReplicationSpread`] to do.
+    /// Whether [`Record::ReplicationSpread`] has anything to do.
     pub(crate) fn is_spreading(&self) -> bool {
         !self.spreading.is_empty()
     }
@@ -425,7 +430,7 @@ impl Durable {
         &self.replies
     }
 
-    /// The writer of an open file that is not cut off.
+    /// The writer of an open file.
     pub(crate) fn writer(&self, file: FileId) -> Option<&Writer> {
         self.writers.get(&file)
     }
@@ -465,18 +470,18 @@ impl Durable {
         (self.next_file..).map(FileId)
     }
 
-    /// The id for a new entry that comes after `n_before` others.
+    /// The id for a new entry that is made after `n_before` others.
     pub(crate) fn next_file(&self, n_before: usize) -> FileId {
         FileId(self.next_file + n_before as u64)
     }
 
-    /// The ids around this one that were never given out, if a start left it out.
+    /// The range of skipped ids that contains this one, if a start skipped it.
     pub(crate) fn gap_of(&self, chunk: ChunkId) -> Option<&Range<u64>> {
         let after = self.left_out.partition_point(|gap| gap.start <= chunk.0);
         self.left_out[..after].last().filter(|gap| gap.contains(&chunk.0))
     }
 
-    /// Gives out no chunk below this one any more.
+    /// Skips all chunk ids below this one.
     fn leave_out(&mut self, first_chunk: u64) {
         let gap = self.next_chunk..first_chunk;
         if gap.is_empty() {

@@ -1,6 +1,6 @@
-//! Why the chunk master says no: to clients ([`FsError`]); to chunkservers, see `server_error.rs`. Every
-//! text names the thing and the remedy; which HTTP status it becomes is decided in the daemon's
-//! `http/error.rs` alone.
+//! Why the chunk master refuses a client's request ([`FsError`]); refusals to chunkservers are in
+//! `server_error.rs`. Every text names the thing and the remedy. The HTTP status is decided in the
+//! daemon's `http/error.rs` alone.
 
 mod forget;
 
@@ -15,7 +15,7 @@ pub use super::server_error::ServerError;
 use super::terms::Outdated;
 pub use forget::ForgetError;
 
-/// A refused request, of either side.
+/// A refused request of a client or chunkserver.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A client's.
@@ -26,10 +26,10 @@ pub enum Refusal {
     Servers(#[from] ServerError),
 }
 
-/// A refused request of a client. Nothing of it happened.
+/// A refused request of a client. It had no effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FsError {
-    /// Nothing stands at the path.
+    /// There is no entry at the path.
     #[error("{path} does not exist: {folder} has no entry {missing:?}")]
     NotFound {
         /// What was asked for.
@@ -55,7 +55,7 @@ pub enum FsError {
         /// The name.
         path: StorePath,
     },
-    /// A file stands where a folder is needed.
+    /// A file is where a folder is needed.
     #[error("{path} can't be reached: {file} is a file, not a folder")]
     NotAFolder {
         /// What was asked for.
@@ -69,13 +69,13 @@ pub enum FsError {
         /// The folder.
         path: StorePath,
     },
-    /// A folder with entries is only removed when that is asked for.
+    /// A folder with entries is only removed if the request says so.
     #[error("{path} has entries: empty it first, or ask for `recursive`")]
     FolderNotEmpty {
         /// The folder.
         path: StorePath,
     },
-    /// The target lies below what moves.
+    /// The target lies below the entry that moves.
     #[error("{from} can't move to {to}: that is a place within itself")]
     RenameIntoItself {
         /// What moves.
@@ -102,7 +102,7 @@ pub enum FsError {
         /// What was to be removed.
         path: StorePath,
     },
-    /// A name that is no single part of a path.
+    /// A name that is not a single part of a path.
     #[error("{name:?} is not a file name: 1 to 255 bytes, without '/', not '.' or '..'")]
     BadName {
         /// As given, cut to 80 characters.
@@ -128,13 +128,14 @@ pub enum FsError {
         /// The file.
         path: StorePath,
     },
-    /// A chunk that no log has open, or not so.
+    /// A chunk that is not the open chunk of any log, or not in this version.
     #[error("chunk {chunk} takes no more records: ask for its log's open chunk")]
     LogEnded {
         /// The chunk.
         chunk: ChunkId,
     },
-    /// Another file than the one that was to be replaced, or that one with other bytes, or none.
+    /// The path has another file than the one to be replaced, or that file with other bytes, or
+    /// none.
     #[error(
         "{path} is not file {} as it was any more: look at what stands there now, and decide again", expected.0
     )]
@@ -144,7 +145,7 @@ pub enum FsError {
         /// The file that was expected.
         expected: FileId,
     },
-    /// The file is not open, or not for this client.
+    /// The file is not open, or is open for another client.
     #[error(
         "this client holds no lease on file {}: it was closed, removed, or its lease expired; create it again", file.0
     )]
@@ -152,7 +153,7 @@ pub enum FsError {
         /// The file.
         file: FileId,
     },
-    /// A chunk that this writer was not given, or that is finished.
+    /// A chunk that was not allotted to this writer, or that is finished.
     #[error(
         "chunk {chunk} is not the open chunk of {path}: finish each chunk once, under the version it was allotted with"
     )]
@@ -162,7 +163,7 @@ pub enum FsError {
         /// The chunk.
         chunk: ChunkId,
     },
-    /// A server that the chunk was never meant for.
+    /// A server that the chunk was not allotted on.
     #[error(
         "chunk {chunk} of {path} can't be sealed on {host}: it was allotted on other servers; name those that sealed it"
     )]
@@ -171,10 +172,10 @@ pub enum FsError {
         path: StorePath,
         /// The chunk.
         chunk: ChunkId,
-        /// The stranger.
+        /// That server.
         host: HostName,
     },
-    /// The chunk before is neither finished nor given up.
+    /// The previous chunk is neither finished nor given up.
     #[error(
         "{path} has the open chunk {chunk}: say that it is sealed or abandoned before asking for another"
     )]
@@ -191,12 +192,12 @@ pub enum FsError {
         path: StorePath,
         /// The chunk.
         chunk: ChunkId,
-        /// As told.
+        /// The length in the request.
         length: u64,
         /// The file's limit.
         max: u64,
     },
-    /// Too few servers have the chunk for the close to be a promise.
+    /// Too few servers have the chunk for a close to guarantee its durability.
     #[error(
         "chunk {chunk} of {path} is sealed on {} but {needed} replicas are needed: abandon it and write it to another pipeline",
         Hosts(on)
@@ -208,7 +209,7 @@ pub enum FsError {
         chunk: ChunkId,
         /// Who has it.
         on: Vec<HostName>,
-        /// How many must.
+        /// How many must have it.
         needed: u8,
     },
     /// Fewer live chunkservers than a chunk needs.
@@ -221,14 +222,14 @@ pub enum FsError {
         path: StorePath,
         /// How many are needed at least.
         needed: u8,
-        /// Those that live.
+        /// The live servers.
         live: Vec<HostName>,
-        /// Every known server that won't do, and why.
+        /// Every known server that can't take it, and why.
         unfit: Vec<Unfit>,
         /// Whether the cluster is so new that none has ever registered.
         starting: bool,
     },
-    /// Servers live, but too few have room.
+    /// Enough servers are alive, but too few have room.
     #[error(
         "no {needed} chunkserver(s) with room for a chunk of {chunk_bytes} bytes of {path}{}{}; free space there, lower chunkserver.reserve where it is what lacks, add servers, or let the file have smaller chunks{}",
         WhyNeeded(*needed), Unfits(unfit), FewerReplicas(*needed)
@@ -238,9 +239,9 @@ pub enum FsError {
         path: StorePath,
         /// How many are needed at least.
         needed: u8,
-        /// What a chunk may take.
+        /// The chunk's largest possible length.
         chunk_bytes: u64,
-        /// Every known server that won't do, and why.
+        /// Every known server that can't take it, and why.
         unfit: Vec<Unfit>,
     },
     /// The journal's disk has no room for another segment.
@@ -249,7 +250,7 @@ pub enum FsError {
          on, and so do removals past the trash (fs rm --skip-trash), which make the journal shorter, and free space on the chunkservers"
     )]
     JournalFull,
-    /// A copy beyond the bound.
+    /// A copy of more chunks than the bound.
     #[error(
         "{path} has {given} chunks: at most {max} are shared by one copy; read it and write it anew, with larger chunks"
     )]
@@ -258,13 +259,13 @@ pub enum FsError {
         path: StorePath,
         /// Its chunks.
         given: usize,
-        /// The most.
+        /// The bound.
         max: usize,
     },
     /// Files that can't become one.
     #[error(transparent)]
     BadConcat(#[from] ConcatError),
-    /// What is another's.
+    /// It belongs to somebody else.
     #[error(transparent)]
     NotYours(#[from] NotYours),
     /// More owners than the bound.
@@ -272,51 +273,51 @@ pub enum FsError {
         "nothing can be made for {owner}: files and folders have {max} different owners already; use a token of one of them, or remove all that some have"
     )]
     TooManyOwners {
-        /// One too many.
+        /// The owner that would be one too many.
         owner: String,
-        /// The most.
+        /// The bound.
         max: usize,
     },
-    /// The master has just started.
+    /// The master has just started and is in safe mode.
     #[error(
         "the chunk master has just started and changes nothing before it knows what {} hold(s): try again, in \
          {seconds} s at the latest, or start what does not run",
         Hosts(awaited)
     )]
     SafeMode {
-        /// Servers that have not told what they hold.
+        /// Servers that have not reported what they hold.
         awaited: Vec<HostName>,
-        /// When it stops to wait for them.
+        /// When it stops waiting for them, seconds from now.
         seconds: u64,
     },
-    /// The journal is an older copy.
+    /// The journal is an older copy than the cluster's.
     #[error("{0}")]
     JournalOutdated(Outdated),
-    /// What a chunkserver is to the cluster can't be changed so.
+    /// The chunkserver can't be forgotten or emptied.
     #[error(transparent)]
     Forget(#[from] ForgetError),
-    /// A server whose orphans are not known.
+    /// It is not known yet what the server holds, so neither are its orphans.
     #[error(
         "chunkserver {host} is not alive, or has not told all that it holds yet: try again when it has"
     )]
     NotReported {
-        /// As given.
+        /// The server in the request.
         host: HostName,
     },
     /// A page size out of range.
     #[error("limit {given} is not allowed: 1 to {max} entries a page")]
     BadLimit {
-        /// As asked.
+        /// The limit in the request.
         given: u32,
-        /// The most.
+        /// The highest allowed limit.
         max: u32,
     },
     /// A number of replicas out of range.
     #[error("replication {given} is not allowed: 1 to {max}")]
     BadReplication {
-        /// As asked.
+        /// The number in the request.
         given: u8,
-        /// The most.
+        /// The highest allowed number.
         max: u8,
     },
     /// A chunk length out of range.
@@ -324,34 +325,34 @@ pub enum FsError {
         "chunk_bytes {given} is not allowed: give a multiple of {BLOCK_BYTES} up to {CHUNK_BYTES_MAX}"
     )]
     BadChunkBytes {
-        /// As asked.
+        /// The length in the request.
         given: u64,
     },
-    /// Two winners of a publish collide.
+    /// Two winners of a publish, or a winner and the marker, have the same name.
     #[error("publish names {name:?} twice: every winner and the marker need a name of their own")]
     NamedTwice {
         /// That name.
         name: String,
     },
-    /// A publish beyond the bound.
+    /// A publish of more files than the bound.
     #[error("publish of {given} files is too large: at most {max} at once; use fewer reduces")]
     PublishTooLarge {
-        /// As asked.
+        /// Files in the request.
         given: usize,
-        /// The most.
+        /// The bound.
         max: usize,
     },
-    /// A stray copy of an earlier request.
+    /// A late duplicate of an earlier request.
     #[error(
         "request {sequence} of this client's slot comes after request {last}: it is a stray copy and was not carried out"
     )]
     StaleRequest {
         /// Its number.
         sequence: u64,
-        /// The slot's last one.
+        /// The last one of the slot.
         last: u64,
     },
-    /// The stamp was used for another kind of request.
+    /// The stamp was already used for another request.
     #[error(
         "request {sequence} of this client's slot was another request: number every new request anew"
     )]
@@ -373,7 +374,7 @@ pub struct Unfit {
 /// See [`Unfit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnfitReason {
-    /// Not heard for too long.
+    /// It has not been heard from for too long.
     Dead {
         /// Since when it counts as dead, seconds ago.
         seconds: u64,
@@ -382,7 +383,7 @@ pub enum UnfitReason {
     Draining,
     /// Its disks are full.
     NoRoom {
-        /// What it has left beyond its reserve and what was promised to others, bytes.
+        /// What it has left, bytes, without its reserve and the space promised to other chunks.
         free_bytes: u64,
     },
 }

@@ -1,5 +1,5 @@
-//! How lists of servers, and the reasons why they are needed, read in the middle of a refusal's sentence. Only
-//! `error` uses these.
+//! How lists of servers, and why they are needed, read in the middle of a refusal's sentence. Used
+//! by `error` alone.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use ids::HostName;
 
 use super::error::{Unfit, UnfitReason};
 
-/// Names in a message at most; the rest is counted.
+/// Names in a message at most; the rest are only counted.
 const SHOWN_MAX: usize = 20;
 
 pub(super) struct Hosts<'a>(pub(super) &'a [HostName]);
@@ -41,7 +41,7 @@ impl fmt::Display for Live<'_> {
     }
 }
 
-/// Why a chunk can't do with one server.
+/// Why a chunk needs more than one server.
 pub(super) struct WhyNeeded(pub(super) u8);
 
 impl fmt::Display for WhyNeeded {

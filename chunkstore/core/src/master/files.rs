@@ -1,6 +1,6 @@
-//! The life of a file under its writer: create, allocate, close, abandon. Each plans one record; who may
-//! hold which name is `tree.rs`', where chunks go is `placement.rs`' to say. How a file begins again, or
-//! ends without its writer, is `append.rs`'.
+//! The life of a file under its writer: create, allocate, close, abandon. Each function plans one
+//! record. Who may hold which name is decided in `tree.rs`, where chunks go in `placement.rs`;
+//! reopening a file, or ending it without its writer, is in `append.rs`.
 
 use chunkstore_protocol::{
     Abandon, Allocate, ChunkId, Close, Create, FileId, REPLICATION_MAX, SealedChunk, StorePath,
@@ -16,19 +16,19 @@ use super::placement::Wish;
 use super::record::{Allotted, Record, Sealed, Stamp};
 use super::replicas::Claim;
 
-/// Replicas that make a close a promise, where as many were asked for.
+/// Replicas that a close needs, if the file asks for as many.
 const REPLICAS_TO_CLOSE: u8 = 2;
-/// Every chunk is written under one lease only.
+/// Every chunk is written under a single lease.
 const FIRST_VERSION: Version = Version(1);
 
-/// An open file in its writer's hands.
+/// An open file, as held by its writer.
 struct Held<'a> {
     path: StorePath,
     file: &'a File,
     writer: &'a Writer,
 }
 
-/// What a chunk's servers are chosen for.
+/// What the servers of a chunk are chosen by.
 pub(super) struct Order<'a> {
     pub(super) path: &'a StorePath,
     pub(super) replication: u8,
@@ -135,7 +135,7 @@ impl Master {
         self.held(file, client).is_ok()
     }
 
-    /// Takes in who sealed a chunk, once it is part of its file.
+    /// Notes which servers sealed a chunk, once it is part of its file.
     pub(super) fn learn(&mut self, sealed: &SealedChunk, now: Monotonic) {
         let SealedChunk { chunk, version, length, checksum, servers } = sealed;
         let ChunkState::Sealed(sealed) = self.durable.chunk(*chunk) else { return };
@@ -151,7 +151,7 @@ impl Master {
         self.inspect(*chunk, now);
     }
 
-    /// Replicas of a file for which the request names none.
+    /// The number of replicas of a new file: as asked for, or the default.
     pub(super) fn replication(&self, asked: Option<u8>) -> Result<u8, FsError> {
         let given = asked.unwrap_or(self.settings.replication);
         match given {
@@ -178,7 +178,7 @@ impl Master {
         held().ok_or(FsError::LeaseLost { file })
     }
 
-    /// The next chunk of a file, and the servers that it goes to.
+    /// Allots the next chunk of a file and the servers that it goes to.
     pub(super) fn allot(&mut self, order: &Order<'_>) -> Result<Allotted, FsError> {
         let Order { path, replication, chunk_bytes, exclude, writer_host } = *order;
         let needed = replication.min(REPLICAS_TO_CLOSE);
@@ -198,7 +198,7 @@ impl Master {
 }
 
 impl Held<'_> {
-    /// What becomes of the open chunk: the request says that it is sealed, or given up, or nothing.
+    /// What becomes of the open chunk: the request says that it is sealed, or given up, or neither.
     fn settled(
         &self,
         sealed: Option<&SealedChunk>,

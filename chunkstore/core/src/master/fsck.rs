@@ -1,6 +1,7 @@
-//! The check of all files below a path (HDFS: `fsck`): compares what is known of each chunk's replicas with
-//! what its file asks for. Reads no bytes: that is the chunkservers' scrubbers' business. In bounded steps, each
-//! of which goes on where the one before ended; what changes meanwhile is seen in one of its states.
+//! The check of all files below a path (HDFS: `fsck`): compares what is known of each chunk's
+//! replicas with what its file asks for. Reads no bytes, which is the task of the chunkservers'
+//! scrubbers. It runs in bounded steps, each continuing where the last ended; a concurrent change
+//! is seen either before or after it.
 
 use chunkstore_protocol::{
     ChunkFault, ChunkHealth, ChunkId, FSCK_CHUNKS_MAX, FileHealth, FileId, Fsck, FsckPage,
@@ -15,21 +16,21 @@ use super::namespace::{EntryKind, Namespace};
 use super::reads::READ_STEP;
 use super::servers::ServerId;
 
-/// Where a check is in the tree: the entries that are still to come, of each folder on the way down.
+/// The position of a check in the tree: for each folder on the way down, the entries still to come.
 struct Descent<'a> {
     namespace: &'a Namespace,
     ahead: Vec<Box<dyn Iterator<Item = (&'a str, FileId)> + 'a>>,
 }
 
 impl<'a> Descent<'a> {
-    /// Into all below `folder`.
+    /// Begins with everything below `folder`.
     fn new(namespace: &'a Namespace, folder: FileId) -> Self {
         let mut descent = Self { namespace, ahead: Vec::new() };
         descent.enter(folder, None);
         descent
     }
 
-    /// Into what comes after the entry at `parts` below `folder`, whether or not it is still there; a folder's
+    /// Begins after the entry at `parts` below `folder`, whether or not it still exists; a folder's
     /// own entries come after it.
     fn after(
         namespace: &'a Namespace,
@@ -59,7 +60,7 @@ impl<'a> Descent<'a> {
         }
     }
 
-    /// The next entry; a folder comes before what is in it.
+    /// The next entry; a folder comes before its entries.
     fn next(&mut self) -> Option<FileId> {
         loop {
             match self.ahead.last_mut()?.next() {
@@ -73,7 +74,7 @@ impl<'a> Descent<'a> {
     }
 }
 
-/// How much more one step looks at.
+/// How much more one step may look at.
 struct Budget {
     visits: usize,
     bad_chunks: usize,
@@ -119,8 +120,8 @@ impl Master {
         Ok(page)
     }
 
-    /// Looks at a file's chunks from the `first` on, as far as the budget goes; if that is not to the end,
-    /// `page.next` says so. Does nothing for a folder.
+    /// Checks a file's chunks from the `first` on, as far as the budget goes; if that does not
+    /// reach the end, `page.next` says so. Does nothing for a folder.
     fn check_file(
         &self,
         now: Monotonic,
@@ -158,8 +159,9 @@ impl Master {
         }
     }
 
-    /// A log's open chunk that is to end and of which no live server has anything: its records are missing, and nobody can append
-    /// before one comes back with them, or all of them are forgotten.
+    /// A log's open chunk that is to end and of which no live server has a replica: its records are
+    /// missing, and nobody can append until a server comes back with them, or all of them are
+    /// forgotten.
     fn open_log_health(&self, now: Monotonic, log: FileId) -> Option<ChunkHealth> {
         let file = self.durable.namespace().file(log)?;
         let open = self.durable.open_log(log).filter(|_| self.has_been_ended_in_vain(log))?;
@@ -229,7 +231,7 @@ impl Master {
         let state = |server| match live.contains(&server) {
             true if self.servers.is_draining(server) => Some(ReplicaState::Draining),
             true => Some(ReplicaState::Good),
-            // A live one that is not believed came back without it.
+            // A live server that is not believed has re-registered without the replica.
             false => {
                 let died = self.servers.died(server)?;
                 Some(ReplicaState::Dead { seconds: now.since(died).as_secs() })

@@ -1,8 +1,9 @@
-//! Replicas that a server reports and no file refers to. Nearly always a file was removed while the server was
-//! away. But a master that lost its memory, or a server of another time, would look just so, and what is deleted
-//! then is somebody's only copy: so what a report shows is deleted through the server's trash, and only while it is
-//! little. Beyond that it is held until an operator lets it go. What a server tells of later, when its report
-//! is complete, was written meanwhile and given up, and goes at once.
+//! Replicas that a server reports and no file refers to. Nearly always a file was removed while the
+//! server was away. But a master that lost its memory, or a server from another time, would look
+//! just the same, and then the deletion would hit somebody's only copy. So orphans in a report are
+//! deleted through the server's trash, and only while they are few; more are held until an operator
+//! releases them. A replica that a server mentions after its report is complete was written
+//! meanwhile and given up, and is deleted at once.
 
 use std::collections::BTreeMap;
 
@@ -12,35 +13,35 @@ use super::error::FsError;
 use super::servers::{Holder, ServerId};
 use super::{Effect, Master, Notice, Output};
 
-/// So many orphans of one report are deleted without asking, or this share of what the server holds if that is
-/// more.
+/// This many orphans in a report are deleted without asking, or this share of what the server holds
+/// if that is more.
 const ORPHANS_MAX: u64 = 100;
 const REPLICAS_PER_ORPHAN: u64 = 100;
 
-/// What reports showed and nobody refers to, by server: while the report is on its way, and beyond the bound. At
-/// most what these servers hold.
+/// Orphans by server: while its report is under way, and if there are too many to be deleted
+/// unasked. At most what these servers hold.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Orphans(BTreeMap<ServerId, Vec<(ChunkId, Version)>>);
 
 impl Orphans {
-    /// The server's next report tells anew.
+    /// The server's next report starts anew.
     pub(crate) fn clear(&mut self, server: ServerId) {
         self.0.remove(&server);
     }
 
-    /// Replicas of all servers that are kept.
+    /// Held orphans of all servers.
     pub(crate) fn held(&self) -> u64 {
         self.0.values().map(|orphans| orphans.len() as u64).sum()
     }
 
-    /// Replicas of the server that are kept.
+    /// Held orphans of the server.
     pub(crate) fn count(&self, server: ServerId) -> u64 {
         self.0.get(&server).map_or(0, |orphans| orphans.len() as u64)
     }
 }
 
 impl Master {
-    /// A server tells of a replica that no file refers to.
+    /// A server reports a replica that no file refers to.
     pub(super) fn handle_garbage(
         &mut self,
         server: ServerId,
@@ -56,7 +57,7 @@ impl Master {
         }
     }
 
-    /// A server's report is complete: what it showed that nobody refers to goes, if it is little.
+    /// A server's report is complete: its orphans are deleted if they are few.
     pub(super) fn judge_orphans(&mut self, by: Holder, out: &mut Output) {
         let orphans = self.orphans.count(by.server);
         let reported = self.replicas.count(by.session) + orphans;
@@ -68,7 +69,7 @@ impl Master {
         out.effects.push(Effect::Tell(Notice::OrphansHeld { host, orphans, reported }));
     }
 
-    /// An operator lets the orphans of a server go.
+    /// An operator releases the orphans of a server for deletion.
     pub(super) fn delete_orphans(
         &mut self,
         request: &DeleteOrphans,

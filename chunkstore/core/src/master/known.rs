@@ -1,6 +1,6 @@
-//! The servers of this cluster: each that ever registered, until it is forgotten. Durable, so that a
-//! master that starts knows whom to wait for (`safe_mode.rs`), and which of them are to be emptied
-//! (`drain.rs`). Who of them lives, `servers.rs` knows.
+//! The servers of this cluster: every one that has ever registered, until it is forgotten. Durable,
+//! so that a master that starts knows which servers to wait for (`safe_mode.rs`), and which of them
+//! are to be emptied (`drain.rs`). Which of them are alive, `servers.rs` knows.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -25,12 +25,12 @@ pub(crate) struct KnownServer {
 }
 
 impl KnownServers {
-    /// A server registered that was not known.
+    /// A server registered; adds it if it is not known yet.
     pub(crate) fn join(&mut self, host: &HostName) {
         self.0.entry(host.clone()).or_default();
     }
 
-    /// It is no longer part of the cluster.
+    /// The server no longer belongs to the cluster.
     pub(crate) fn forget(&mut self, host: &HostName) {
         self.0.remove(host);
     }
@@ -39,19 +39,19 @@ impl KnownServers {
         self.0.contains_key(host)
     }
 
-    /// Whether it is to be emptied.
+    /// Whether the server is to be emptied.
     pub(crate) fn is_draining(&self, host: &HostName) -> bool {
         self.0.get(host).is_some_and(|server| server.draining)
     }
 
-    /// It is to be emptied, or no longer.
+    /// The server is to be emptied, or no longer is.
     pub(crate) fn set_draining(&mut self, host: &HostName, on: bool) {
         if let Some(server) = self.0.get_mut(host) {
             server.draining = on;
         }
     }
 
-    /// Those whose names come after `after`.
+    /// The servers whose names come after `after`.
     pub(crate) fn hosts_after(&self, after: Option<&HostName>) -> impl Iterator<Item = &HostName> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.0.range::<HostName, _>((from, Bound::Unbounded)).map(|(host, _)| host)
@@ -69,7 +69,7 @@ impl KnownServers {
         self.0.is_empty()
     }
 
-    /// Whether one of that name may register.
+    /// Whether a server of that name may register.
     pub(crate) fn admit(&self, host: &HostName) -> Result<(), ServerError> {
         match self.contains(host) || self.len() < SERVERS_MAX {
             true => Ok(()),
@@ -79,9 +79,10 @@ impl KnownServers {
 }
 
 impl Master {
-    /// Forgets a dead server. What it holds is then no reason to wait for it; if it comes back, it joins
-    /// anew, and what it still holds counts again. The last server that may have a chunk is not forgotten unasked. Nor is the
-    /// last one of a log's open chunk: its end, which nobody waits for any more, is lost with it.
+    /// Forgets a dead server: nobody waits for it any more. If it comes back, it joins anew, and
+    /// its replicas count again. Unless the request says so, the last server that may have some
+    /// chunk is not forgotten, nor the last one of a log's open chunk, whose newest records would
+    /// be lost with it.
     pub(super) fn plan_forget(
         &self,
         stamp: &Stamp,

@@ -1,10 +1,10 @@
-//! A file's chunks in their order, and what its writer asked for. Not here: where it hangs, and whether it
-//! is open.
+//! A file's chunks in order, and what its writer asked for. Not here: its place in the tree, and
+//! whether it is open.
 
 use chunkstore_protocol::ChunkId;
 use serde::{Deserialize, Serialize};
 
-/// A file's sealed chunks. Whether it is open is the writers' table's to say.
+/// A file's sealed chunks. Whether the file is open, the table of writers says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct File {
     chunks: Chunks,
@@ -15,7 +15,7 @@ pub(crate) struct File {
     /// Whether its writer died before it was closed.
     #[serde(default)]
     pub(crate) cut: bool,
-    /// Whether records are appended to it, by many at once.
+    /// Whether it is a log, to which many clients append records at once.
     #[serde(default)]
     pub(crate) log: bool,
 }
@@ -33,12 +33,12 @@ enum Chunks {
 pub(crate) struct FileChunk {
     /// The chunk.
     pub(crate) chunk: ChunkId,
-    /// Offset in the file of the byte after its last.
+    /// Offset in the file of the byte after the chunk's last.
     pub(crate) end: u64,
 }
 
 impl File {
-    /// Without chunks.
+    /// A file without chunks.
     pub(crate) fn new(replication: u8, chunk_bytes: u64) -> Self {
         let chunk_bytes = u32::try_from(chunk_bytes).expect("chunks are bounded far below 4 GiB");
         Self { chunks: Chunks::None, chunk_bytes, replication, cut: false, log: false }
@@ -67,7 +67,7 @@ impl File {
         }
     }
 
-    /// Its chunks in order, from the `first`.
+    /// Its chunks in order, beginning with number `first`.
     pub(crate) fn places_from(&self, first: usize) -> impl Iterator<Item = FileChunk> {
         let (one, several) = match &self.chunks {
             Chunks::None => (None, &[][..]),
@@ -79,7 +79,8 @@ impl File {
         one.into_iter().chain(several.iter().copied()).skip(first)
     }
 
-    /// The number of the chunk that holds the byte at `offset`; of chunks, if that lies behind the end.
+    /// The number of the chunk that holds the byte at `offset`; behind the end, the number of
+    /// chunks.
     pub(crate) fn chunk_at(&self, offset: u64) -> usize {
         match &self.chunks {
             Chunks::Several(places) => places.partition_point(|place| place.end <= offset),
@@ -89,7 +90,7 @@ impl File {
         }
     }
 
-    /// Takes the chunks away that lie behind its first `length` bytes; a chunk ends there.
+    /// Removes and returns the chunks behind its first `length` bytes, where a chunk must end.
     pub(crate) fn truncate(&mut self, length: u64) -> Vec<FileChunk> {
         let (kept, gone): (Vec<_>, _) =
             self.places_from(0).partition(|place: &FileChunk| place.end <= length);
@@ -104,7 +105,7 @@ impl File {
         gone
     }
 
-    /// Takes up to `limit` chunks off its end.
+    /// Removes up to `limit` chunks from its end.
     pub(crate) fn take_last(&mut self, limit: usize) -> Vec<ChunkId> {
         match &mut self.chunks {
             Chunks::Several(places) => {
@@ -120,7 +121,8 @@ impl File {
         }
     }
 
-    /// Takes all chunks of `other` behind its own: the higher limit and the higher replication hold from now on.
+    /// Appends all chunks of `other`, and takes the higher of the two chunk limits and
+    /// replications.
     pub(crate) fn take_in(&mut self, other: &mut Self) {
         let mut before = 0;
         for place in other.places_from(0) {
@@ -133,7 +135,7 @@ impl File {
         self.cut |= other.cut;
     }
 
-    /// Puts a sealed chunk behind the others.
+    /// Appends a sealed chunk.
     pub(crate) fn append(&mut self, chunk: ChunkId, length: u64) {
         let end = self.length() + length;
         if let Chunks::Several(places) = &mut self.chunks {

@@ -1,10 +1,10 @@
-//! Logs: which chunk of each is open, and that it ends when one of its servers fails. The chunks themselves are written
-//! by their primaries; what they come to is settled by the servers among themselves (`crate::log`), and the first that
-//! says so here is believed.
+//! Logs: which chunk of each is open, and that it ends when one of its servers fails. The chunks
+//! themselves are written by their primaries; how one ends is settled among its servers
+//! (`crate::log`), and the first of them to report it here is believed.
 //!
-//! A chunk that has not begun holds nothing that anybody was promised, and is given up where it does not work. One that
-//! has begun is ended by those of its servers that are left: one of them is told to, and again, another one, until it
-//! is done.
+//! A chunk whose primary has not begun holds nothing that was acknowledged, and is given up if it
+//! fails. One that has begun is ended by the servers that are left: the master tells one of them
+//! to, then another, until it is done.
 
 use std::collections::BTreeMap;
 
@@ -24,12 +24,13 @@ use super::replicas::Claim;
 use super::servers::{Holder, ServerId};
 use super::{Effect, Master, Notice, Output, Reply};
 
-/// Chunks that servers are told to end in one call.
+/// Log chunks that servers are told to end in one call.
 const ENDS_PER_CALL: usize = 100;
-/// A chunk that is not ended after so many heartbeats' time is another server's to end.
+/// If a server has not ended a chunk after this many heartbeats, another one is told to.
 const END_HEARTBEATS: u32 = 3;
 
-/// A request about a log that bears no stamp: asked again, it gives the same, or the next thing to do.
+/// A request about a log that carries no stamp: repeating it is safe, and gives the same answer or
+/// the next thing to do.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "each variant is its request's name; the protocol documents those")]
 pub enum LogRequest {
@@ -38,15 +39,18 @@ pub enum LogRequest {
     End(EndLog),
 }
 
-/// Logs whose open chunks are to be ended. Soft: whoever is gone is noticed again after a restart.
+/// Logs whose open chunks are to be ended. Soft: after a restart, missing servers are noticed
+/// again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ends {
     due: Deadlines<FileId>,
-    /// When a server may be told again to end a chunk that one was told of: the first may be about to.
+    /// When a server may be told again to end a chunk; until then, the one that was told may be
+    /// busy with it.
     again: BTreeMap<FileId, Monotonic>,
-    /// Servers that did not do their part at the end of a chunk, and until when they get none, if others can.
+    /// Servers that failed at the end of a chunk, and until when they get no new ones if others
+    /// can.
     suspects: BTreeMap<HostName, Monotonic>,
-    /// Servers that were told to so far.
+    /// Number of commands to end a chunk so far.
     n_told: usize,
 }
 
@@ -56,13 +60,13 @@ impl Ends {
         self.due.next()
     }
 
-    /// Its chunk is ended.
+    /// The log's chunk has ended.
     pub(crate) fn remove(&mut self, log: FileId) {
         self.due.remove(log);
         self.again.remove(&log);
     }
 
-    /// As many as there are servers, at most.
+    /// Suspects a server. There are at most as many suspects as servers.
     fn suspect(&mut self, host: HostName, until: Monotonic) {
         self.suspects.insert(host, until);
     }
@@ -195,7 +199,7 @@ impl Master {
         if let Some(sealed) = sealed {
             self.check_sealed(&path, log, open, sealed)?;
         } else if open.begun.is_some() && !failed.is_empty() {
-            // It could not begin again: what it holds is for its servers to settle.
+            // A primary could not begin again: how its chunk ends, its servers must settle.
             self.ends.soon(log, now.monotonic);
             return Err(FsError::LogEnded { chunk: *chunk });
         }
@@ -254,18 +258,18 @@ impl Master {
         Some(OpenLogChunk { chunk, version, primary, token: String::new() })
     }
 
-    /// Whether servers were told to end the log's open chunk, and have not yet.
+    /// Whether servers were told to end the log's open chunk and have not done so.
     pub(super) fn has_been_ended_in_vain(&self, log: FileId) -> bool {
         self.ends.again.contains_key(&log)
     }
 
-    /// Where a server is now that a chunk was allotted on.
+    /// The current address of a server that a chunk was allotted on.
     fn now_at(&self, allotted: &ServerAddress) -> Option<ServerAddress> {
         let now = self.servers.by_host(&allotted.host).map(|by| self.servers.address(by.server));
         Some(now.unwrap_or_else(|| allotted.clone()))
     }
 
-    /// A server tells that it has a replica of an open chunk.
+    /// A server reports a replica of a log's open chunk.
     pub(super) fn log_held(
         &mut self,
         by: Holder,
@@ -283,7 +287,7 @@ impl Master {
                     self.ends.soon(log, now);
                 }
             }
-            // Whoever sealed it may have told before the server did.
+            // The server that sealed the chunk may have reported it before this one did.
             ChunkState::Sealed(_) if self.replicas.all_holders(chunk).contains(&by) => {
                 self.replicas.had_it_open(chunk, by.server);
             }
@@ -299,14 +303,15 @@ impl Master {
         }
     }
 
-    /// A server of an open chunk has sealed it, or lost it: if nobody tells of its end meanwhile, it is ended.
+    /// A server of an open chunk has sealed or lost it. Unless the end is reported meanwhile, the
+    /// chunk is ended.
     pub(super) fn log_touched(&mut self, chunk: ChunkId, now: Monotonic) {
         if let Some((log, OpenChunk { begun: Some(_), .. })) = self.durable.log_of(chunk) {
             self.ends.soon(log, now + self.tick());
         }
     }
 
-    /// A server has told all that it holds: chunks of logs that it should have, and has not, take no more.
+    /// A server's report is complete: ends the log chunks that it should have and has not.
     pub(super) fn check_logs_on(&mut self, by: Holder, now: Monotonic) {
         let host = self.servers.host(by.server).clone();
         let replicas = &self.replicas;
@@ -317,14 +322,15 @@ impl Master {
         }
     }
 
-    /// A server is gone, or is to go: chunks of logs on it take no more.
+    /// A server is dead, or is to be emptied: ends the log chunks on it.
     pub(super) fn end_logs_on(&mut self, host: &HostName, now: Monotonic) {
         for log in self.begun_logs_on(host).map(|(log, _)| log).collect::<Vec<_>>() {
             self.ends.soon(log, now);
         }
     }
 
-    /// After a start, the servers that are not there are not noticed as they go.
+    /// Ends the log chunks on servers that are missing after a start, which have no death to be
+    /// noticed by.
     pub(super) fn end_logs_on_missing(&mut self, now: Monotonic) {
         let is_live = |server: &ServerAddress| self.servers.is_live_host(&server.host);
         let logs = self.durable.open_logs();
@@ -340,7 +346,7 @@ impl Master {
         logs.filter(move |(_, open)| open.begun.is_some() && open.is_on(host))
     }
 
-    /// Logs whose open chunks nobody but this server may still have.
+    /// Logs whose open chunks no server but this one may still have.
     fn logs_left_to(&self, host: &HostName) -> impl Iterator<Item = FileId> {
         let is_other =
             move |it: &ServerAddress| it.host != *host && self.durable.known().contains(&it.host);
@@ -348,19 +354,19 @@ impl Master {
         left.filter(move |(_, open)| !open.servers.iter().any(is_other)).map(|(log, _)| log)
     }
 
-    /// One of them.
+    /// The path of one of these logs.
     pub(super) fn log_left_to(&self, host: &HostName) -> Option<StorePath> {
         self.logs_left_to(host).find_map(|log| self.durable.namespace().path_of(log))
     }
 
-    /// Gives them all up.
+    /// Gives all their open chunks up.
     pub(super) fn give_up_logs_left_to(&mut self, now: Now, host: &HostName, out: &mut Output) {
         for log in self.logs_left_to(host).collect::<Vec<_>>() {
             self.give_up_log_chunk(now, log, out);
         }
     }
 
-    /// Nobody has a log's open chunk, and nobody will come back with it.
+    /// Gives up a log's open chunk: no server has it, and none will come back with it.
     fn give_up_log_chunk(&mut self, now: Now, log: FileId, out: &mut Output) {
         let open = self.durable.open_log(log).map(|open| open.chunk);
         if let Some((chunk, path)) = open.zip(self.durable.namespace().path_of(log)) {
@@ -388,7 +394,7 @@ impl Master {
         }
     }
 
-    /// The servers of a chunk take turns: one may be alive and unable to do it.
+    /// The live servers of a chunk take turns: one may be alive and still unable to end it.
     fn tell_to_end(&mut self, open: &OpenChunk) {
         let live = |server: &&ServerAddress| self.servers.is_live_host(&server.host);
         let live: Vec<ServerId> = open
@@ -401,7 +407,7 @@ impl Master {
         if live.is_empty() {
             return;
         }
-        // Nobody waits for one that is forgotten.
+        // The chunk's end does not wait for servers that were forgotten.
         let known = open.servers.iter().filter(|it| self.durable.known().contains(&it.host));
         let servers = known.filter_map(|server| self.now_at(server)).collect();
         let (chunk, version) = (open.chunk, open.version);

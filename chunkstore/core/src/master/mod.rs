@@ -1,7 +1,7 @@
 //! The chunk master's state machine: the namespace, chunks, leases, chunkservers and placement (GFS
-//! 2003, sections 2.6, 3 and 4). [`Master::handle`] takes one input at a time and gives records to
-//! journal and effects to let out once those are durable. No I/O, no clock, no tokens, no HTTP: the
-//! daemon `chunkmaster` is its only caller, and tests.
+//! 2003, sections 2.6, 3 and 4). [`Master::handle`] takes one input at a time, and returns records
+//! to journal and effects to carry out once those are durable. No I/O, no clock, no tokens, no
+//! HTTP. Called by the daemon `chunkmaster` and by tests.
 
 mod append;
 mod balance;
@@ -93,19 +93,20 @@ use safe_mode::SafeMode;
 use servers::Servers;
 use surplus::Verifying;
 
-/// Pause between two steps of taking a large removed folder apart, or of telling a long file's chunks how many
-/// replicas are wanted: requests go between them.
+/// Pause between two steps of reclaiming a large removed folder, or of applying a new replication
+/// to a long file's chunks: requests are handled in between.
 const RECLAIM_PAUSE: Duration = Duration::from_millis(5);
 
-/// Leases that expire in one call: each costs a record, and takes a file apart.
+/// Leases that expire in one call at most: each costs a record, and a file to be reclaimed.
 const EXPIRIES_PER_CALL: usize = 500;
 
-/// While it waits for anyone, the master wants to be called at least so often, or once a heartbeat if
-/// that is longer. It stood still itself if it was not for [`PAUSED_AFTER_TICKS`] of these.
+/// While the master waits for anybody, it wants to be called at least this often, or once a
+/// heartbeat interval if that is longer. If it was not called for [`PAUSED_AFTER_TICKS`] of these,
+/// it was itself stopped.
 const TICK_MIN: Duration = Duration::from_secs(1);
 const PAUSED_AFTER_TICKS: u32 = 2;
 
-/// Which caller waits for a reply.
+/// Identifies the caller that waits for a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReplyTo(pub u64);
 
@@ -114,11 +115,11 @@ pub struct ReplyTo(pub u64);
 pub enum Input {
     /// The process begins to serve: the first input after recovery.
     Start(Start),
-    /// A client changes something.
+    /// A client asks for a change.
     Mutate(ReplyTo, Asker, Mutation),
-    /// A client looks at something, or keeps its leases.
+    /// A client reads something, or renews its leases.
     Query(ReplyTo, Query),
-    /// A client or a chunkserver wants something of a log.
+    /// A client or a chunkserver asks something about a log.
     Log(ReplyTo, LogRequest),
     /// A chunkserver registers.
     Register(ReplyTo, RegisterServer),
@@ -126,7 +127,7 @@ pub enum Input {
     Heartbeat(ReplyTo, ServerHeartbeat),
     /// The connection on which a writer kept its leases has ended. Nobody waits for an answer.
     WriterGone(ClientId, Vec<FileId>),
-    /// Someone wants the gauges.
+    /// A caller wants the gauges.
     Summarise(ReplyTo),
 }
 
@@ -136,16 +137,16 @@ pub enum Input {
 pub enum Query {
     Stat(Stat),
     List(List),
-    /// What comes after a place, a path relative to this one.
+    /// Counts what comes after a place, given as a path relative to this one.
     Count {
         path: StorePath,
         after: Option<String>,
     },
     Locate(Locate),
-    /// As many of these files as one step allows; shared between the steps.
+    /// Locates as many of these files as one step allows; the list is shared between the steps.
     LocateMany {
         paths: Arc<[StorePath]>,
-        /// How many of them had their turn.
+        /// How many of them are done.
         from: usize,
     },
     Renew(Renew),
@@ -153,20 +154,20 @@ pub enum Query {
     Report(Report),
     DeleteOrphans(DeleteOrphans),
     Broken(BrokenChunks),
-    /// Whether a change would be refused because of whose what is there is.
+    /// Whether ownership would forbid a change.
     May(Asker, Intent, StorePath),
 }
 
-/// What is to be done outside, once all records before are durable.
+/// What is to be done outside, once all records that came before are durable.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Answer a caller.
     Reply(ReplyTo, Box<Result<Reply, Refusal>>),
-    /// Say it in the log.
+    /// Write a notice to the daemon's log.
     Tell(Notice),
 }
 
-/// A granted request's answer. Tokens in it are empty: whoever holds the key mints them.
+/// The answer to a granted request. Tokens in it are empty: the holder of the key mints them.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "each variant is its reply's name; the protocol documents those")]
 pub enum Reply {
@@ -189,10 +190,10 @@ pub enum Reply {
     Purgeable(Purgeable),
 }
 
-/// What one input leads to.
+/// The outcome of one input.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Output {
-    /// To be journaled, in order, before the effects leave.
+    /// To be journaled, in order, before the effects are carried out.
     pub records: Vec<Record>,
     /// To be done after that.
     pub effects: Vec<Effect>,
@@ -216,21 +217,21 @@ pub struct Master {
     reclaim_at: Option<Monotonic>,
     /// When to look into the trash; `None` if nothing is there.
     trash_at: Option<Monotonic>,
-    /// What the trash gave up and does not show yet.
+    /// Space that was freed from the trash but does not show yet in what servers report.
     freed: trash::Freed,
     room: Room,
     safe_mode: SafeMode,
-    /// How it is known that the journal is an older copy.
+    /// How it was noticed that the journal is an older copy; `None` if it was not.
     outdated: Option<Outdated>,
-    /// The number of the last record that was made.
+    /// The number of the last record made.
     last_record: u64,
     started: Monotonic,
-    /// The last call.
+    /// The time of the last call.
     called: Monotonic,
 }
 
 impl Master {
-    /// The master with what its journal told. [`Input::Start`] must be its first input.
+    /// Builds the master from its recovered state. [`Input::Start`] must be its first input.
     ///
     /// # Errors
     /// When the journal holds no cluster.
@@ -267,14 +268,14 @@ impl Master {
         &self.cluster
     }
 
-    /// The durable state: what recovery must give again.
+    /// The durable state, which recovery must reproduce.
     #[must_use]
     pub fn durable(&self) -> &Durable {
         &self.durable
     }
 
-    /// Takes one input. Deadlines that have passed are handled before it. Listings and locations come in
-    /// parts of at most [`READ_STEP`].
+    /// Takes one input; deadlines that have passed are handled first. Listings and locations are
+    /// answered in parts of at most [`READ_STEP`].
     pub fn handle(&mut self, now: Now, input: Input) -> Output {
         let mut out = Output::default();
         self.pass_deadlines(now, &mut out);
@@ -306,8 +307,8 @@ impl Master {
         out
     }
 
-    /// Handles the deadlines that have passed: expired leases, silent servers, removed folders to take
-    /// apart. Call it when the time of [`Self::poll_timeout`] has come.
+    /// Handles the deadlines that have passed: expired leases, silent servers, removed folders to
+    /// reclaim. Call it when the time of [`Self::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Now) -> Output {
         let mut out = Output::default();
         self.pass_deadlines(now, &mut out);
@@ -324,7 +325,7 @@ impl Master {
         [due, tick, cleaning].into_iter().flatten().min()
     }
 
-    /// When someone's time is over next.
+    /// When the next deadline passes.
     fn next_deadline(&self) -> Option<Monotonic> {
         let may_expire = self.may_expire();
         let lease = self.leases.next().filter(|_| may_expire);
@@ -336,7 +337,7 @@ impl Master {
             .min()
     }
 
-    /// Whether leases may end and removed folders be taken apart.
+    /// Whether leases may expire and removed folders be reclaimed.
     fn may_expire(&self) -> bool {
         self.room != Room::None && !self.in_safe_mode()
     }
@@ -345,8 +346,8 @@ impl Master {
         self.settings.heartbeat_interval.max(TICK_MIN)
     }
 
-    /// The silence of others counts only while they could be heard: what they said while the master
-    /// stood still waits behind this call.
+    /// If the master itself was stopped, extends all deadlines: the silence of others counts only
+    /// while they could be heard, and what they sent meanwhile is queued behind this call.
     fn pass_pause(&mut self, now: Now, out: &mut Output) {
         let time = now.monotonic.since(self.called);
         self.called = now.monotonic;
@@ -392,7 +393,8 @@ impl Master {
         }
     }
 
-    /// The one way of a record: into the state, its soft consequences, out to the journal.
+    /// The only way for a record: applies it, updates the soft state accordingly, and adds it to
+    /// the output.
     fn commit(&mut self, now: Now, record: Record, out: &mut Output) {
         let told = match &record {
             Record::ReplicationSpread { chunks } => self.durable.to_spread(*chunks),

@@ -1,5 +1,6 @@
-//! Requests that change something, and what they have in common. What each leads to is planned in
-//! `files.rs` and `tree.rs`; `Master::mutate` and the daemon's HTTP ask here.
+//! Requests that change something, and what they have in common. What each leads to is planned
+//! elsewhere, as in `files.rs` and `tree.rs`; `Master::mutate` and the daemon's HTTP layer call
+//! this.
 
 use chunkstore_protocol::{
     Abandon, Allocate, Allocation, Append, Close, Concat, Copy, Create, CreateLog, Created, Delete,
@@ -14,18 +15,18 @@ use super::replies::{CachedReply, Seen};
 use super::rights::Authority;
 use super::{Master, Output, Reply, millis};
 
-/// Of whom a request comes, as the edge knows it.
+/// Who sent a request, as the HTTP layer knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asker {
-    /// Of the whole request.
+    /// The digest of the whole request.
     pub digest: RequestDigest,
-    /// Who asks, and to whom belongs what it makes.
+    /// Who asks, and who will own what the request makes.
     pub owner: String,
     /// What they may change.
     pub may: Authority,
 }
 
-/// A stamped request: carried out once, however often it comes.
+/// A stamped request: carried out once, however often it is sent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "each variant is its request's name; the protocol documents those")]
 pub enum Mutation {
@@ -69,7 +70,7 @@ impl Mutation {
         }
     }
 
-    /// The request's stamp, whose client the edge makes the caller's own.
+    /// The request's stamp; the HTTP layer qualifies its client with the caller.
     pub fn stamp_mut(&mut self) -> &mut RequestStamp {
         match self {
             Self::Create(request) => &mut request.stamp,
@@ -114,7 +115,7 @@ impl Mutation {
 }
 
 impl Master {
-    /// Carries a request out, once.
+    /// Carries out a request, once.
     pub(super) fn mutate(
         &mut self,
         now: Now,
@@ -135,7 +136,8 @@ impl Master {
         self.check_rights(asker, request)?;
         let records = self.plan(now, stamp, &asker.owner, request)?;
         if let Mutation::Forget(ForgetServer { host, lose_records: true, .. }) = request {
-            // Before it is forgotten: if it comes back at once it is none that anybody waits for.
+            // Before the server is forgotten: if it comes back at once, it must not be one that a
+            // log waits for.
             self.give_up_logs_left_to(now, host, out);
         }
         for record in records {
@@ -144,14 +146,14 @@ impl Master {
         if let Some(sealed) = request.sealed() {
             self.learn(sealed, now.monotonic);
         }
-        // The first answer and a retry's come out of the same record.
+        // The first answer and that of a retry are both made from the stored reply.
         Ok(match self.durable.replies().seen(stamp) {
             Seen::Same(reply) => self.reply(reply),
             Seen::New | Seen::Reused | Seen::Older { .. } => Reply::Done,
         })
     }
 
-    /// The records that carry a request out; none if all is as it asks.
+    /// The records that carry out a request; none if everything is already as it asks.
     fn plan(
         &mut self,
         now: Now,

@@ -1,8 +1,8 @@
-//! The tree of folders and files, by id. No chunks' contents, no leases, no rules of who may do what:
-//! those are its callers'. Only `Durable::apply` changes it; the handlers walk it.
+//! The tree of folders and files, by id. It knows no chunk contents, no leases and no access rules:
+//! those are its callers' business. Only `Durable::apply` changes it; the request handlers read it.
 //!
-//! Removing a subtree only cuts it off (one step, however large); it is taken apart afterwards in
-//! bounded steps by [`Namespace::reclaim`].
+//! Removing a subtree only cuts it off, in one step however large it is; [`Namespace::reclaim`]
+//! takes it apart afterwards in bounded steps.
 
 use chunkstore_protocol::path::PATH_BYTES_MAX;
 use chunkstore_protocol::{ChunkId, FileId, StorePath};
@@ -16,7 +16,7 @@ use super::paged::Paged;
 
 /// The folder `/`. Folders and files take their ids from one sequence.
 pub(crate) const ROOT: FileId = FileId(0);
-/// Stands as the parent of a subtree that is cut off; never the id of an entry.
+/// The parent of a subtree that is cut off; never the id of an entry.
 const NOWHERE: FileId = FileId(u64::MAX);
 
 /// The whole tree.
@@ -24,19 +24,19 @@ const NOWHERE: FileId = FileId(u64::MAX);
 pub(crate) struct Namespace {
     #[serde(deserialize_with = "read_entries")]
     entries: Paged<FileId, Entry>,
-    /// What is cut off and not yet taken apart; the last one is taken first.
+    /// Subtrees that are cut off and not yet reclaimed; the last one goes first.
     detached: Vec<FileId>,
     n_files: u64,
     #[serde(default)]
     owners: Owners,
 }
 
-/// A folder or file, wherever it hangs.
+/// A folder or file, wherever it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     parent: FileId,
     name: Box<str>,
-    /// When it was made; 0 if a snapshot of a release before did not say.
+    /// When it was made; 0 if the snapshot it comes from did not say.
     #[serde(default)]
     pub(crate) created: UnixMillis,
     /// When it was created or closed, or a folder's entries changed.
@@ -50,7 +50,7 @@ pub(crate) struct Entry {
 /// What an [`Entry`] is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum EntryKind {
-    /// Holds others by name.
+    /// Holds other entries by name.
     Folder(Box<Folder>),
     /// Holds chunks.
     File(File),
@@ -61,7 +61,7 @@ pub(crate) enum EntryKind {
 pub(crate) struct Birth<'a> {
     /// When.
     pub(crate) at: UnixMillis,
-    /// Whose it is; empty where a record of a release before does not say.
+    /// The owner; empty if the record does not say.
     pub(crate) owner: &'a str,
 }
 
@@ -69,8 +69,8 @@ pub(crate) struct Birth<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Folder {
     children: Children,
-    /// No path below this folder was ever longer than this many bytes, counted from here: what lets a
-    /// rename be refused before it makes paths that nobody could write.
+    /// No path below this folder was ever longer than this many bytes, counted from here. So a
+    /// rename that would make paths too long to be written can be refused beforehand.
     below_bytes_max: usize,
 }
 
@@ -86,21 +86,22 @@ impl Folder {
 pub(crate) enum Walk<'p> {
     /// To this entry.
     Found(FileId),
-    /// Nowhere: `folder` is the deepest that exists, the `missing` parts would follow below it.
+    /// Nowhere: `folder` is the deepest one that exists, and the `missing` parts would follow below
+    /// it.
     Missing {
         /// The deepest folder that exists.
         folder: FileId,
         /// What is not there; at least one part.
         missing: Vec<&'p str>,
     },
-    /// A file stands where a folder is needed.
+    /// A file is where a folder is needed.
     Blocked {
         /// That file.
         file: FileId,
     },
 }
 
-/// Entries with their folders' children indexed.
+/// Reads the entries and indexes the folders' children.
 fn read_entries<'de, D: Deserializer<'de>>(from: D) -> Result<Paged<FileId, Entry>, D::Error> {
     let mut entries = Paged::<FileId, Entry>::deserialize(from)?;
     let is_folder = |entry: &Entry| matches!(entry.kind, EntryKind::Folder(_));
@@ -109,7 +110,8 @@ fn read_entries<'de, D: Deserializer<'de>>(from: D) -> Result<Paged<FileId, Entr
         let Some(mut children) = children_mut(&mut entries, id).map(std::mem::take) else {
             continue;
         };
-        // What is cut off may have lost some that were adopted elsewhere: nobody looks for a name there.
+        // A folder that is cut off may have lost children that were adopted elsewhere: nobody looks
+        // names up there.
         children.index(|child| entries.get(child).map_or("", |entry| &*entry.name));
         if let Some(place) = children_mut(&mut entries, id) {
             *place = children;
@@ -190,7 +192,7 @@ impl Namespace {
         self.entries.get(id).expect("ids come from walks, folders and records of what exists")
     }
 
-    /// The file of that id, wherever it hangs.
+    /// The file of that id, wherever it is.
     pub(crate) fn file(&self, id: FileId) -> Option<&File> {
         match &self.entries.get(id)?.kind {
             EntryKind::File(file) => Some(file),
@@ -198,22 +200,22 @@ impl Namespace {
         }
     }
 
-    /// The folder that an entry hangs in.
+    /// The folder that an entry is in.
     pub(crate) fn parent(&self, id: FileId) -> FileId {
         self.entry(id).parent
     }
 
-    /// Whose an entry is; empty if nobody said.
+    /// The owner of an entry; empty if it has none.
     pub(crate) fn owner(&self, entry: &Entry) -> &str {
         self.owners.text(entry.owner)
     }
 
-    /// What an entry is called in its folder; the root has no name.
+    /// The name of an entry in its folder; the root's is empty.
     pub(crate) fn name(&self, id: FileId) -> &str {
         &self.entry(id).name
     }
 
-    /// Whether something of this owner can be made.
+    /// Whether there is room for entries of this owner.
     pub(crate) fn admits_owner(&self, owner: &str) -> bool {
         self.owners.admit(owner)
     }
@@ -243,12 +245,12 @@ impl Namespace {
         path.as_str().len() + below <= PATH_BYTES_MAX
     }
 
-    /// Number of files, those cut off included until they are taken apart.
+    /// Number of files, including those cut off and not yet reclaimed.
     pub(crate) fn n_files(&self) -> u64 {
         self.n_files
     }
 
-    /// Number of folders, the root and those cut off included.
+    /// Number of folders, including the root and those cut off.
     pub(crate) fn n_folders(&self) -> u64 {
         self.entries.len() as u64 - self.n_files
     }
@@ -281,12 +283,12 @@ impl Namespace {
         }
     }
 
-    /// It changed.
+    /// Sets the time of the entry's last change.
     pub(crate) fn touch(&mut self, id: FileId, at: UnixMillis) {
         self.entry_mut(id).modified = at;
     }
 
-    /// The file of a record.
+    /// The file that a record names.
     pub(crate) fn file_mut(&mut self, id: FileId) -> &mut File {
         match &mut self.entry_mut(id).kind {
             EntryKind::File(file) => file,
@@ -294,7 +296,7 @@ impl Namespace {
         }
     }
 
-    /// Hangs a new folder or file into `parent`.
+    /// Adds a new folder or file to `parent`.
     pub(crate) fn insert(
         &mut self,
         id: FileId,
@@ -311,14 +313,15 @@ impl Namespace {
         self.hang(id, parent, name, at);
     }
 
-    /// Takes an entry out of its folder and hangs it elsewhere.
+    /// Moves an entry to another folder or name.
     pub(crate) fn rename(&mut self, id: FileId, parent: FileId, name: &str, at: UnixMillis) {
         self.unhang(id, at);
         self.hang(id, parent, name, at);
     }
 
-    /// Hangs files into `parent`, which is new and empty, and makes them `owner`'s; the folder that they come from is
-    /// about to be cut off, and no longer counts as their parent. There may be very many: each costs one step and no more.
+    /// Moves files into `parent`, which is new and empty, and makes them `owner`'s. The folder that
+    /// they come from is about to be cut off and keeps its list of them. There may be very many, so
+    /// each costs a single step.
     pub(crate) fn adopt<'a>(
         &mut self,
         parent: FileId,
@@ -344,22 +347,22 @@ impl Namespace {
         self.note_below(parent, longest);
     }
 
-    /// Gives an entry, and nothing below it, to another owner.
+    /// Gives an entry, but nothing below it, to another owner.
     pub(crate) fn set_owner(&mut self, id: FileId, owner: &str) {
         let owner = self.owners.acquire(owner);
         let before = std::mem::replace(&mut self.entry_mut(id).owner, owner);
         self.owners.release(before);
     }
 
-    /// Cuts off an entry with all below it.
+    /// Cuts off an entry with everything below it.
     pub(crate) fn detach(&mut self, id: FileId, at: UnixMillis) {
         self.unhang(id, at);
         self.entry_mut(id).parent = NOWHERE;
         self.detached.push(id);
     }
 
-    /// Takes apart what is cut off: at most `limit` entries and chunks. Returns the files among them with the
-    /// chunks that they lost; of a long file, only those chunks go.
+    /// Reclaims up to `limit` entries and chunks of what is cut off. Returns the files among them
+    /// with the chunks that they lost; a long file loses only as many chunks as the limit allows.
     pub(crate) fn reclaim(&mut self, limit: u32) -> Vec<(FileId, Vec<ChunkId>)> {
         let mut files = Vec::new();
         let mut left = limit as usize;
@@ -413,14 +416,15 @@ impl Namespace {
         self.note_below(parent, bytes);
     }
 
-    /// Changes what is in a folder, with a view of all names.
+    /// Changes a folder's children while all names can be read.
     fn change_children(&mut self, folder: FileId, change: impl FnOnce(&mut Children, &Self)) {
         let mut children = std::mem::take(&mut self.folder_mut(folder).children);
         change(&mut children, self);
         self.folder_mut(folder).children = children;
     }
 
-    /// There is a path of so many bytes below `folder`: it and those above remember the longest.
+    /// Records that there is a path of `bytes` bytes below `folder`, in it and in the folders
+    /// above.
     fn note_below(&mut self, folder: FileId, mut bytes: usize) {
         let mut above = folder;
         while above != NOWHERE {
@@ -446,7 +450,8 @@ impl Namespace {
         self.entry_mut(parent).modified = at;
     }
 
-    /// Asserts that every entry hangs where its folder says, and that each is attached or cut off.
+    /// Asserts that every entry is in the folder that it names, and that each is attached or cut
+    /// off.
     ///
     /// # Panics
     /// When one does not.
@@ -472,7 +477,7 @@ impl Namespace {
                 assert!(folder.below_bytes_max > name.len() + tail, "{id:?} forgot a long path");
             }
         }
-        // Each cut-off entry on the stack has lost its folder's hold; the root never had one.
+        // Each entry that is cut off is in no folder any more; neither is the root.
         let n_loose = self.detached.len() + 1;
         assert_eq!(n_hung + n_loose, self.entries.len(), "an entry hangs nowhere");
         let files = self.entries.iter().filter(|(_, e)| matches!(e.kind, EntryKind::File(_)));

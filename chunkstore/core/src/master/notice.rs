@@ -1,4 +1,4 @@
-//! What the chunk master has to say to whoever runs it; the daemon puts it into words.
+//! What the chunk master reports to its operator; the daemon words it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use ids::{ClusterId, Epoch, HostName};
 use super::terms::Outdated;
 use super::trash::TrashReason;
 
-/// What an operator would want to hear.
+/// An event of interest to an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// The master serves.
@@ -18,22 +18,22 @@ pub enum Notice {
         /// Its term.
         epoch: Epoch,
     },
-    /// The master itself stood still (its process or machine was stopped): nobody could be heard
-    /// meanwhile, and everybody has so much longer.
+    /// The master itself was stopped, with its process or its machine: nobody could be heard
+    /// meanwhile, so all deadlines are extended by that time.
     Paused {
         /// For how long.
         time: Duration,
     },
-    /// What servers hold is known as well as can be: the master takes changes from here on.
+    /// What servers hold is known as well as it can be: from here on the master accepts changes.
     SafeModeLeft {
-        /// Known servers that did not tell what they hold in time.
+        /// Known servers that did not report what they hold in time.
         silent: Vec<HostName>,
     },
     /// A server joined, or joined again.
     ServerRegistered {
         /// Its host.
         host: HostName,
-        /// Where it serves.
+        /// Address at which it serves.
         address: String,
         /// Its registration.
         session: u64,
@@ -48,7 +48,7 @@ pub enum Notice {
         /// The file.
         path: StorePath,
     },
-    /// Whoever appended to a file was silent for too long; the file is as it was.
+    /// The writer of an append was silent for too long; the file is as it was before.
     AppendLapsed {
         /// The file.
         path: StorePath,
@@ -69,22 +69,22 @@ pub enum Notice {
         /// The chunk.
         chunk: ChunkId,
     },
-    /// A folder of the trash is gone for good.
+    /// A folder of the trash was removed for good.
     TrashEmptied {
         /// The folder.
         path: StorePath,
         /// Why.
         reason: TrashReason,
     },
-    /// The journal is an older copy: nothing changes from here on.
+    /// The journal is an older copy: from here on the master changes nothing.
     JournalOutdated(Outdated),
-    /// A server reported more replicas that no file refers to than are deleted without asking.
+    /// A server reported more orphans than are deleted without asking.
     OrphansHeld {
         /// The server's host.
         host: HostName,
-        /// So many.
+        /// Number of orphans.
         orphans: u64,
-        /// Of so many that it holds.
+        /// Number of all replicas that it reported.
         reported: u64,
     },
     /// A server's replica is not what was sealed.

@@ -1,14 +1,15 @@
-//! Whose what is: each owner's name once, under a small number that its entries bear. A name is kept as
-//! long as something is its; the number is given to another one after that.
+//! The owners of entries: each name is stored once, under a small number that its entries carry. A
+//! name is kept as long as any entry has it; then its number is reused.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Owners at once. Each is the subject of somebody's token: hosts and people, of which no cluster has more.
+/// Owners at once. Each is the subject of somebody's token: a host or a person, and no cluster has
+/// more of them.
 pub(crate) const OWNERS_MAX: usize = 65_536;
 
-/// A name's number. That of the empty name, which is nobody's, is 0.
+/// A name's number. The empty name, which means no owner, has 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OwnerId(u32);
 
@@ -16,7 +17,7 @@ pub(crate) struct OwnerId(u32);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owners {
     names: Vec<Name>,
-    /// Numbers of no name; the last one is given first.
+    /// Numbers without a name; the last one is reused first.
     free: Vec<OwnerId>,
     by_text: BTreeMap<Box<str>, OwnerId>,
 }
@@ -24,7 +25,7 @@ pub(crate) struct Owners {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Name {
     text: Box<str>,
-    /// Entries that bear it.
+    /// Entries that have it.
     n_entries: u64,
 }
 
@@ -57,7 +58,7 @@ impl Owners {
         owner
     }
 
-    /// An entry that bore it is gone, or another's.
+    /// An entry that had it is gone, or belongs to another owner.
     pub(crate) fn release(&mut self, owner: OwnerId) {
         let name = &mut self.names[index(owner)];
         name.n_entries = name.n_entries.saturating_sub(1);
@@ -85,10 +86,11 @@ impl Owners {
         owner
     }
 
-    /// Asserts that every name is counted as often as it is borne, and stands under its number.
+    /// Asserts that the entries of each name are counted right, and that each name is under its
+    /// number.
     ///
     /// # Panics
-    /// When one is not.
+    /// When that does not hold.
     pub(crate) fn check_invariants(&self, borne: impl Iterator<Item = OwnerId>) {
         let mut counts = vec![0; self.names.len()];
         for owner in borne {

@@ -1,5 +1,6 @@
-//! A map whose keys are ids given out in sequence: it costs its values and little more, however many
-//! there are, and what is removed leaves next to nothing. Nothing here knows what the values are.
+//! A map whose keys are ids given out in sequence. It costs little more than its values, however
+//! many there are, and what is removed leaves next to nothing behind. It knows nothing of its
+//! values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,12 +11,12 @@ use serde::de::{SeqAccess, Visitor};
 use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Ids of one page: those that are in it stand in a row, and a bit for each says whether it is.
+/// Ids of one page: the values are contiguous, and one bit for each id says whether it is present.
 const PAGE_IDS: u64 = 256;
 const WORD_BITS: u64 = 64;
 const PAGE_WORDS: usize = (PAGE_IDS / WORD_BITS) as usize;
-/// Pages of one block, which stand in a row: the map of blocks stays so small that a search of it never waits
-/// for memory.
+/// Pages of one block, which are contiguous: the map of blocks stays so small that searching it
+/// does not miss the cache.
 const BLOCK_PAGES: u64 = 64;
 
 /// An id that is given out in sequence.
@@ -46,10 +47,10 @@ impl Sequential for ChunkId {
     }
 }
 
-/// Values by ids. Serialised as the sequence of its pairs.
+/// Values by id. Serialised as the sequence of its pairs.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Paged<K, V> {
-    /// None is empty.
+    /// No block is empty.
     blocks: BTreeMap<u64, Block<V>>,
     n_values: usize,
     keys: PhantomData<K>,
@@ -67,7 +68,7 @@ impl<V> Block<V> {
     }
 }
 
-/// Where an id belongs: its block, its page there, and its offset there.
+/// The place of an id: its block, its page in the block, and its offset in the page.
 fn place(position: u64) -> (u64, usize, u64) {
     let page = position / PAGE_IDS;
     (page / BLOCK_PAGES, index(page % BLOCK_PAGES), position % PAGE_IDS)
@@ -82,7 +83,8 @@ struct Page<V> {
 impl<V> Page<V> {
     const EMPTY: Self = Self { present: [0; PAGE_WORDS], values: Vec::new() };
 
-    /// Where the value of the id at `offset` stands, or would stand.
+    /// The index of the value of the id at `offset`; an error with the index where it would be, if
+    /// there is none.
     fn rank(&self, offset: u64) -> Result<usize, usize> {
         let (word, bit) = (index(offset / WORD_BITS), offset % WORD_BITS);
         let before: u32 = self.present[..word].iter().map(|bits| bits.count_ones()).sum();
@@ -131,7 +133,7 @@ impl<K: Sequential, V> Paged<K, V> {
         page.values.get(page.rank(offset).ok()?)
     }
 
-    /// The same, to be changed.
+    /// Like [`Self::get`], for changes.
     pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut V> {
         let (block, page, offset) = place(key.position());
         let page = &mut self.blocks.get_mut(&block)?.pages[page];
@@ -139,7 +141,7 @@ impl<K: Sequential, V> Paged<K, V> {
         page.values.get_mut(rank)
     }
 
-    /// Sets the value of an id; returns the one before.
+    /// Sets the value of an id; returns the old one.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         let (block, page, offset) = place(key.position());
         let block = self.blocks.entry(block).or_insert_with(Block::empty);
@@ -156,7 +158,7 @@ impl<K: Sequential, V> Paged<K, V> {
         }
     }
 
-    /// The value of an id, made if there is none.
+    /// The value of an id, created if there is none.
     pub(crate) fn get_or_default(&mut self, key: K) -> &mut V
     where
         V: Default,
@@ -167,7 +169,7 @@ impl<K: Sequential, V> Paged<K, V> {
         self.get_mut(key).expect("it was there or has just been made")
     }
 
-    /// Takes the value of an id out.
+    /// Removes the value of an id.
     pub(crate) fn remove(&mut self, key: K) -> Option<V> {
         let (number, page, offset) = place(key.position());
         let block = self.blocks.get_mut(&number)?;
@@ -190,7 +192,7 @@ impl<K: Sequential, V> Paged<K, V> {
         self.iter_from(K::at(0))
     }
 
-    /// The pairs from an id on.
+    /// The pairs from an id on, by ascending ids.
     pub(crate) fn iter_from(&self, first: K) -> impl Iterator<Item = (K, &V)> {
         let first = first.position();
         let (first_block, first_page, _) = place(first);

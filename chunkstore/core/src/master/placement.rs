@@ -1,5 +1,5 @@
-//! Where the replicas of a new chunk go (GFS 2003, section 4.2; Hadoop's default policy). Pure choice
-//! among the servers that can take it; who can is `servers.rs`' to say.
+//! Where the replicas of a new chunk go (GFS 2003, section 4.2; Hadoop's default policy). A pure
+//! choice among the servers that can take it; which ones can, `servers.rs` decides.
 
 use ids::{HostName, RackName};
 
@@ -8,21 +8,23 @@ use ids::{HostName, RackName};
 pub(crate) struct Candidate<'a> {
     pub(crate) host: &'a HostName,
     pub(crate) rack: &'a RackName,
-    /// What it was given before, weighed by its free space: equal loads are a fair spread.
+    /// How much it was given so far, weighted by its free space: equal loads are a fair
+    /// distribution.
     pub(crate) load: u64,
-    /// Another order of equal loads for each chunk: or the same servers would share all their chunks, and what
-    /// one loses could be copied from one other alone.
+    /// Orders equal loads differently for each chunk. Otherwise the same servers would share all
+    /// their chunks, and what one loses could be copied from a single other one.
     pub(crate) turn: u64,
-    /// It failed this writer.
+    /// Whether it failed this writer.
     pub(crate) excluded: bool,
 }
 
-/// How well a server suits one replica: the least is taken, the order of the fields is the policy.
+/// How well a server suits one replica: the lowest score wins, and the order of the fields is the
+/// policy.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct PlacementScore<'a> {
     excluded: bool,
-    /// Not where this replica belongs: the first on the writer's host, the second on another rack than
-    /// the first, the third on the second's rack.
+    /// Whether it is the wrong place for this replica: the first belongs on the writer's host, the
+    /// second on another rack than the first, the third on the second's rack.
     away: bool,
     load: u64,
     turn: u64,
@@ -34,13 +36,14 @@ struct PlacementScore<'a> {
 pub(crate) struct Wish<'a> {
     /// Replicas asked for.
     pub(crate) replicas: u8,
-    /// Replicas that a close needs: only to reach these is an excluded server taken.
+    /// Replicas that a close needs: an excluded server is taken only to reach this number.
     pub(crate) needed: u8,
     /// The writer's host.
     pub(crate) writer: Option<&'a HostName>,
 }
 
-/// The candidates' positions, in the order of the pipeline; fewer than wished for if there are no more.
+/// The positions of the chosen candidates, in pipeline order; fewer than wished for if there are no
+/// more.
 pub(crate) fn choose(candidates: &[Candidate<'_>], wish: Wish<'_>) -> Vec<usize> {
     let mut chosen: Vec<usize> = Vec::new();
     while chosen.len() < usize::from(wish.replicas) {

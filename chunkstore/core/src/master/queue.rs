@@ -1,24 +1,26 @@
-//! Chunks that wait for another replica, the most urgent first. Why each waits is `repair.rs`' to say.
+//! Chunks that wait for another replica, the most urgent first. The reasons are determined in
+//! `repair.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chunkstore_protocol::{ChunkId, RepairCause, RepairsWaiting};
 
-/// Chunks that wait for the same reason; others are found by another sweep.
+/// Chunks that may wait for the same reason; a later sweep finds the others.
 const WAITING_MAX: usize = 10_000;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
     waiting: BTreeMap<RepairCause, BTreeSet<ChunkId>>,
-    /// Where each class is tried from next: those that can't be copied now do not stand before the others.
+    /// Where the next tries of each class begin, so that chunks that can't be copied now do not
+    /// block the others.
     turns: BTreeMap<RepairCause, ChunkId>,
-    /// More chunks wait than are remembered: another sweep finds them.
+    /// Whether more chunks wait than are remembered; another sweep finds them.
     overflowed: bool,
 }
 
 impl Queue {
-    /// The chunk waits, for this reason alone.
+    /// The chunk waits for this reason, and no other.
     pub(crate) fn wait(&mut self, chunk: ChunkId, cause: RepairCause) {
         self.leave(chunk);
         let waiting = self.waiting.entry(cause).or_default();
@@ -29,7 +31,7 @@ impl Queue {
         }
     }
 
-    /// It does not wait any more.
+    /// The chunk no longer waits.
     pub(crate) fn leave(&mut self, chunk: ChunkId) {
         for waiting in self.waiting.values_mut() {
             waiting.remove(&chunk);
@@ -41,12 +43,13 @@ impl Queue {
         self.waiting.values().any(|waiting| waiting.contains(&chunk))
     }
 
-    /// Whether any chunk waits for a reason as urgent as this.
+    /// Whether any chunk waits for a reason at least as urgent as this.
     pub(crate) fn is_waiting_to(&self, last: RepairCause) -> bool {
         self.waiting.range(..=last).any(|(_, waiting)| !waiting.is_empty())
     }
 
-    /// The next chunks to try of each class up to `last`, most urgent classes first; `per_class` at most.
+    /// The next chunks to try of each class up to `last`, the most urgent class first; at most
+    /// `per_class` of each.
     pub(crate) fn tries(&mut self, last: RepairCause, per_class: usize) -> Vec<ChunkId> {
         let mut tries = Vec::new();
         for (cause, waiting) in self.waiting.range(..=last) {
@@ -67,7 +70,7 @@ impl Queue {
         self.waiting.values().map(BTreeSet::len).sum()
     }
 
-    /// By their reasons.
+    /// The number of waiting chunks for each reason.
     pub(crate) fn census(&self) -> Vec<RepairsWaiting> {
         let classes = self.waiting.iter();
         classes.map(|(&why, chunks)| RepairsWaiting { why, chunks: chunks.len() as u64 }).collect()
@@ -78,7 +81,7 @@ impl Queue {
         self.overflowed
     }
 
-    /// Whether it is time to look for those: most of the others are done.
+    /// Whether it is time to sweep for those, as most of the others are done.
     pub(crate) fn take_overflow(&mut self) -> bool {
         let due = self.overflowed && self.len() < WAITING_MAX / 2;
         self.overflowed &= !due;

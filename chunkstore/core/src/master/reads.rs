@@ -1,5 +1,5 @@
-//! What clients look at: stat, list, locate; and the renewal of leases. None of it leaves a record, and
-//! each is bounded, so that none holds the loop for long.
+//! What clients read: stat, list, locate; and the renewal of leases. None of it makes a record, and
+//! each is bounded, so that none blocks the loop for long.
 
 use std::sync::Arc;
 
@@ -16,20 +16,20 @@ use super::namespace::EntryKind;
 use super::subtree::Subtree;
 use super::{Master, Query, Reply};
 
-/// Entries and chunks that one input looks at: whoever wants more gets them in several inputs, so that
-/// others come between.
+/// Entries and chunks that one input looks at. A longer answer takes several inputs, so that others
+/// are handled in between.
 pub const READ_STEP: usize = 1000;
 
-/// Finding a path among many costs about as much as so many chunks do.
+/// Finding one path among many costs about as much as this many chunks.
 const CHUNKS_PER_PATH: usize = 4;
 
-/// Entries that one input counts: each costs far less than one that is listed.
+/// Entries that one input counts: counting one is far cheaper than listing it.
 const COUNT_STEP: usize = 5000;
 
-/// What a reader takes besides closed files.
+/// What a reader accepts besides closed files.
 #[derive(Clone, Copy, Debug, Default)]
 struct Allows {
-    /// A file that is being written, as far as it is.
+    /// A file that is being written, as far as it is sealed.
     open: bool,
     /// A log.
     log: bool,
@@ -38,7 +38,7 @@ struct Allows {
 /// What a step of a count found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CountedPart {
-    /// So much.
+    /// The counts.
     pub counted: Counted,
     /// Where the next step begins; `None` at the end.
     pub next: Option<String>,
@@ -55,8 +55,8 @@ impl Master {
         }
     }
 
-    /// The answer to a query that only looks: what [`Self::handle`] would say now. `None` to one that changes something,
-    /// if only until a restart.
+    /// The answer to a query that only reads, as [`Self::handle`] would give it now. `None` for a
+    /// query that changes something, even if only soft state.
     #[must_use]
     pub fn look(&self, now: Monotonic, request: &Query) -> Option<Result<Reply, Refusal>> {
         self.seen(now, request).map(|answer| answer.map_err(Refusal::Files))
@@ -85,8 +85,8 @@ impl Master {
         })
     }
 
-    /// Renews what the client still holds. Only when that is nothing is the answer no: a renewal may
-    /// cross a close on its way.
+    /// Renews the leases that the client still holds. It fails only if there are none: a renewal
+    /// may cross a close on its way.
     fn renew(&mut self, now: Now, request: &Renew) -> Result<Reply, FsError> {
         let Renew { client, files, wait_ms: _ } = request;
         let until = now.monotonic + self.settings.lease;
@@ -172,7 +172,7 @@ impl Master {
         listing
     }
 
-    /// Counts what comes after a place; says where to go on, if that is not the end.
+    /// Counts what comes after a place; says where to continue, unless that is the end.
     fn count(&self, path: &StorePath, after: Option<&str>) -> Result<CountedPart, FsError> {
         let top = self.find(path)?;
         let mut part = CountedPart::default();
@@ -190,7 +190,7 @@ impl Master {
         Ok(part)
     }
 
-    /// What is in a folder, as far as one step counts.
+    /// What is in a folder, as far as a single step counts.
     pub(super) fn counted_below(&self, top: FileId) -> Counted {
         let mut counted = Counted::default();
         let mut below = Subtree::after(self.durable.namespace(), top, None);
@@ -211,7 +211,7 @@ impl Master {
         }
     }
 
-    /// The first of these files, as many as one step allows; at least one.
+    /// Locates the first of these files, as many as one step allows; at least one.
     fn locate_many(&self, paths: &[StorePath]) -> Vec<Result<Located, FsError>> {
         let mut found = Vec::with_capacity(paths.len().min(READ_STEP));
         let mut left = READ_STEP;
@@ -222,7 +222,7 @@ impl Master {
             }
             let n_chunks = located.as_ref().map_or(0, |located| located.chunks.len());
             let cost = n_chunks + CHUNKS_PER_PATH;
-            // One file of very many chunks is one step.
+            // A single file with very many chunks still takes one step.
             if cost > left && !found.is_empty() {
                 break;
             }
@@ -232,7 +232,7 @@ impl Master {
         found
     }
 
-    /// The chunks of a file from an offset on, of so many bytes or all.
+    /// The chunks of a file from an offset on; `length` bytes of them, or all.
     fn locate(
         &self,
         path: &StorePath,
@@ -285,7 +285,7 @@ impl Master {
         })
     }
 
-    /// Live servers that have found their replica of a chunk broken: they may still give the blocks of it that are not.
+    /// Live servers that found their replica of a chunk broken: it may still have good blocks.
     fn last_resort(&self, chunk: ChunkId) -> Vec<Arc<ServerAddress>> {
         let holders = self.broken_on(chunk);
         holders.map(|holder| Arc::clone(self.servers.shared_address(holder.server))).collect()

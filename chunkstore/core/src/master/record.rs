@@ -1,9 +1,11 @@
 //! What the chunk master journals: one record for each mutating request that was granted, with the
-//! request's stamp and all that its reply needs. Records are facts with their ids in them: applying one
-//! decides nothing. Not here: what servers hold and who is alive, which they tell again.
+//! request's stamp and all that its reply needs. Records are facts that include the ids they use:
+//! applying one decides nothing. Not here: what servers hold and which are alive, as servers report
+//! that again.
 //!
-//! The encoding is by field names, so that fields can be added with a serde default. Every record stays
-//! below the journal's limit: paths are bounded, and a publish is cut by [`WINNER_BYTES_PER_RECORD`].
+//! Records are encoded by field names, so that fields can be added with a serde default. Every
+//! record stays below the journal's limit: paths are bounded, and a publish is split by
+//! [`WINNER_BYTES_PER_RECORD`].
 
 use chunkstore_protocol::{ChunkId, FileId, IfWriterDies, SealedChunk, ServerAddress, Version};
 use ids::{ClusterId, Epoch, HostName, UnixMillis};
@@ -11,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 pub use super::stamp::{RequestDigest, Stamp};
 
-/// Winners of a publish go into one record until their names have this many bytes; then another is
-/// begun. Half of the journal's limit of 1 MiB leaves room for the rest of the record.
+/// Winners of a publish go into one record until their names have this many bytes; then another one
+/// begins. Half of the journal's limit of 1 MiB leaves room for the rest of the record.
 pub(crate) const WINNER_BYTES_PER_RECORD: usize = 512 << 10;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -28,31 +30,33 @@ pub enum Record {
         /// Its identity.
         cluster: ClusterId,
     },
-    /// A master process began to serve.
+    /// A master process began to serve: a new term.
     Started {
         /// Its epoch.
         epoch: Epoch,
         /// The random number of its term.
         #[serde(default, skip_serializing_if = "is_zero")]
         id: u64,
-        /// The first chunk that it may give out, if that is not the next one: none of another life of this journal, which
-        /// was put back as it once was, is the same.
+        /// The first chunk id that it may give out, if it skips some. Ids are skipped so that none
+        /// is the same as one given out in another history of this journal, after which it was
+        /// restored from a copy.
         #[serde(default, skip_serializing_if = "is_zero")]
         first_chunk: u64,
-        /// The number of the journal's last record before.
+        /// The number of the journal's last record before this one.
         #[serde(default, skip_serializing_if = "is_zero")]
         after: u64,
     },
-    /// The journal counts though the cluster may have gone on without it: epochs and ids go on from here.
+    /// The journal is accepted although the cluster may have gone on without it: epochs and ids
+    /// continue from these.
     OldJournalAccepted {
-        /// Below the next start's.
+        /// The next start's epoch is higher.
         epoch: Epoch,
         /// The id for the next entry.
         next_file: u64,
         /// The id for the next chunk.
         next_chunk: u64,
     },
-    /// A chunkserver registered that was not known: from here on it belongs to the cluster.
+    /// A chunkserver that was not known registered: from here on it belongs to the cluster.
     ServerJoined {
         /// Its host.
         host: HostName,
@@ -70,7 +74,7 @@ pub enum Record {
         stamp: Stamp,
         /// Its host.
         host: HostName,
-        /// Whether it is.
+        /// Whether it is to be emptied.
         on: bool,
     },
     /// A file was opened for one writer.
@@ -79,7 +83,7 @@ pub enum Record {
         stamp: Stamp,
         /// When.
         at: UnixMillis,
-        /// The deepest folder that was there.
+        /// The deepest folder that already existed.
         parent: FileId,
         /// Folders made below it, each in the one before.
         folders: Vec<NewFolder>,
@@ -96,11 +100,11 @@ pub enum Record {
         /// What becomes of it if its writer is silent for too long.
         #[serde(default, skip_serializing_if = "IfWriterDies::is_default")]
         if_writer_dies: IfWriterDies,
-        /// Whose it is; empty: nobody's.
+        /// Its owner; empty for none.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         owner: String,
     },
-    /// A closed file was opened for one writer, who puts more behind its end.
+    /// A closed file was opened for one writer, who appends to it.
     FileReopened {
         /// The request.
         stamp: Stamp,
@@ -119,12 +123,12 @@ pub enum Record {
         at: UnixMillis,
         /// The file.
         file: FileId,
-        /// The chunk before it, if that is finished; otherwise it was given up.
+        /// The chunk before it if that is finished; otherwise that one was given up.
         sealed: Option<Sealed>,
         /// The chunk.
         allotted: Allotted,
     },
-    /// A file is whole. A chunk that is allotted and not `sealed` here is given up.
+    /// A file is complete. A chunk that is allotted and not in `sealed` is given up.
     FileClosed {
         /// The request.
         stamp: Stamp,
@@ -132,10 +136,10 @@ pub enum Record {
         at: UnixMillis,
         /// The file.
         file: FileId,
-        /// Its last chunk, if that has bytes.
+        /// Its last chunk, if that has any bytes.
         sealed: Option<Sealed>,
     },
-    /// The writer gave an open file up.
+    /// The writer gave up an open file.
     FileAbandoned {
         /// The request.
         stamp: Stamp,
@@ -144,7 +148,7 @@ pub enum Record {
         /// The file.
         file: FileId,
     },
-    /// The writer of a reopened file gave up: the file is what it was before.
+    /// The writer of a reopened file gave up: the file is as it was before.
     AppendAbandoned {
         /// The request.
         stamp: Stamp,
@@ -153,7 +157,7 @@ pub enum Record {
         /// The file.
         file: FileId,
     },
-    /// The writer of a reopened file was silent for too long: the file is what it was before.
+    /// The writer of a reopened file was silent for too long: the file is as it was before.
     AppendLapsed {
         /// When.
         at: UnixMillis,
@@ -167,7 +171,8 @@ pub enum Record {
         /// The file.
         file: FileId,
     },
-    /// The writer of an open file was silent for too long: the file ends with its last sealed chunk.
+    /// The writer of an open file was silent for too long: the file is closed after its last sealed
+    /// chunk.
     WriterDied {
         /// When.
         at: UnixMillis,
@@ -176,13 +181,13 @@ pub enum Record {
         /// Whether it is marked as cut.
         cut: bool,
     },
-    /// A log appeared, empty.
+    /// An empty log was created.
     LogCreated {
         /// The request.
         stamp: Stamp,
         /// When.
         at: UnixMillis,
-        /// The deepest folder that was there.
+        /// The deepest folder that already existed.
         parent: FileId,
         /// Folders made below it, each in the one before.
         folders: Vec<NewFolder>,
@@ -194,7 +199,7 @@ pub enum Record {
         replication: u8,
         /// Length limit of its chunks.
         chunk_bytes: u64,
-        /// Whose it is.
+        /// Its owner.
         owner: String,
     },
     /// A log got an open chunk.
@@ -208,7 +213,7 @@ pub enum Record {
     LogChunkBegun {
         /// The log.
         file: FileId,
-        /// Which beginning it was: a primary that has forgotten it can't begin again.
+        /// Identifies this beginning: a primary that has forgotten it can't begin again.
         beginning: u64,
     },
     /// A log's open chunk is sealed, or given up.
@@ -217,7 +222,7 @@ pub enum Record {
         at: UnixMillis,
         /// The log.
         file: FileId,
-        /// As it is sealed; `None` if it holds nothing that was acknowledged.
+        /// The sealed chunk; `None` if it holds nothing that was acknowledged.
         sealed: Option<Sealed>,
     },
     /// Folders were made.
@@ -226,11 +231,11 @@ pub enum Record {
         stamp: Stamp,
         /// When.
         at: UnixMillis,
-        /// The deepest folder that was there.
+        /// The deepest folder that already existed.
         parent: FileId,
         /// Folders made below it, each in the one before.
         folders: Vec<NewFolder>,
-        /// Whose they are; empty: nobody's.
+        /// Their owner; empty for none.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         owner: String,
     },
@@ -246,19 +251,19 @@ pub enum Record {
         parent: FileId,
         /// Its new name.
         name: String,
-        /// The file that stood there and went.
+        /// The file that was there and is replaced.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         replaced: Option<FileId>,
     },
-    /// A file of the same chunks as another appeared.
+    /// A copy of a file was made, which shares its chunks.
     Copied {
         /// The request.
         stamp: Stamp,
         /// When.
         at: UnixMillis,
-        /// That other.
+        /// The file that was copied.
         source: FileId,
-        /// The deepest folder that was there.
+        /// The deepest folder that already existed.
         parent: FileId,
         /// Folders made below it, each in the one before.
         folders: Vec<NewFolder>,
@@ -266,20 +271,20 @@ pub enum Record {
         name: String,
         /// The copy.
         file: FileId,
-        /// The file that stood there and went.
+        /// The file that was there and is replaced.
         replaced: Option<FileId>,
-        /// Whose the copy is.
+        /// The copy's owner.
         owner: String,
     },
-    /// A file appeared that has the chunks of others, which went.
+    /// Several files became one that has all their chunks.
     Concatenated {
         /// The request.
         stamp: Stamp,
         /// When.
         at: UnixMillis,
-        /// Those others, in the order of their chunks; at least one.
+        /// These files, in the order of their chunks; at least one.
         parts: Vec<FileId>,
-        /// The deepest folder that was there.
+        /// The deepest folder that already existed.
         parent: FileId,
         /// Folders made below it, each in the one before.
         folders: Vec<NewFolder>,
@@ -287,38 +292,38 @@ pub enum Record {
         name: String,
         /// The new file.
         file: FileId,
-        /// The file that stood there and went.
+        /// The file that was there and is replaced.
         replaced: Option<FileId>,
-        /// Whose the new file is.
+        /// The new file's owner.
         owner: String,
     },
-    /// A file asks for another number of replicas; its chunks are told by
-    /// [`Record::ReplicationSpread`].
+    /// A file asks for another number of replicas, which [`Record::ReplicationSpread`] applies to
+    /// its chunks.
     ReplicationSet {
         /// The request.
         stamp: Stamp,
         /// The file.
         file: FileId,
-        /// Replicas.
+        /// The new number of replicas.
         replication: u8,
     },
-    /// A file or folder is another's from now on.
+    /// A file or folder got another owner.
     OwnerSet {
         /// The request.
         stamp: Stamp,
         /// When.
         at: UnixMillis,
-        /// What.
+        /// The file or folder.
         entry: FileId,
-        /// Whose it is.
+        /// The new owner.
         owner: String,
     },
-    /// The next chunks of files whose replication changed were told.
+    /// A new replication was applied to the next chunks of the files that ask for it.
     ReplicationSpread {
-        /// At most so many.
+        /// The limit of chunks.
         chunks: u32,
     },
-    /// A file, or a folder with all below it, was removed.
+    /// A file, or a folder with everything below it, was removed for good.
     Deleted {
         /// The request.
         stamp: Stamp,
@@ -327,7 +332,7 @@ pub enum Record {
         /// What was removed.
         entry: FileId,
     },
-    /// A file or folder was removed, and moved to the trash instead.
+    /// A file or folder was moved to the trash.
     Trashed {
         /// The request.
         stamp: Stamp,
@@ -335,13 +340,13 @@ pub enum Record {
         at: UnixMillis,
         /// What was removed.
         entry: FileId,
-        /// The deepest folder that was there.
+        /// The deepest folder that already existed.
         parent: FileId,
         /// Folders made below it, each in the one before.
         folders: Vec<NewFolder>,
         /// Its name in the last of them.
         name: String,
-        /// Whose the folders are.
+        /// The owner of the new folders.
         owner: String,
     },
     /// A folder of the trash was removed for good.
@@ -351,13 +356,15 @@ pub enum Record {
         /// The folder.
         folder: FileId,
     },
-    /// A part of the winners of the [`Record::Published`] that follows. Changes nothing that anyone can
-    /// see; without that record (the master died between them) it is forgotten at the next start.
+    /// Some of the winners of the [`Record::Published`] that follows. Changes nothing visible; if
+    /// that record never comes because the master died in between, it is forgotten at the next
+    /// start.
     WinnersGathered {
-        /// That part.
+        /// These winners.
         winners: Vec<Adopted>,
     },
-    /// A staging folder's winners became a folder of their own; the rest of it was removed.
+    /// The winners in a staging folder became a folder of their own; the rest of the staging folder
+    /// was removed.
     Published {
         /// The request.
         stamp: Stamp,
@@ -365,33 +372,34 @@ pub enum Record {
         at: UnixMillis,
         /// The staging folder.
         staging: FileId,
-        /// The deepest folder that was there.
+        /// The deepest folder that already existed.
         parent: FileId,
         /// Folders made below it, each in the one before; the last is the target.
         folders: Vec<NewFolder>,
         /// The winners, after those gathered before.
         winners: Vec<Adopted>,
-        /// Name of the empty file that says that the folder is whole.
+        /// Name of the empty file that marks the folder as complete.
         marker: String,
         /// That file.
         marker_file: FileId,
-        /// Replicas asked for it.
+        /// Replicas asked for the marker.
         replication: u8,
-        /// Length limit of its chunks, if it ever gets one.
+        /// Length limit of the marker's chunks, should it ever get any.
         chunk_bytes: u64,
-        /// Whose all that is; empty: nobody's.
+        /// The owner of all that; empty for none.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         owner: String,
     },
-    /// The next entries of what was removed were taken apart.
+    /// The next entries of removed subtrees were reclaimed.
     Reclaimed {
-        /// At most so many.
+        /// The limit of entries.
         entries: u32,
     },
 }
 
 impl Record {
-    /// The request that it carries out; `None` for what the master does by itself, or in several records.
+    /// The request that it carries out; `None` for what the master does of its own accord, or in
+    /// several records.
     #[must_use]
     pub fn stamp(&self) -> Option<&Stamp> {
         match self {
@@ -456,7 +464,7 @@ pub struct Allotted {
     pub chunk: ChunkId,
     /// Its version.
     pub version: Version,
-    /// The servers, for a reply that is given again; where replicas are is not durable.
+    /// The servers, to repeat the reply from; the locations of replicas are not durable.
     pub pipeline: Vec<ServerAddress>,
 }
 

@@ -1,9 +1,10 @@
-//! Chunks with fewer live replicas than their file asks for get more, those nearest to loss first; then those
-//! on servers that are to be emptied, and those whose replicas are all on one rack; with more replicas than
-//! that, the surplus goes (GFS 2003, section 4.3). All soft: found anew by a sweep over the chunks whenever
-//! servers come or go. A copy is pushed by a server that holds the chunk; how many run at once per server is
-//! bounded here (`streams.rs`), how fast they run is the chunkservers' business. What becomes of chunks that only broken
-//! replicas are left of is `assembly.rs`'.
+//! Gives chunks with fewer live replicas than their file asks for more of them, those nearest to
+//! loss first; then chunks on servers that are to be emptied, and chunks with all replicas on one
+//! rack. Surplus replicas are removed (GFS 2003, section 4.3). All of it is soft state, rebuilt by
+//! a sweep over the chunks whenever servers come or go. A server that holds the chunk pushes the
+//! copy. How many copies run at once per server is bounded here (`streams.rs`); how fast they run
+//! is the chunkservers' business. Chunks of which only broken replicas are left are handled in
+//! `assembly.rs`.
 
 mod assembly;
 
@@ -22,34 +23,37 @@ use super::replicas::Claim;
 use super::servers::{Holder, ServerId};
 use super::streams::Streams;
 
-/// Chunks looked at in one step of a sweep, and the pause between two: requests go between them.
+/// Chunks examined in one step of a sweep, and the pause between two steps, in which requests are
+/// handled.
 const SWEEP_STEP: usize = 2000;
 const SWEEP_PAUSE: Duration = Duration::from_millis(1);
-/// Waiting chunks of each class that are tried in one call.
+/// Waiting chunks of each class that one call tries.
 const TRIES_PER_CALL: usize = 512;
 /// Pause before a chunk whose copy failed is looked at again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// A copy whose end nobody told of by then is given up: its source tells of it, or dies, much sooner.
+/// A copy whose end has not been reported after this time is given up. Normally the source reports
+/// it, or dies, much sooner.
 const COPY_LIMIT: Duration = Duration::from_secs(30 * 60);
-/// Chunks of which it is remembered since when they are short of replicas.
+/// Chunks for which it is remembered how long they have been short of replicas.
 const AGES_MAX: usize = 20_000;
 
-/// What is known to be short of replicas, and what is done about it.
+/// What is known to be short of replicas, and what is being done about it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Repairs {
     pub(super) queue: Queue,
     pub(super) running: BTreeMap<ChunkId, Copy>,
-    /// Since when chunks have had fewer live replicas than asked for, whatever is done about it.
+    /// Since when chunks have had fewer live replicas than asked for, whatever is being done about
+    /// it.
     short_since: BTreeMap<ChunkId, Monotonic>,
     streams: Streams,
-    /// Chunks to be looked at again, and when.
+    /// Chunks to be examined again, and when.
     again: Deadlines<ChunkId>,
-    /// Chunks that could not be put together of broken replicas: how often, up to a bound.
+    /// How often assembling a chunk from broken replicas has failed, up to a bound.
     in_vain: BTreeMap<ChunkId, u32>,
-    /// Chunks with more replicas than asked for, and when those may go.
+    /// Chunks with more replicas than asked for, and when the surplus may be removed.
     surplus: Deadlines<ChunkId>,
     sweep: Sweep,
-    /// As the last whole sweep, and looks since, found them.
+    /// Missing chunks, as found by the last complete sweep and by later looks.
     missing: Missing,
 }
 
@@ -61,20 +65,21 @@ pub(crate) struct RepairCensus {
     pub(crate) retrying: u64,
     /// Chunks that are being copied.
     pub(crate) running: u64,
-    /// Chunks with fewer live replicas than asked for, but one; at most [`AGES_MAX`].
+    /// Chunks with fewer live replicas than asked for, but at least one; at most [`AGES_MAX`] are
+    /// counted.
     pub(crate) under_replicated: u64,
     /// Chunks without a live replica.
     pub(crate) missing: u64,
 }
 
-/// A look at all chunks, in steps.
+/// A pass over all chunks, in steps.
 #[derive(Clone, Debug, Default)]
 struct Sweep {
-    /// The next chunk and when it is its turn; `None` while no sweep runs.
+    /// The next chunk and when its turn comes; `None` while no sweep runs.
     next: Option<(ChunkId, Monotonic)>,
-    /// Something changed meanwhile: another one follows.
+    /// Whether something changed meanwhile, so that another sweep must follow.
     again: bool,
-    /// Another one came right before.
+    /// Whether it immediately follows another sweep.
     follows: bool,
     missing: Missing,
 }
@@ -92,15 +97,16 @@ pub(super) struct Copy {
 /// How many replicas of a chunk there are, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
-    /// That live servers hold.
+    /// Replicas on live servers.
     pub(super) live: usize,
-    /// Of these, on servers that are not to be emptied.
+    /// Those of them on servers that are not to be emptied.
     pub(super) staying: usize,
-    /// That its file asks for.
+    /// Replicas that its file asks for.
     pub(super) wanted: usize,
-    /// Whether all that stay are on one rack, though others have servers.
+    /// Whether all replicas that stay are on one rack although other racks have servers.
     pub(super) one_rack: bool,
-    /// Whether there is none, and the broken ones of several servers may make one.
+    /// Whether there is no good replica, but one may be assembled from the broken ones of several
+    /// servers.
     pub(super) mendable: bool,
 }
 
@@ -130,7 +136,7 @@ impl Repairs {
         [sweep, self.again.next(), self.surplus.next()].into_iter().flatten().min()
     }
 
-    /// Looks at all chunks, from `at` on.
+    /// Schedules a sweep over all chunks, from `at` on.
     pub(crate) fn sweep_at(&mut self, at: Monotonic) {
         match self.sweep.next {
             None => self.sweep = Sweep { next: Some((ChunkId(0), at)), ..Sweep::default() },
@@ -138,7 +144,7 @@ impl Repairs {
         }
     }
 
-    /// In numbers.
+    /// The repairs in numbers.
     pub(crate) fn census(&self) -> RepairCensus {
         let running = self.running.len();
         RepairCensus {
@@ -150,7 +156,7 @@ impl Repairs {
         }
     }
 
-    /// Since when the chunk has been short of replicas that has been so longest.
+    /// Since when the chunk that has been short of replicas for longest has been so.
     pub(crate) fn oldest(&self) -> Option<Monotonic> {
         self.short_since.values().min().copied()
     }
@@ -168,12 +174,12 @@ impl Repairs {
         self.queue.contains(chunk) || self.again.contains(chunk)
     }
 
-    /// Whether some chunks have not been looked at since something changed.
+    /// Whether some chunks have not been examined since something changed.
     pub(crate) fn is_sweeping(&self) -> bool {
         self.sweep.next.is_some() || self.queue.has_overflowed()
     }
 
-    /// Whether the chunks without a live replica are only being found.
+    /// Whether the chunks without a live replica are still being found.
     pub(super) fn is_being_counted(&self) -> bool {
         self.sweep.next.is_some()
     }
@@ -183,7 +189,7 @@ impl Repairs {
         &self.missing
     }
 
-    /// No file has the chunk any more. A copy under way ends as any other.
+    /// No file has the chunk any more. A copy under way ends like any other.
     pub(crate) fn drop_chunk(&mut self, chunk: ChunkId) {
         self.queue.leave(chunk);
         self.short_since.remove(&chunk);
@@ -191,12 +197,12 @@ impl Repairs {
         self.in_vain.remove(&chunk);
     }
 
-    /// Removes what is too much of the chunk at that time.
+    /// Schedules the removal of surplus replicas of the chunk.
     pub(crate) fn surplus_at(&mut self, chunk: ChunkId, at: Monotonic) {
         self.surplus.set(chunk, at);
     }
 
-    /// Whether that is to be.
+    /// Whether such a removal is scheduled.
     pub(crate) fn awaits_surplus(&self, chunk: ChunkId) -> bool {
         self.surplus.contains(chunk)
     }
@@ -218,16 +224,16 @@ impl Repairs {
         Some(copy)
     }
 
-    /// The server tells of a chunk itself: if it was being copied there, that has ended, and the source's
-    /// word, which may come later, counts no more.
+    /// The target itself has reported on the chunk: a copy to it has ended, and the source's
+    /// report, which may come later, no longer counts.
     pub(crate) fn told_by_target(&mut self, chunk: ChunkId, server: ServerId) {
         let _ended = self.end_if(chunk, |copy| copy.target.server == server);
     }
 }
 
 impl Master {
-    /// A server died or registered anew: what it copied, or was sent, has ended, and its replicas count
-    /// no more, or may.
+    /// A server died or registered anew: copies from it and to it have ended, and its replicas no
+    /// longer count, or count again.
     pub(super) fn server_changed(&mut self, server: ServerId, now: Monotonic) {
         let ended: Vec<ChunkId> = self
             .repairs
@@ -247,15 +253,15 @@ impl Master {
         self.sweep(now);
     }
 
-    /// Looks at all chunks, soon.
+    /// Schedules a sweep over all chunks.
     pub(super) fn sweep(&mut self, now: Monotonic) {
-        // What is not told yet would look lost; the end of safe mode sweeps.
+        // In safe mode, replicas not reported yet would look lost; its end starts a sweep.
         if !self.in_safe_mode() {
             self.repairs.sweep_at(now);
         }
     }
 
-    /// A source tells how a copy ended.
+    /// A source reports how a copy ended.
     pub(super) fn copy_ended(
         &mut self,
         source: ServerId,
@@ -267,7 +273,7 @@ impl Master {
             return;
         }
         let is_it = |copy: &Copy| (copy.source, copy.command) == (source, command);
-        // Others were given up before.
+        // Otherwise the copy was given up before.
         let Some(Copy { target, .. }) = self.repairs.end_if(chunk, is_it) else { return };
         let arrived = done && self.servers.is_current(target.server, target.session);
         match self.sealed(chunk).filter(|_| arrived) {
@@ -289,7 +295,7 @@ impl Master {
         self.replicas.claim(chunk, sealed_claim(by, sealed), Some(sealed), &self.servers);
     }
 
-    /// Does what is due: steps of a sweep, second looks, removals.
+    /// Does what is due: steps of a sweep, second looks, removals of surplus replicas.
     pub(super) fn repair(&mut self, now: Monotonic) {
         if self.repairs.sweep.next.is_none() && self.repairs.queue.take_overflow() {
             self.repairs.sweep_at(now);
@@ -329,8 +335,8 @@ impl Master {
         };
     }
 
-    /// Compares the live replicas of a chunk with what is asked for. Returns how many there are; `None`
-    /// if no file has the chunk.
+    /// Compares the live replicas of a chunk with what is asked for. Returns how many there are;
+    /// `None` if no file has the chunk, or in safe mode.
     pub(super) fn inspect(&mut self, chunk: ChunkId, now: Monotonic) -> Option<usize> {
         if self.in_safe_mode() {
             return None;
@@ -347,11 +353,11 @@ impl Master {
         if standing.staying > standing.wanted && !self.repairs.surplus.contains(chunk) {
             self.repairs.surplus.set(chunk, now + self.settings.heartbeat_interval);
         }
-        // What is on its way for balance makes up for a loss meanwhile.
+        // A copy on its way for balance makes up for a replica lost meanwhile.
         let is_copied = self.repairs.running.contains_key(&chunk) || self.balance.is_copying(chunk);
-        // Also where no server is left that could hold another.
+        // Noted even where no other server could hold another replica.
         self.repairs.note_age(chunk, (1..standing.wanted).contains(&standing.live), now);
-        // What was tried in vain has its time.
+        // An assembly that failed is retried at its own time.
         let is_put_off = standing.live == 0 && self.repairs.again.contains(chunk);
         if standing.live > 0 {
             self.repairs.in_vain.remove(&chunk);
@@ -362,7 +368,7 @@ impl Master {
             None => self.repairs.queue.leave(chunk),
         }
         self.repairs.missing.note(chunk, standing.live == 0);
-        // What the sweep has not come to yet, it will look at.
+        // The sweep will count the chunks that it has not reached yet.
         if self.repairs.sweep.next.is_some_and(|(next, _)| chunk < next) {
             self.repairs.sweep.missing.note(chunk, standing.live == 0);
         }
@@ -400,12 +406,14 @@ impl Master {
         }
     }
 
-    /// Has a server that speaks just now send as many copies as it is free for, the most urgent first. Only
-    /// this one: the answer takes the commands along, while others would first have to speak, and hold
-    /// their partners' streams until then. Whoever ends a copy speaks at once.
+    /// Has the server whose heartbeat is being answered send as many copies as its streams allow,
+    /// the most urgent first. No other server starts any: the reply carries the commands, while
+    /// others would first have to send a heartbeat, and would hold their partners' streams until
+    /// then. A server that ends a copy sends one at once.
     pub(super) fn start_copies(&mut self, source: ServerId, now: Monotonic) {
-        // While a sweep may still find one that is nearer to loss, only those nearest to it start. Where sweeps follow one
-        // another, as for a server that comes and goes, what the first has found must not wait for the last.
+        // While a sweep may still find a chunk nearer to loss, only the most urgent ones start. But
+        // where sweeps follow one another, as when a server keeps coming and going, chunks found by
+        // the first must not wait.
         let last = match self.repairs.sweep.next {
             Some(_) if !self.repairs.sweep.follows => RepairCause::Under { live: 1 },
             Some(_) | None => RepairCause::MisReplicated,
@@ -436,7 +444,7 @@ impl Master {
         let (streams, limit) = (&self.repairs.streams, self.settings.repair_streams);
         let holders: Vec<ServerId> = self.replicas.holders(chunk, &self.servers).collect();
         let standing = self.standing(chunk, sealed);
-        // One more on the rack that has all of them would only be removed again.
+        // Another replica on the rack that has all of them would only be removed again.
         let other_rack = standing.staying >= standing.wanted;
         let can_receive =
             |server| streams.can_receive(server, limit) && !self.servers.is_doomed(server, chunk);

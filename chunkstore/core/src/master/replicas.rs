@@ -1,7 +1,7 @@
-//! Which server says that it holds which chunk: learnt from the writers' seals and the servers' reports,
-//! soft. A claim counts as a replica if it matches the sealed chunk. A report may come before the
-//! seal: what is claimed of an open chunk is judged when that is sealed. Nearly all claims are good ones
-//! of sealed chunks, so those are kept in a few bytes.
+//! Which server claims to hold which chunk, as learnt from the writers' seals and the servers'
+//! reports; soft. A claim counts as a replica if it matches the sealed chunk. A report may come
+//! before the seal: a claim of an open chunk is judged when the chunk is sealed. Nearly all claims
+//! are good ones of sealed chunks, so those are stored in a few bytes.
 
 mod hearsay;
 
@@ -16,16 +16,16 @@ use super::paged::Paged;
 use super::servers::{Holder, ServerId, Servers, Session};
 use hearsay::Hearsay;
 
-/// Chunks of which broken replicas are remembered.
+/// Chunks whose broken replicas are remembered.
 const BROKEN_MAX: usize = 10_000;
-/// Replicas of a chunk that need no memory of their own.
+/// Holders of a chunk that are stored inline.
 const HOLDERS_INLINE: usize = 3;
 
-/// What the claims of a chunk take that is as it should be.
+/// The memory that the claims of a chunk take if all is well.
 #[cfg(test)]
 pub(crate) const BYTES_PER_CHUNK: usize = size_of::<SmallVec<[Holder; HOLDERS_INLINE]>>();
 
-/// What one server said of one chunk.
+/// What one server reported of one chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub(crate) by: Holder,
@@ -35,7 +35,7 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Whether it is of a log's chunk and was not sealed: of those no length is told.
+    /// Whether it is a log's chunk that was not sealed: no length is reported of those.
     pub(crate) fn is_unsealed(&self) -> bool {
         self.length == 0
     }
@@ -47,27 +47,29 @@ impl Claim {
     }
 }
 
-/// All claims. At most one for each server, chunk and version; those of a registration that is no more
+/// All claims: at most one for each server, chunk and version. Those of an outdated registration
 /// stay until the chunk is touched again, but are not believed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Replicas {
-    /// Those that match the sealed chunk.
+    /// Claims that match the sealed chunk.
     good: Paged<ChunkId, SmallVec<[Holder; HOLDERS_INLINE]>>,
-    /// The others: of open chunks, stale, of other bytes than were sealed.
+    /// The other claims: of open chunks, stale ones, or of bytes other than those sealed.
     odd: BTreeMap<ChunkId, Vec<Claim>>,
-    /// Number of good ones by the registration that they were told in.
+    /// Number of good claims by the registration in which they were made.
     counts: BTreeMap<Session, u64>,
-    /// Who found a good replica broken or gone and has no other since; [`BROKEN_MAX`] chunks at most, the
-    /// oldest chunks are forgotten first. What there is of these is the last resort of readers, and of repair.
+    /// Servers that found their good replica broken or gone and have had no other since; of at most
+    /// [`BROKEN_MAX`] chunks, the lowest ids of which are forgotten first. Such replicas are the
+    /// last resort of readers and of repair.
     broken: BTreeMap<ChunkId, Vec<HostName>>,
-    /// Who has lost its replica of an open chunk: whoever names it later among those that sealed the chunk
-    /// speaks of the time before.
+    /// Servers that have lost their replica of an open chunk. A writer that names one of them
+    /// later, among those that sealed the chunk, does not know that yet.
     gone: BTreeMap<ChunkId, Vec<Holder>>,
     hearsay: Hearsay,
 }
 
 impl Replicas {
-    /// Takes a claim in, in place of what the same server said before. `sealed`: the chunk, if it is.
+    /// Takes a claim, in place of earlier ones of the same server. `sealed`: the sealed chunk, if
+    /// it is sealed.
     pub(crate) fn claim(
         &mut self,
         chunk: ChunkId,
@@ -83,7 +85,7 @@ impl Replicas {
         };
         self.retain_odd(chunk, |old| !outlived(old));
         let is_good = sealed.is_some_and(|sealed| claim.matches(sealed));
-        // Another version of the same registration leaves a good one as it is.
+        // A claim of another version, in the same registration, does not replace a good one.
         let speaks_of_it = |sealed: &SealedState| claim.version == sealed.version;
         let contradicts = sealed.is_none_or(speaks_of_it);
         self.retain_good(chunk, |old| {
@@ -108,7 +110,7 @@ impl Replicas {
         self.odd.get(&chunk).is_some_and(|odd| odd.iter().any(|claim| claim.by == by))
     }
 
-    /// The chunk was sealed: judges what was claimed of it before.
+    /// The chunk was sealed: judges the claims made before.
     pub(crate) fn judge(&mut self, chunk: ChunkId, sealed: &SealedState) {
         let claims = self.odd.get(&chunk).map_or(&[][..], Vec::as_slice);
         let good: Vec<Holder> =
@@ -119,8 +121,8 @@ impl Replicas {
         }
     }
 
-    /// As [`Self::claim`], by somebody else's word: that a server has sealed the chunk. What the server said itself
-    /// in this registration counts more, and it may have lost it since.
+    /// Like [`Self::claim`], but on another's word that the server has sealed the chunk. What the
+    /// server itself said in this registration counts more: it may have lost the replica since.
     pub(crate) fn claim_of_another(
         &mut self,
         chunk: ChunkId,
@@ -140,7 +142,8 @@ impl Replicas {
         }
     }
 
-    /// The server tells that it had the chunk before it was sealed: what became of it since, it tells too.
+    /// The server reports that it had the chunk open before the seal, so it also reports what
+    /// became of it.
     pub(crate) fn had_it_open(&mut self, chunk: ChunkId, server: ServerId) {
         self.hearsay.settle(chunk, server);
     }
@@ -150,7 +153,8 @@ impl Replicas {
         self.hearsay.clear(server);
     }
 
-    /// A server has told all that it has to tell: what others have told of it, and is not so.
+    /// A server has reported everything: returns the chunks that only others say it has, and that
+    /// it lacks.
     pub(crate) fn unconfirmed(&mut self, server: ServerId) -> Vec<ChunkId> {
         self.hearsay.pass(server)
     }
@@ -170,12 +174,12 @@ impl Replicas {
         }
     }
 
-    /// Whoever sealed the chunk has been heard.
+    /// All servers that sealed the chunk have been noted.
     pub(crate) fn all_heard(&mut self, chunk: ChunkId) {
         self.gone.remove(&chunk);
     }
 
-    /// The server does not hold it any more. `sealed`: the chunk, if it is.
+    /// The server no longer holds it. `sealed`: the sealed chunk, if it is sealed.
     pub(crate) fn lost(
         &mut self,
         chunk: ChunkId,
@@ -190,8 +194,8 @@ impl Replicas {
         }
     }
 
-    /// The server found its replica of a sealed chunk broken or gone, unasked; to be told before
-    /// [`Self::lost`].
+    /// The server found its replica of a sealed chunk broken or gone, of its own accord. To be
+    /// called before [`Self::lost`].
     pub(crate) fn broke(&mut self, chunk: ChunkId, by: Holder, servers: &Servers) {
         if self.all_holders(chunk).contains(&by) {
             self.note_broken(chunk, servers.host(by.server));
@@ -209,12 +213,12 @@ impl Replicas {
         }
     }
 
-    /// Who found the chunk broken or gone.
+    /// Servers that found their replica of the chunk broken or gone.
     pub(crate) fn broken(&self, chunk: ChunkId) -> &[HostName] {
         self.broken.get(&chunk).map_or(&[], Vec::as_slice)
     }
 
-    /// Live servers that hold other bytes than were sealed.
+    /// Live servers that hold bytes other than those sealed.
     pub(crate) fn stale(
         &self,
         chunk: ChunkId,
@@ -225,7 +229,7 @@ impl Replicas {
         odd.iter().filter(current).map(|claim| claim.by.server)
     }
 
-    /// Number of good replicas that were told of in a registration.
+    /// Number of good replicas reported in a registration.
     pub(crate) fn count(&self, session: Session) -> u64 {
         self.counts.get(&session).copied().unwrap_or(0)
     }
@@ -240,19 +244,21 @@ impl Replicas {
         good.iter().filter(|by| servers.is_believed(by.server, by.session)).map(|by| by.server)
     }
 
-    /// Everyone who claimed to hold the sealed chunk, whether that is still so or not.
+    /// All servers that claimed to hold the sealed chunk, whether or not they still do.
     pub(crate) fn all_holders(&self, chunk: ChunkId) -> &[Holder] {
         self.good.get(chunk).map_or(&[], SmallVec::as_slice)
     }
 
-    /// What live servers hold of a sealed chunk that is not what was sealed: older, or of other bytes.
+    /// Replicas of a sealed chunk on live servers that differ from what was sealed: older, or with
+    /// other bytes.
     pub(crate) fn odd(&self, chunk: ChunkId, servers: &Servers) -> Vec<Claim> {
         let current = |claim: &&Claim| servers.is_current(claim.by.server, claim.by.session);
         self.odd.get(&chunk).into_iter().flatten().filter(current).copied().collect()
     }
 
-    /// Has a live server delete a replica of a chunk that others hold: from now on it does not count. What is not what was
-    /// sealed goes as an orphan: it may be somebody's whom this journal does not know.
+    /// Has a live server delete a replica of a chunk that others hold, which no longer counts from
+    /// now on. An `orphan` goes to the server's trash: a replica that differs from what was sealed
+    /// may hold bytes that this journal does not know of.
     pub(crate) fn doom(
         &mut self,
         chunk: ChunkId,
@@ -265,7 +271,7 @@ impl Replicas {
         servers.doom(server, chunk, version, orphan);
     }
 
-    /// No file refers to the chunk any more: every server that is known to hold it is told. The others
+    /// No file refers to the chunk any more: tells every server that is known to hold it. Others
     /// are told when they report it.
     pub(crate) fn drop_chunk(&mut self, dropped: Dropped, servers: &mut Servers) {
         let Dropped { chunk, version } = dropped;
@@ -325,7 +331,7 @@ impl Replicas {
     }
 }
 
-/// One replica fewer of that registration; one without any needs no memory.
+/// Counts one replica less for that registration; a registration without any takes no memory.
 fn uncount(counts: &mut BTreeMap<Session, u64>, session: Session) {
     if let Some(count) = counts.get_mut(&session) {
         *count -= 1;

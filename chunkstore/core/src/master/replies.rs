@@ -1,6 +1,7 @@
-//! The last reply of each (client, slot): what makes a retry safe, across restarts too. Part of the
-//! fold, and bounded: a client's oldest slots and the oldest idle clients are forgotten first. Only
-//! `Durable::apply` stores; the handlers look up before they do anything.
+//! The last reply for each (client, slot), which makes a retry safe, even across restarts. Part of
+//! the fold, and bounded: a client's oldest slots and the clients idle for longest are forgotten
+//! first. Only `Durable::apply` stores replies; the request handlers look a request up before they
+//! do anything.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Allotted, RequestDigest, Stamp};
 
-/// Replies kept in all.
+/// Replies kept in total.
 pub(crate) const REPLIES_MAX: usize = 32_768;
 /// Slots kept of one client.
 pub(crate) const SLOTS_PER_CLIENT_MAX: usize = 64;
 
-/// A reply as it is kept: without tokens, which are minted anew.
+/// A reply as it is kept: without tokens, which are minted again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum CachedReply {
     /// To a create.
@@ -24,7 +25,7 @@ pub(crate) enum CachedReply {
     Allocated { allotted: Allotted },
     /// To a close.
     Closed(ClosedFile),
-    /// To all that only say that it is done.
+    /// To all requests whose reply only confirms them.
     Done,
 }
 
@@ -44,7 +45,7 @@ pub(crate) struct ClosedFile {
 }
 
 impl ClosedFile {
-    /// As the writer is told.
+    /// The status that the writer is told.
     pub(crate) fn status(&self) -> FileStatus {
         let Self { path, file, owner, created, modified, .. } = self.clone();
         let Self { length, replication, chunk_bytes, n_chunks, log, .. } = *self;
@@ -62,9 +63,9 @@ pub(crate) enum Seen<'a> {
     New,
     /// It was carried out; this was the answer.
     Same(&'a CachedReply),
-    /// Another request was carried out under it.
+    /// Another request was carried out under this stamp.
     Reused,
-    /// The slot is further: this one is a stray copy.
+    /// The slot is further on: this request is a late duplicate.
     Older {
         /// The slot's last sequence.
         last: u64,
@@ -108,7 +109,7 @@ impl Replies {
         }
     }
 
-    /// Keeps the reply to a request, in place of the one before in its slot.
+    /// Keeps the reply to a request, in place of the previous one in its slot.
     pub(crate) fn store(&mut self, stamp: &Stamp, reply: CachedReply) {
         self.clock += 1;
         let used = self.clock;

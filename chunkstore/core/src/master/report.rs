@@ -1,5 +1,6 @@
-//! The report on the cluster: its servers, what is repaired, and why nothing changes if nothing does. Answers
-//! of [`SERVERS_PER_STEP`] servers at most, so that none holds the loop for long.
+//! The report on the cluster: its servers, what is being repaired, and why the master changes
+//! nothing when it is in safe mode. Each answer covers at most [`SERVERS_PER_STEP`] servers, so
+//! that none blocks the loop for long.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +13,11 @@ use ids::{HostName, Monotonic};
 use super::Master;
 use super::servers::Facts;
 
-/// Servers that one answer tells of.
+/// Servers that one answer covers.
 const SERVERS_PER_STEP: usize = 500;
 
 impl Master {
-    /// The next servers and the sums.
+    /// The next servers, and the totals.
     pub(super) fn report(&self, now: Monotonic, request: &Report) -> ClusterReport {
         let after = request.after.as_ref();
         let awaited: BTreeSet<&HostName> = self.safe_mode.awaited().collect();

@@ -1,5 +1,6 @@
-//! What chunkservers say: registrations, heartbeats, and the replica events in them. Decides which
-//! replicas are wanted; how commands and events are delivered is `servers.rs`' to know.
+//! What chunkservers report: registrations, heartbeats, and the replica events in them. Decides
+//! which replicas are wanted; how commands and events are delivered is the business of
+//! `servers.rs`.
 
 use chunkstore_protocol::{
     ChunkId, RegisterServer, ReplicaEvent, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered,
@@ -131,7 +132,7 @@ impl Master {
         }
     }
 
-    /// A server has told all that it has: replicas that only others told of are not there.
+    /// A server has reported everything: drops replicas that only others claimed it has.
     fn drop_unconfirmed(&mut self, server: ServerId, now: Monotonic) {
         for chunk in self.replicas.unconfirmed(server) {
             let Some(sealed) = self.sealed(chunk) else { continue };

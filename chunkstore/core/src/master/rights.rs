@@ -1,7 +1,8 @@
-//! Whose what is to change. What somebody made is theirs, and so is all that is in their folders, whoever put it
-//! there. Nobody changes what is another's, or makes something in another's folder; in the root, and where the system
-//! keeps things for everybody, anyone may make something. Superusers may do all, and everybody may look. Which paths
-//! a token is about is the edge's to check.
+//! Who may change what. An entry belongs to whoever made it, and so does everything in a folder of
+//! theirs, whoever put it there. Nobody changes what belongs to another, or makes anything in
+//! another's folder; in the root, and in the folders that the system keeps for everybody, anyone
+//! may make entries. Superusers may do everything, and everybody may read. Which paths a token
+//! covers is checked in the HTTP layer.
 
 use chunkstore_protocol::path::SYSTEM_FOLDER;
 use chunkstore_protocol::{FileId, Replace, SetOwner, StorePath};
@@ -13,19 +14,19 @@ use super::namespace::{Namespace, ROOT, Walk};
 use super::record::{Record, Stamp};
 use super::{Master, Reply};
 
-/// What somebody may change.
+/// What a caller may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
-    /// What is anybody's.
+    /// Everybody's entries.
     All,
-    /// What is their own.
+    /// Their own entries.
     Own,
 }
 
-/// A request of one who is not the owner. Nothing of it happened.
+/// A request of a caller who is not the owner. It had no effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotYours {
-    /// It is another's.
+    /// The entry belongs to somebody else.
     #[error(
         "{path} belongs to {owner}: {asker} may read it, and only its owner, the owner of a folder that it is in, or an \
          admin may change it or take it away"
@@ -33,12 +34,12 @@ pub enum NotYours {
     Entry {
         /// What was to be changed.
         path: StorePath,
-        /// Whose it is.
+        /// Its owner.
         owner: String,
-        /// Who asked.
+        /// The caller.
         asker: String,
     },
-    /// The folder is another's.
+    /// The folder belongs to somebody else.
     #[error(
         "{path} can't be made by {asker}: the folder {folder} belongs to {owner}; choose a folder of your own, or have an \
          admin give you that one (`howdah fs chown {asker} {folder}`)"
@@ -46,29 +47,30 @@ pub enum NotYours {
     Folder {
         /// What was to be made.
         path: StorePath,
-        /// The deepest folder that is there.
+        /// The deepest folder that exists.
         folder: StorePath,
-        /// Whose it is.
+        /// Its owner.
         owner: String,
-        /// Who asked.
+        /// The caller.
         asker: String,
     },
 }
 
-/// What may be asked beforehand.
+/// What a caller may ask about beforehand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// To make something there.
+    /// To make an entry there.
     Make,
     /// To change what is there.
     Change,
 }
 
-/// How errors call nobody.
+/// The owner that errors name where there is none.
 const NOBODY: &str = "nobody";
 
 impl Master {
-    /// Passes if the asker may ask for this. What does not exist is told of by the plan.
+    /// Checks that the caller may make this request. Entries that do not exist are left to the plan
+    /// to report.
     pub(super) fn check_rights(&self, asker: &Asker, request: &Mutation) -> Result<(), FsError> {
         if asker.may == Authority::All {
             return Ok(());
@@ -90,19 +92,19 @@ impl Master {
                 request.parts.iter().try_for_each(|part| self.may_change(by, part))?;
                 self.may_put(by, &request.to, request.replace)
             }
-            // The staging folder is no user's; whose output it is, is asked.
+            // The staging folder belongs to no user; what counts is the owner of the output.
             Mutation::Publish(request) => self.may_make(by, &request.target),
             Mutation::SetOwner(SetOwner { path, .. }) => {
                 self.find(path).and_then(|id| Err(self.not_yours(by, path, id)))
             }
-            // Whoever holds the lease had the right when it began.
+            // The holder of the lease had the right when the lease began.
             Mutation::Allocate(_) | Mutation::Close(_) | Mutation::Abandon(_) => Ok(()),
-            // The edge lets superusers alone ask.
+            // The HTTP layer lets only superusers ask for these.
             Mutation::Drain(_) | Mutation::Forget(_) => Ok(()),
         }
     }
 
-    /// The same, asked before it is tried.
+    /// The same check, before the change is attempted.
     pub(super) fn may(
         &self,
         asker: &Asker,
@@ -175,8 +177,8 @@ impl Master {
 }
 
 impl Namespace {
-    /// Whether an entry, or a folder that it is in, is this owner's. The folders that the system keeps for everybody
-    /// are nobody's, whoever's request made them.
+    /// Whether an entry, or a folder that it is in, belongs to this owner. The folders that the
+    /// system keeps for everybody have no owner, whoever's request made them.
     fn is_owned(&self, id: FileId, owner: &str) -> bool {
         let mut at = id;
         while at != ROOT {
@@ -189,7 +191,7 @@ impl Namespace {
         false
     }
 
-    /// Whether it is the system's folder, or one right in it.
+    /// Whether it is the system's folder, or directly in it.
     fn is_systems(&self, id: FileId) -> bool {
         let is_it = |at: FileId| {
             at != ROOT

@@ -1,6 +1,6 @@
-//! What the master takes while its journal's disk is full: whatever needs no record, and what makes space
-//! as long as there is a reserve. Leases that expire, and removed folders that are taken apart, wait until there
-//! is room; whether there is, the daemon's loop knows and says.
+//! What the master accepts while its journal's disk is full: whatever needs no record, and, while
+//! there is a reserve, what makes space. Expiring leases and the reclaiming of removed folders wait
+//! until there is room; the daemon's event loop knows whether there is, and says so.
 
 use ids::Room;
 
@@ -9,13 +9,13 @@ use super::replies::Seen;
 use super::{Effect, Input, LogRequest, Master, Mutation, Stamp};
 
 impl Master {
-    /// The journal takes so much from now on.
+    /// Sets what the journal accepts from now on.
     pub fn set_room(&mut self, room: Room) {
         self.room = room;
     }
 
-    /// What to answer instead of handling an input while the room is not [`Room::Ample`]; gives the input
-    /// back if it needs no record, or makes space and there is a reserve.
+    /// The refusal of an input while the room is not [`Room::Ample`]. Gives the input back if it
+    /// needs no record, or if it makes space and there is a reserve.
     ///
     /// # Errors
     /// With the refusal.
@@ -30,7 +30,8 @@ impl Master {
                 }
                 Ok(input)
             }
-            // What was appended is known of only when its chunk's end is: that may take from the reserve.
+            // What was appended becomes known only with its chunk's end, so that may use the
+            // reserve.
             Input::Log(to, request) => {
                 let ends = matches!(request, LogRequest::End(_)) && self.room != Room::None;
                 match ends {
@@ -38,7 +39,7 @@ impl Master {
                     false => Err(Effect::Reply(*to, Box::new(Err(FsError::JournalFull.into())))),
                 }
             }
-            // The first registration of a server leaves a record.
+            // The first registration of a server makes a record.
             Input::Register(to, request) if !self.durable.known().contains(&request.host) => {
                 let refusal = ServerError::JournalFull { host: request.host.clone() };
                 Err(Effect::Reply(*to, Box::new(Err(refusal.into()))))
@@ -54,7 +55,7 @@ impl Master {
 }
 
 impl Mutation {
-    /// Whether chunks go with it.
+    /// Whether it removes chunks.
     fn makes_space(&self) -> bool {
         match self {
             Self::Delete(_) | Self::Abandon(_) => true,

@@ -1,8 +1,9 @@
-//! Safe mode: a master that has just started knows which files there are, and not yet who holds them. Until
-//! every known server has registered and told all that it holds, or has had as long as silence is allowed,
-//! it answers reads and takes registrations, and changes nothing: no mutation, no command to a server, no
-//! lease that ends. What would look lost, or too much, is only not told yet. (HDFS waits for a share of the
-//! blocks instead; here, whom to wait for is known.)
+//! Safe mode: a master that has just started knows which files there are, but not yet which servers
+//! hold them. Until every known server has registered and completed its report, or has been silent
+//! for as long as allowed, the master answers reads, takes registrations, and changes nothing: no
+//! mutation, no command to a server, no lease that expires. Whatever looks lost, or surplus, may
+//! just not be reported yet. (HDFS waits for a share of the blocks instead; here it is known which
+//! servers to wait for.)
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,38 +13,39 @@ use ids::{HostName, Monotonic};
 use super::error::FsError;
 use super::{Effect, Master, Notice, Output};
 
-/// Whether the master waits for servers to tell what they hold.
+/// Whether the master is waiting for servers to report what they hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum SafeMode {
-    /// It knows what can be known.
+    /// It knows all that can be known.
     #[default]
     Off,
-    /// It waits.
+    /// It is waiting.
     On {
-        /// Known servers that have not told all that they hold, and how far those have come that began to.
+        /// Known servers whose reports are incomplete, and how far those that began theirs have
+        /// come.
         awaited: BTreeMap<HostName, Option<Told>>,
-        /// Those that have not been heard of by then count as dead.
+        /// Servers that have not been heard from by then count as dead.
         until: Monotonic,
     },
 }
 
-/// How much of what it holds a server has told.
+/// How much of its report a server has sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
-    /// The most that it came to in one registration.
+    /// The highest number of events in one registration.
     n: u64,
-    /// Since when it has not come further.
+    /// When this number was last raised.
     since: Monotonic,
 }
 
 impl SafeMode {
-    /// Of a master that starts. A new cluster has nobody to wait for.
+    /// The mode of a master that starts. A new cluster has no servers to wait for.
     pub(crate) fn begin<'a>(known: impl Iterator<Item = &'a HostName>, until: Monotonic) -> Self {
         let awaited: BTreeMap<_, _> = known.map(|host| (host.clone(), None)).collect();
         if awaited.is_empty() { Self::Off } else { Self::On { awaited, until } }
     }
 
-    /// When it ends at the latest.
+    /// When safe mode ends at the latest.
     pub(crate) fn until(&self) -> Option<Monotonic> {
         match self {
             Self::Off => None,
@@ -51,7 +53,7 @@ impl SafeMode {
         }
     }
 
-    /// Whom it waits for.
+    /// The servers that it waits for.
     pub(crate) fn awaited(&self) -> impl Iterator<Item = &HostName> {
         let awaited = match self {
             Self::Off => None,
@@ -60,7 +62,7 @@ impl SafeMode {
         awaited.into_iter().flatten()
     }
 
-    /// The master stood still: nobody could be heard.
+    /// The master itself was stopped, so nobody could be heard.
     pub(crate) fn postpone(&mut self, by: Duration) {
         if let Self::On { until, .. } = self {
             *until = *until + by;
@@ -69,8 +71,8 @@ impl SafeMode {
 }
 
 impl Master {
-    /// Whether what servers hold is not known yet, or the journal is an older copy: nothing may be deleted, copied,
-    /// ended or changed.
+    /// Whether what servers hold is not known yet, or the journal is an older copy: then nothing
+    /// may be deleted, copied, ended or changed.
     pub(super) fn in_safe_mode(&self) -> bool {
         self.safe_mode != SafeMode::Off || self.outdated.is_some()
     }
@@ -87,7 +89,7 @@ impl Master {
         }
     }
 
-    /// A server has told all that it holds.
+    /// A server has completed its report.
     pub(super) fn has_reported(&mut self, host: &HostName, now: Monotonic, out: &mut Output) {
         if let SafeMode::On { awaited, .. } = &mut self.safe_mode {
             awaited.remove(host);
@@ -97,8 +99,9 @@ impl Master {
         }
     }
 
-    /// Leaves safe mode if its time is over: nobody who is awaited comes any further. One that does has not come to the end
-    /// of what it holds, and that takes as long as it takes; one that begins again and again is not waited for.
+    /// Leaves safe mode if its time is up and no awaited server makes progress any more. A report
+    /// that progresses is waited for, however long it takes; a server that keeps starting over is
+    /// not.
     pub(super) fn pass_safe_mode(&mut self, now: Monotonic, out: &mut Output) {
         let SafeMode::On { awaited, until } = &mut self.safe_mode else { return };
         if *until > now || self.outdated.is_some() {

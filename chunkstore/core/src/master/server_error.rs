@@ -1,4 +1,5 @@
-//! Why the chunk master says no to a chunkserver. Every text names the server and the remedy.
+//! Why the chunk master refuses a chunkserver's message. Every text names the server and the
+//! remedy.
 
 use chunkstore_protocol::{PROTOCOL_VERSION, ProblemKind};
 use ids::{ClusterId, Epoch, HostName};
@@ -16,7 +17,7 @@ pub enum ServerError {
         /// Its version.
         theirs: u32,
     },
-    /// Its data belongs elsewhere.
+    /// Its data belongs to another cluster.
     #[error(
         "the data of {host} belongs to cluster {theirs}, this is {ours}: point it to its own chunk master, or give it an empty data folder"
     )]
@@ -28,7 +29,7 @@ pub enum ServerError {
         /// This one.
         ours: ClusterId,
     },
-    /// Another process lives under that name.
+    /// Another live process uses this host name.
     #[error(
         "host name {host} is taken by the live chunkserver at {address}: name each host once, or stop that one and wait until it counts as dead"
     )]
@@ -38,7 +39,7 @@ pub enum ServerError {
         /// Where the other one serves.
         address: String,
     },
-    /// An address that can't be told to clients.
+    /// An address that is too long, or not host:port, to give to clients.
     #[error("address of {host} is not allowed: write it as host:port, at most {max} bytes")]
     BadAddress {
         /// The server.
@@ -56,7 +57,7 @@ pub enum ServerError {
         /// The bound.
         max: usize,
     },
-    /// A server that is not known yet, and no room to write its name down.
+    /// The server is not known yet, and the journal has no room for its name.
     #[error(
         "{host} can't join: the chunk master's journal has no room; free space on its disk (chunkmaster.data_dir)"
     )]
@@ -64,7 +65,7 @@ pub enum ServerError {
         /// The server.
         host: HostName,
     },
-    /// The message is of another term or registration, or the sender was declared dead.
+    /// The message is of another term or registration, or its sender was declared dead.
     #[error(
         "{host} is not registered with session {session} of epoch {theirs} (this is epoch {ours}): register again"
     )]

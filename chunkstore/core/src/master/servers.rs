@@ -1,7 +1,7 @@
-//! The chunkservers as the master knows them: registrations, heartbeats, deaths, commands to deliver.
-//! All soft: after a restart every server registers again. Which replicas they hold is `replicas.rs`',
-//! which of them gets a chunk is `choice.rs`' to say, how full they
-//! are `levels.rs`', and what they are about to delete `doomed.rs`'.
+//! The chunkservers as the master knows them: registrations, heartbeats, deaths, commands to
+//! deliver. All soft: after a restart every server registers again. Which replicas they hold is
+//! kept in `replicas.rs`; which of them gets a chunk is decided in `choice.rs`; how full they are
+//! is in `levels.rs`, and what they are about to delete in `doomed.rs`.
 
 mod choice;
 mod doomed;
@@ -26,19 +26,19 @@ use doomed::Doomed;
 pub(crate) use levels::Shortage;
 pub(crate) use levels::{Level, WHOLE};
 
-/// Servers known at once, dead ones included.
+/// Servers known at once, including dead ones.
 pub(crate) const SERVERS_MAX: usize = 10_000;
 /// Length limit of a server's address.
 const ADDRESS_BYTES_MAX: usize = 300;
 /// Commands in one heartbeat's reply.
 const COMMANDS_PER_REPLY_MAX: usize = 1000;
-/// Replica events taken from one heartbeat; the server repeats the others. Keeps the loop free.
+/// Replica events taken from one heartbeat, to keep the loop free; the server repeats the others.
 const EVENTS_PER_STEP: usize = 4096;
-/// What a replica's file takes of its disk besides the chunk's bytes, at most: the footer, whole blocks, and what
-/// the file system keeps of it.
+/// Upper bound of what a replica's file takes on its disk besides the chunk's bytes: the footer,
+/// padding to whole blocks, and the file system's metadata.
 const BESIDE_BYTES: u64 = 64 << 10;
-/// What one replica adds to the load of the server with the most free space; one with less is given
-/// up to [`FULLNESS_WEIGHT_MAX`] times as much, and so gets fewer.
+/// What one replica adds to the load of the server with the most free space. For a server with
+/// less, it adds up to [`FULLNESS_WEIGHT_MAX`] times as much, so that it gets fewer.
 const LOAD_PER_REPLICA: u64 = 1000;
 const FULLNESS_WEIGHT_MAX: u64 = 4;
 
@@ -46,18 +46,18 @@ const FULLNESS_WEIGHT_MAX: u64 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ServerId(u32);
 
-/// A registration: each has another number within a term.
+/// A registration; numbered uniquely within a term.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Session(u32);
 
 impl Session {
-    /// As servers are told.
+    /// The number that servers are told.
     pub(crate) fn told(self) -> u64 {
         u64::from(self.0)
     }
 }
 
-/// A server in one of its registrations: who said that it holds a replica.
+/// A server in one of its registrations, as the holder of a replica that it reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) server: ServerId,
@@ -70,9 +70,9 @@ pub(crate) struct Servers {
     dead_after: Duration,
     all: Vec<Server>,
     by_host: BTreeMap<HostName, ServerId>,
-    /// Places of forgotten servers: nothing that was told in their sessions is believed again.
+    /// Free slots of forgotten servers: nothing reported in their sessions is ever believed again.
     free: Vec<ServerId>,
-    /// The live ones: when each counts as dead.
+    /// When each of the live servers counts as dead.
     lives: Deadlines<ServerId>,
     last_session: Session,
     /// Chunks placed so far.
@@ -83,20 +83,20 @@ pub(crate) struct Servers {
 #[derive(Clone, Debug)]
 struct Server {
     told: RegisterServer,
-    /// As it told, for whoever asks where chunks are.
+    /// Its address as registered, for answers on where chunks are.
     address: Arc<ServerAddress>,
     session: Session,
-    /// The registration before, whose report counts until the new one is complete.
+    /// The previous registration, whose report counts until the new one is complete.
     previous: Option<Session>,
     report_complete: bool,
     heartbeat: HeartbeatNumber,
     capacity_bytes: u64,
     free_bytes: u64,
-    /// When it counted as dead last.
+    /// When it was last declared dead.
     died: Option<Monotonic>,
-    /// To be emptied: it gets no new replicas.
+    /// Whether it is to be emptied: then it gets no new replicas.
     draining: bool,
-    /// Given away since `free_bytes` was told.
+    /// Bytes allotted to it since `free_bytes` was reported.
     promised_bytes: u64,
     load: u64,
     inbox: Inbox,
@@ -104,7 +104,7 @@ struct Server {
     doomed: Doomed,
 }
 
-/// Who is there, in numbers.
+/// The live servers in numbers.
 #[derive(Clone, Copy, Debug, Default)]
 struct Roster {
     serving: usize,
@@ -116,9 +116,9 @@ struct Roster {
 pub(crate) struct Heard {
     pub(crate) server: ServerId,
     pub(crate) events: Vec<ReplicaEvent>,
-    /// With these, the server has told all that it held when it registered.
+    /// Whether these complete its report of what it held when it registered.
     pub(crate) completed: bool,
-    /// Nothing was left to be told.
+    /// Whether the server had nothing left to report.
     pub(crate) is_all: bool,
 }
 
@@ -151,7 +151,7 @@ impl Servers {
         Self { dead_after, all, by_host, free, lives, last_session, n_placed, roster }
     }
 
-    /// A server joins, or joins again with all that it holds still to be told. Returns its session.
+    /// A server joins, or rejoins with its report still to come. Returns its session.
     pub(crate) fn register(
         &mut self,
         now: Monotonic,
@@ -163,7 +163,7 @@ impl Servers {
         let known = self.by_host.get(&request.host).copied();
         let new = ServerId(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
         let id = known.or_else(|| self.free.pop()).unwrap_or(new);
-        // A newcomer starts level with the others, or it would get every new chunk until it has caught up.
+        // A newcomer starts level with the others, or it would get every new chunk for a while.
         let least = self.live().map(|(_, server)| server.load).min().unwrap_or(0);
         self.last_session.0 += 1;
         let before = known.map(|id| self.server(id));
@@ -218,7 +218,7 @@ impl Servers {
         }
     }
 
-    /// Two processes cannot listen on one address: there, a new incarnation is a restart.
+    /// Whether another process has the name; a new incarnation at the same address is a restart.
     fn is_taken(&self, id: ServerId, request: &RegisterServer) -> bool {
         let told = &self.server(id).told;
         self.is_live(id)
@@ -226,7 +226,7 @@ impl Servers {
             && told.address != request.address
     }
 
-    /// Takes a heartbeat of the present registration. A repeated or older one brings nothing, and is
+    /// Takes a heartbeat of the current registration. A repeated or older one has no effect and is
     /// no sign of life, but is answered like a new one.
     pub(crate) fn hear(
         &mut self,
@@ -253,11 +253,11 @@ impl Servers {
         Ok(Heard { server: id, events, completed, is_all })
     }
 
-    /// The first server that has been silent for too long; it no longer counts as live.
+    /// The first server that has been silent for too long, which is then no longer live.
     pub(crate) fn pop_dead(&mut self, now: Monotonic) -> Option<ServerId> {
         let id = self.lives.pop_passed(now)?;
         let server = self.server_mut(id);
-        // It will register again and be told anew what to delete.
+        // When it registers again, it will be told again what to delete.
         server.outbox = Outbox::default();
         server.doomed = Doomed::default();
         server.died = Some(now);
@@ -270,7 +270,7 @@ impl Servers {
         self.free.extend(self.by_host.remove(host));
     }
 
-    /// Gives every live server so much longer.
+    /// Extends the deadline of every live server.
     pub(crate) fn postpone_deaths(&mut self, by: Duration) {
         self.lives.postpone(by);
     }
@@ -280,7 +280,7 @@ impl Servers {
         self.lives.next()
     }
 
-    /// Up to which number its events arrived, and what it must be told; no command leaves unless `may_act`.
+    /// The number of the last event received, and the commands to send: none unless `may_act`.
     pub(crate) fn deliver(
         &self,
         id: ServerId,
@@ -292,13 +292,13 @@ impl Servers {
         (server.inbox.received(), commands)
     }
 
-    /// Queues a command for a live server; repeated until the server has carried it out. Returns its
-    /// number, which is 0 if the server is dead: it will be told anew what to delete.
+    /// Queues a command for a live server; it is repeated until the server has carried it out.
+    /// Returns its number, or 0 if the server is dead: then it will be told again what to delete.
     pub(crate) fn command(&mut self, id: ServerId, command: ServerCommand) -> u64 {
         if self.is_live(id) { self.server_mut(id).outbox.push(command) } else { 0 }
     }
 
-    /// The server and its present session, by name.
+    /// The server of that name in its current registration.
     pub(crate) fn by_host(&self, host: &HostName) -> Option<Holder> {
         let id = *self.by_host.get(host)?;
         Some(Holder { server: id, session: self.server(id).session })
@@ -312,12 +312,12 @@ impl Servers {
         &self.server(id).told.host
     }
 
-    /// Whether what was told in `session` is known to hold now.
+    /// Whether what was reported in `session` is known to hold now.
     pub(crate) fn is_current(&self, id: ServerId, session: Session) -> bool {
         self.is_live(id) && self.server(id).session == session
     }
 
-    /// Whether what was told in `session` is the last that is known of a server which was not forgotten, dead or not.
+    /// Whether `session` holds the latest report of a server that was not forgotten, dead or not.
     pub(crate) fn is_latest(&self, id: ServerId, session: Session) -> bool {
         let server = self.server(id);
         let is_known = self.by_host.get(&server.told.host) == Some(&id);
@@ -325,8 +325,8 @@ impl Servers {
         is_known && (server.session == session || before)
     }
 
-    /// Whether what was told in `session` may be told to readers: it is current, or of the registration
-    /// before while the new one's report is on its way.
+    /// Whether readers may be told what was reported in `session`: it is the current registration,
+    /// or the previous one while the report of the current one is incomplete.
     pub(crate) fn is_believed(&self, id: ServerId, session: Session) -> bool {
         let server = self.server(id);
         let before = !server.report_complete && server.previous == Some(session);
@@ -346,12 +346,12 @@ impl Servers {
         self.roster.serving
     }
 
-    /// Racks that have such a server.
+    /// Racks with a live server that is not to be emptied.
     pub(crate) fn n_racks(&self) -> usize {
         self.roster.racks
     }
 
-    /// Begins or stops to empty a server.
+    /// Starts or stops emptying a server.
     pub(crate) fn set_draining(&mut self, host: &HostName, on: bool) {
         if let Some(&id) = self.by_host.get(host) {
             self.server_mut(id).draining = on;
@@ -377,7 +377,7 @@ impl Servers {
         &self.server(id).told.rack
     }
 
-    /// Counts who is there; called whenever that changes.
+    /// Counts the live servers; called whenever they change.
     fn call_roll(&self) -> Roster {
         let racks: BTreeSet<_> = self.serving().map(|(_, server)| &server.told.rack).collect();
         let draining = self.draining().count();
@@ -408,12 +408,12 @@ impl Servers {
         })
     }
 
-    /// Whether the server has told all that it held when it registered.
+    /// Whether the server has completed the report of what it held when it registered.
     pub(crate) fn is_report_complete(&self, id: ServerId) -> bool {
         self.server(id).report_complete
     }
 
-    /// How many things the server has told since it registered.
+    /// How many events the server has sent since it registered.
     pub(crate) fn n_told(&self, id: ServerId) -> u64 {
         self.server(id).inbox.received()
     }
@@ -434,7 +434,7 @@ impl Servers {
         census
     }
 
-    /// Whether the server spoke within the last `since`.
+    /// Whether the server was heard from within the last `since`.
     pub(crate) fn is_fresh(&self, id: ServerId, since: Duration, now: Monotonic) -> bool {
         let heard = self.lives.get(id).map(|dead_at| dead_at.since(now) + since);
         heard.is_some_and(|left| left >= self.dead_after)
@@ -485,7 +485,7 @@ impl Server {
         self.free_bytes.saturating_sub(self.promised_bytes)
     }
 
-    /// Whether a replica of so many bytes has room.
+    /// Whether there is room for a replica of this many bytes.
     fn takes(&self, bytes: u64) -> bool {
         self.room() >= bytes.saturating_add(BESIDE_BYTES)
     }

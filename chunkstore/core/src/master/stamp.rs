@@ -1,10 +1,10 @@
-//! What tells one request from another in a record, for whoever asks again.
+//! How a record identifies its request, so that retries are recognised.
 
 use ids::{ClientId, RequestStamp};
 use serde::{Deserialize, Serialize};
 
-/// Digest of all that a request says, made where requests come in. The same stamp with another digest is
-/// not a retry.
+/// Digest of a whole request, computed where it comes in. The same stamp with another digest is not
+/// a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestDigest(pub u64);
 
@@ -13,16 +13,16 @@ pub struct RequestDigest(pub u64);
 pub struct Stamp {
     /// Who asked.
     pub client: ClientId,
-    /// In which chain of its requests.
+    /// The chain of its requests.
     pub slot: u32,
     /// Position in that chain.
     pub sequence: u64,
-    /// What it asked.
+    /// Digest of the request.
     pub digest: RequestDigest,
 }
 
 impl Stamp {
-    /// Of the request with this digest.
+    /// The stamp of the request with this digest.
     #[must_use]
     pub fn new(stamp: &RequestStamp, digest: RequestDigest) -> Self {
         let RequestStamp { client, slot, sequence } = stamp.clone();

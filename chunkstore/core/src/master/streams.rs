@@ -1,14 +1,14 @@
-//! How much each chunkserver copies at once. Sending and receiving are counted apart: a server whose disk
-//! and network are busy with the one can do the other, and no source idles because its partner does.
+//! How much each chunkserver copies at once. Sending and receiving are counted separately: a server
+//! that is busy with one can do the other, and no source idles because its partner is busy.
 
 use std::collections::BTreeMap;
 
 use super::servers::ServerId;
 
-/// Bytes that each stream a server may send, or receive, makes room for: below that, small chunks go in
-/// larger numbers, since each takes a message and a sync, whatever its length.
+/// Bytes that each stream of a server stands for, when sending or receiving. Smaller chunks are
+/// copied in larger numbers, since each takes a message and a sync, whatever its length.
 const STREAM_BYTES: u64 = 16 << 20;
-/// Small chunks that go in place of one large one at most.
+/// Small chunks in place of a large one, at most.
 const SMALL_PER_STREAM: u32 = 16;
 
 /// Copies under way.
@@ -33,7 +33,7 @@ impl Traffic {
 }
 
 impl Streams {
-    /// A copy of so many bytes begins.
+    /// A copy of this many bytes begins.
     pub(crate) fn begin(&mut self, source: ServerId, target: ServerId, bytes: u64) {
         for traffic in [self.sent.entry(source), self.received.entry(target)] {
             let traffic = traffic.or_default();
@@ -42,7 +42,7 @@ impl Streams {
         }
     }
 
-    /// One that began with the same arguments ends.
+    /// A copy that began with the same arguments ends.
     pub(crate) fn end(&mut self, source: ServerId, target: ServerId, bytes: u64) {
         for (side, server) in [(&mut self.sent, source), (&mut self.received, target)] {
             if let Some(traffic) = side.get_mut(&server) {
@@ -55,7 +55,7 @@ impl Streams {
         }
     }
 
-    /// Whether the server, which may have so many streams, can send one more.
+    /// Whether the server can send one more copy, if it may have this many streams.
     pub(crate) fn can_send(&self, server: ServerId, streams: u32) -> bool {
         self.sent.get(&server).copied().unwrap_or_default().has_room(streams)
     }

@@ -1,11 +1,12 @@
-//! What is below a folder, each folder before what is in it, from any place on: for long answers that are given
-//! in steps. Between two of them the tree may change; a place that is gone is where it would be.
+//! Iterates over everything below a folder, each folder before its entries, from any place on: for
+//! long answers that are given in steps. The tree may change between two steps; if the place itself
+//! is gone, the iteration goes on from where it would be.
 
 use chunkstore_protocol::FileId;
 
 use super::namespace::{EntryKind, Namespace};
 
-/// An iteration over all below a folder.
+/// An iteration over everything below a folder.
 pub(super) struct Subtree<'a> {
     tree: &'a Namespace,
     levels: Vec<Level<'a>>,
@@ -14,12 +15,12 @@ pub(super) struct Subtree<'a> {
 
 struct Level<'a> {
     entries: Box<dyn Iterator<Item = (&'a str, FileId)> + 'a>,
-    /// Bytes of the relative path of the folder.
+    /// Length of the folder's relative path, bytes.
     prefix: usize,
 }
 
 impl<'a> Subtree<'a> {
-    /// All below `top` that comes after the relative path `after`.
+    /// Everything below `top` that comes after the relative path `after`.
     pub(super) fn after(tree: &'a Namespace, top: FileId, after: Option<&str>) -> Self {
         let mut subtree = Self { tree, levels: Vec::new(), relative: String::new() };
         let mut at = Some(top);
@@ -36,7 +37,7 @@ impl<'a> Subtree<'a> {
         subtree
     }
 
-    /// The next entry; [`Self::relative`] is its path then.
+    /// The next entry, whose path [`Self::relative`] then returns.
     pub(super) fn advance(&mut self) -> Option<FileId> {
         loop {
             let level = self.levels.last_mut()?;
@@ -57,7 +58,8 @@ impl<'a> Subtree<'a> {
         &self.relative
     }
 
-    /// Begins with the entries of a folder that come after the name `after`. Returns the entry of that name.
+    /// Enters a folder at the entries that come after the name `after`. Returns the entry of that
+    /// name.
     fn enter(&mut self, id: FileId, after: Option<&str>) -> Option<FileId> {
         let EntryKind::Folder(folder) = &self.tree.entry(id).kind else { return None };
         let entries = Box::new(self.tree.children_after(folder, after));

@@ -1,4 +1,4 @@
-//! The chunk master in numbers. What they are called outside is the daemon's business.
+//! The chunk master in numbers. The daemon chooses the names of the metrics.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::Master;
 /// The state in numbers, for gauges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Files, open ones included.
+    /// Files, including open ones.
     pub files: u64,
     /// Files with a writer.
     pub open_files: u64,
@@ -17,37 +17,39 @@ pub struct Summary {
     pub folders: u64,
     /// Sealed chunks.
     pub chunks: u64,
-    /// Servers heard of lately.
+    /// Live servers.
     pub servers_live: u64,
-    /// Servers of the cluster that are not live, but for those that a starting master still waits for.
+    /// Servers of the cluster that are not live, except those that a starting master still waits
+    /// for.
     pub servers_dead: u64,
     /// Size of the live servers' disks.
     pub capacity_bytes: u64,
-    /// Free on them.
+    /// Bytes free on them.
     pub free_bytes: u64,
     /// Commands that servers have not carried out yet.
     pub commands_pending: u64,
     /// Chunks with fewer live replicas than asked for that wait for another.
     pub repairs_waiting: u64,
-    /// Chunks with fewer live replicas than asked for, but one; at most 20,000 are counted.
+    /// Chunks with fewer live replicas than asked for, but at least one; at most 20,000 are
+    /// counted.
     pub chunks_under_replicated: u64,
-    /// How long the one of them that has been so longest has been so; zero if none is.
+    /// How long the longest of these has been so; zero if there are none.
     pub repair_oldest: Duration,
     /// Chunks that are being copied.
     pub repairs_running: u64,
     /// Chunks that are being copied to even out how full the servers are.
     pub moves_running: u64,
-    /// Bytes that must yet move for it, besides those.
+    /// Bytes that must still move for that, besides those under way.
     pub moves_left_bytes: u64,
     /// Chunks without any live replica, as last counted.
     pub chunks_missing: u64,
-    /// Replicas that no file refers to, and that are kept until an operator decides.
+    /// Orphaned replicas that are kept until an operator decides.
     pub orphans_held: u64,
-    /// 1 while all chunks are being compared with what is asked for.
+    /// 1 while a sweep compares all chunks with what is asked for.
     pub sweeping: u64,
     /// 1 while the master changes nothing.
     pub safe_mode: u64,
-    /// 1 if that is because its journal is older than the cluster.
+    /// 1 if that is because its journal is an older copy.
     pub journal_outdated: u64,
     /// This master's term.
     pub epoch: u64,

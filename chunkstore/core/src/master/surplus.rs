@@ -1,6 +1,7 @@
-//! Replicas beyond those that a chunk's file asks for, and those that are not what was sealed: which of them goes, and when.
-//! None goes before one that stays was read and found whole: nobody else may have the bytes. A log's replica that was not
-//! sealed with the others may have them: if those are lost, it is sealed too.
+//! Replicas beyond those that a chunk's file asks for, and those that differ from what was sealed:
+//! which of them are removed, and when. None is removed before one that stays has been read in full
+//! and found sound, as nobody else may have the bytes. A log's replica that was not sealed with the
+//! others may have them too: if those are lost, it is sealed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,23 +13,23 @@ use super::durable::SealedState;
 use super::replicas::Claim;
 use super::servers::{Holder, ServerId};
 
-/// A server that was heard of within so many heartbeats' time is surely there.
+/// A server that was heard from within this many heartbeats is considered to be up.
 const FRESH_HEARTBEATS: u32 = 2;
 
 /// Replicas that one server reads at once.
 const READ_AT_ONCE: usize = 4;
-/// Chunks that wait for a server and are looked at in one of its heartbeats.
+/// Chunks waiting for a server that are looked at in one of its heartbeats.
 const TRIES_PER_HEARTBEAT: usize = 500;
-/// A server that was told to seal a log's replica is told again after so many heartbeats' time.
+/// A server that was told to seal a log's replica is told again after this many heartbeats.
 const SEAL_HEARTBEATS: u32 = 3;
 
-/// Replicas that are being read before others of their chunks go.
+/// Replicas that are being read before others of their chunks are removed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verifying {
     by: BTreeMap<ChunkId, Holder>,
-    /// How many each server reads.
+    /// How many each server is reading.
     counts: BTreeMap<ServerId, usize>,
-    /// Those that wait for a server to be free; some may need none any more.
+    /// Chunks that wait for a server to be free; some may no longer need it.
     waiting: BTreeSet<(ServerId, ChunkId)>,
     n_asked: usize,
 }
@@ -67,8 +68,9 @@ impl Verifying {
 }
 
 impl Master {
-    /// Has the replicas beyond those asked for removed: at once, if that is the one of a server which gives the chunk away
-    /// (its copy was verified as it arrived); otherwise one that stays is read first.
+    /// Removes the replicas beyond those asked for. If the only one is that of a server which gives
+    /// the chunk away, this happens at once, as its copy was verified on arrival; otherwise one
+    /// that stays is read first.
     pub(super) fn remove_surplus(&mut self, chunk: ChunkId, now: Monotonic) {
         let Some(sealed) = self.sealed(chunk) else { return };
         self.weed(chunk, &sealed, now);
@@ -80,8 +82,9 @@ impl Master {
         }
     }
 
-    /// Has replicas deleted that are not what was sealed, if a good one is known to live: the last copy of anything is
-    /// kept, even a bad one. Older ones go at once; one that could be sealed only when the good one was read.
+    /// Deletes replicas that differ from what was sealed if a good one is known to live: the last
+    /// copy of anything is kept, even a bad one. Older versions go at once; one of the sealed
+    /// version only once the good one was read.
     pub(super) fn weed(&mut self, chunk: ChunkId, sealed: &SealedState, now: Monotonic) {
         let odd = self.replicas.odd(chunk, &self.servers);
         if odd.is_empty() {
@@ -107,7 +110,8 @@ impl Master {
         self.replicas.doom(chunk, by.server, what, is_sealed, &mut self.servers);
     }
 
-    /// Nobody is left of those that sealed a log's chunk: whoever still has it open seals it too.
+    /// None of the servers that sealed a log's chunk is left: those that still have it open seal it
+    /// too.
     fn seal_late(&mut self, chunk: ChunkId, sealed: &SealedState, odd: &[Claim], now: Monotonic) {
         let version = sealed.version;
         let mut unsealed =
@@ -124,13 +128,14 @@ impl Master {
         self.repairs.surplus_at(chunk, now + self.tick() * SEAL_HEARTBEATS);
     }
 
-    /// Has one of these replicas read, if none of the chunk is being read; when one of their servers is free.
+    /// Has one of these replicas read, unless one of the chunk is being read already, as soon as a
+    /// server is free.
     fn verify(&mut self, chunk: ChunkId, version: Version, by: &[Holder]) {
         let is_current = |by: &Holder| self.servers.is_current(by.server, by.session);
         if self.verifying.by.get(&chunk).is_some_and(is_current) {
             return;
         }
-        // They take turns: the disk of one may be failing.
+        // The holders take turns: the disk of one may be failing.
         let turn = self.verifying.n_asked.checked_rem(by.len()).unwrap_or(0);
         let (after, from) = by.split_at(turn);
         let mut in_turn = from.iter().chain(after).copied();
@@ -146,7 +151,7 @@ impl Master {
         }
     }
 
-    /// Gives a server that speaks just now more to read, if it is free for that.
+    /// Gives the server whose heartbeat is being answered more to read, if it is free.
     pub(super) fn verify_next(&mut self, server: ServerId, now: Monotonic) {
         for _ in 0..TRIES_PER_HEARTBEAT {
             if self.verifying.is_busy(server) {
@@ -157,7 +162,7 @@ impl Master {
         }
     }
 
-    /// A server has read its replica: if it is whole and stays, others may go.
+    /// A server has read its replica: if it is sound and stays, others may be removed.
     pub(super) fn verified(
         &mut self,
         by: Holder,
@@ -181,15 +186,16 @@ impl Master {
         }
     }
 
-    /// A server died or registered anew: it reads nothing for the master any more.
+    /// A server died or registered anew: it no longer reads anything for the master.
     pub(super) fn verifies_no_more(&mut self, server: ServerId) {
         self.verifying.by.retain(|_, by| by.server != server);
         self.verifying.counts.remove(&server);
     }
 
-    /// Which replicas stay and which go: that of the server which gives the chunk away, else from the fullest servers
-    /// first, and rather where another is on the same rack. Only servers that spoke just now are counted on: one that is
-    /// dead and not known to be must not be all that is left.
+    /// Which replicas stay and which go: first that of the server which gives the chunk away, then
+    /// those on racks with another one, from the fullest servers first. Only servers heard from
+    /// just now are counted on: a server that is dead without the master knowing must not be the
+    /// last one left.
     fn surplus(
         &mut self,
         chunk: ChunkId,

@@ -1,14 +1,17 @@
-//! Terms: each start of the master is one, with an epoch and a random number. The journal has the last of them, and
-//! chunkservers keep the last one in which changes were taken. A master whose journal is an older copy of the cluster's
-//! gives out epochs and chunk ids that were given out before; but it does not know the terms and the chunks that the
-//! servers tell of. From then on it answers reads, and changes nothing: no mutation, no command to a server. The term
-//! is told only when safe mode is over, so that what an outdated master was called never counts against the right one.
+//! Terms: each start of the master begins one, with an epoch and a random number. The journal has
+//! the latest terms, and chunkservers persist the last one in which changes were accepted. A master
+//! whose journal is an older copy of the cluster's gives out epochs and chunk ids for a second
+//! time; but it does not know the terms and chunks that the servers report. Once it has noticed, it
+//! answers reads and changes nothing: no mutation, no command to a server. Servers are told the
+//! term only when safe mode is over, so that an outdated master's term never counts against the
+//! right one.
 //!
-//! The terms are journaled, not only held in memory: the second start over an old copy has a higher epoch than the
-//! servers know, and is noticed all the same.
+//! The terms are journaled, not only held in memory: the second start over an old copy has a higher
+//! epoch than the servers know, and is noticed all the same.
 //!
-//! With the term servers keep, now and then, the number of the last record: so a journal is noticed that knows the term
-//! and lacks what came after it, as where its newest segment is lost.
+//! With the term, servers now and then persist the number of the last record. So a journal is also
+//! noticed that knows the term but lacks what came after it, for instance because its newest
+//! segment was lost.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,15 +27,16 @@ use super::record::Record;
 use super::safe_mode::SafeMode;
 use super::{Effect, Master, Notice, Output};
 
-/// Terms that are kept: of servers that were away for longer nothing is concluded.
+/// Terms that are kept. Nothing is concluded from a server that was away for longer.
 const TERMS_MAX: usize = 1000;
-/// What an accepted old journal leaves out of epochs, and of ids: more than any lost timeline used.
+/// How many epochs and ids the acceptance of an old journal skips: more than any lost history used.
 const EPOCHS_LEFT_OUT: u64 = 1 << 20;
 const IDS_LEFT_OUT: u64 = 1 << 32;
 
-/// The ids of each start's chunks begin elsewhere, by its epoch and a part of its random number: a journal that was put back
-/// as it was, by a copy of the same epoch too, gives out none that it gave out since. Else a server that comes back late
-/// would have other bytes under the id of a new chunk.
+/// The chunk ids of each start begin elsewhere, depending on its epoch and a part of its random
+/// number. So a journal that was restored from a copy, even one of the same epoch, gives out no id
+/// twice. Otherwise a server that comes back late could hold other bytes under the id of a new
+/// chunk.
 const START_SHIFT: u32 = 20;
 const START_MASK: u64 = 0xfff;
 
@@ -45,19 +49,21 @@ fn ids_of(epoch: Epoch) -> u64 {
 pub struct Start {
     /// The random number of its term; not 0.
     pub term_id: u64,
-    /// The journal counts, though it may be older than the cluster: ids and epochs go on far behind those that were
-    /// given out since, and what servers hold of that time belongs to nobody.
+    /// Whether the journal is accepted although it may be older than the cluster: then ids and
+    /// epochs skip all that may have been given out since, and what servers hold of that time is
+    /// orphaned.
     pub accept_old_journal: bool,
     /// The number of the journal's last record.
     pub last_record: u64,
 }
 
-/// The last terms that the journal tells of.
+/// The latest terms that the journal knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Terms(BTreeMap<Epoch, u64>);
 
 impl Terms {
-    /// A term begins. Those of releases that had no numbers are not kept.
+    /// A term begins. Records without a random number come from before there was one, and are not
+    /// kept.
     pub(crate) fn begin(&mut self, Term { epoch, id }: Term) {
         if id != 0 {
             self.0.insert(epoch, id);
@@ -67,7 +73,7 @@ impl Terms {
         }
     }
 
-    /// Nothing is known of what was before.
+    /// Forgets everything before.
     pub(crate) fn forget(&mut self) {
         self.0.clear();
     }
@@ -80,14 +86,14 @@ impl Terms {
         self.0.get(&term.epoch) == Some(&term.id)
     }
 
-    /// Whether a term was one of this journal's, or may have been.
+    /// Whether the term belongs to this journal, or is too old to tell.
     fn may_know(&self, term: Term) -> bool {
         let is_older = self.0.first_key_value().is_some_and(|(first, _)| term.epoch < *first);
         is_older || self.knows(term)
     }
 }
 
-/// The number of the last record before each of the last starts, as far as they are known.
+/// The number of the last record before each of the latest starts, as far as known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Starts(BTreeMap<Epoch, u64>);
 
@@ -102,37 +108,37 @@ impl Starts {
         }
     }
 
-    /// Nothing is known of what was before.
+    /// Forgets everything before.
     pub(crate) fn forget(&mut self) {
         self.0.clear();
     }
 
-    /// The last record of the term with this epoch, or one of a later term; `None` while it goes on.
+    /// The last record of the term with this epoch, or of a later term; `None` while it goes on.
     fn last_of(&self, epoch: Epoch) -> Option<u64> {
         let after = (Bound::Excluded(epoch), Bound::Unbounded);
         self.0.range(after).next().map(|(_, &last)| last)
     }
 }
 
-/// How it is known that the journal is older than the cluster.
+/// How it was noticed that the journal is older than the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outdated {
-    /// Who told.
+    /// The server that reported it.
     pub host: HostName,
-    /// What.
+    /// What it reported.
     pub by: OutdatedBy,
 }
 
 /// See [`Outdated`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutdatedBy {
-    /// It served a term that the journal does not know.
+    /// It was in a term that the journal does not know.
     Term(Term),
-    /// It was told of a record of the same journal that is not there.
+    /// It was told of a record of the same journal that the journal lacks.
     Record {
         /// The record's number.
         told: u64,
-        /// The last one that the journal has of that time.
+        /// The last record that the journal has of that term.
         last: u64,
     },
     /// It holds a chunk that the journal never gave out.
@@ -192,14 +198,15 @@ impl Master {
         out.effects.push(Effect::Tell(Notice::Started { cluster: self.cluster.clone(), epoch }));
     }
 
-    /// The term's number, for servers to keep; `None` while it is not sure that the journal is the newest.
+    /// The term's random number, for servers to persist; `None` while the journal may not be the
+    /// newest.
     pub(super) fn term_to_keep(&self) -> Option<u64> {
         let term = self.durable.terms().last().filter(|term| term.epoch == self.durable.epoch());
         term.filter(|_| !self.in_safe_mode()).map(|term| term.id)
     }
 
-    /// Looks at the term that a server has kept, and at the record that it was told of then. Where the journal was accepted as
-    /// it is, that term is none of its own any more, and the record none either.
+    /// Compares the term that a server has persisted, and the record that it was told of then, with
+    /// the journal. After the journal was accepted as it is, it knows neither of them any more.
     pub(super) fn compare_term(
         &mut self,
         host: &HostName,
@@ -237,7 +244,7 @@ impl Master {
 }
 
 impl Durable {
-    /// That this state counts, whatever was given out since.
+    /// The record that accepts this state, whatever was given out since.
     fn accepted_as_it_is(&self) -> Record {
         let beyond = |used: u64, left_out: u64| used.saturating_add(left_out);
         Record::OldJournalAccepted {
@@ -248,7 +255,8 @@ impl Durable {
         }
     }
 
-    /// The first chunk of a start; 0 at the very first, when there can be no other life of the journal.
+    /// The first chunk id of a start; 0 at the very first, when the journal can have no other
+    /// history.
     fn first_chunk(&self, Term { epoch, id }: Term) -> u64 {
         if epoch <= Epoch(1) {
             return 0;

@@ -1,6 +1,7 @@
-//! What users remove is not gone at once: it moves to a folder of its own in the trash, under the path that it
-//! had, and `rename` brings it back. The oldest goes when its time is over, or when the chunkservers
-//! run short of space. Which folder is how old, the tree itself says; only when to look next is soft.
+//! What users remove is not gone at once: it moves to a folder of its own in the trash, under the
+//! path that it had, and `rename` brings it back. The oldest folder goes when its time is over, or
+//! when the chunkservers run short of space. The tree itself says how old each folder is; only the
+//! time of the next look is soft state.
 
 use std::time::Duration;
 
@@ -16,10 +17,11 @@ use super::servers::Shortage;
 use super::tree::Spot;
 use super::{Effect, Master, Notice, Output, RECLAIM_PAUSE};
 
-/// Folders of the trash that one call removes: each costs a record, and is taken apart in steps.
+/// Folders of the trash that one call removes at most: each costs a record, and is reclaimed in
+/// steps.
 const REMOVALS_PER_CALL: usize = 20;
-/// Heartbeats until what was removed shows in what servers tell: one takes the command along, another one brings the answer,
-/// and some are for those that have much to delete.
+/// Heartbeats until a removal shows in what servers report: one carries the command, another one
+/// the result, and the others are for servers with much to delete.
 const FREED_SHOWS_AFTER: u32 = 5;
 
 /// Why a folder of the trash was removed.
@@ -31,16 +33,17 @@ pub enum TrashReason {
     Pressure {
         /// Free on them, bytes.
         free_bytes: u64,
-        /// Of so many.
+        /// The capacity of these servers, bytes.
         capacity_bytes: u64,
     },
 }
 
-/// Bytes that were removed under pressure and may not show yet: their servers have still to delete them, and to tell.
+/// Bytes that were removed under pressure and may not show yet: servers have still to delete them
+/// and to report that.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Freed {
     bytes: u64,
-    /// From then on it shows.
+    /// When it shows at the latest.
     until: Monotonic,
 }
 
@@ -51,8 +54,9 @@ impl Freed {
 }
 
 impl Master {
-    /// Whether what is removed there goes to the trash. What the system keeps does not, nor what is there
-    /// already; and a new file that nobody has closed yet is nothing to bring back.
+    /// Whether an entry that is removed goes to the trash. What the system keeps, and what is in
+    /// the trash already, does not; nor does a new file that was never closed, as there is nothing
+    /// to restore.
     pub(super) fn is_kept(&self, path: &StorePath, entry: FileId, skip_trash: bool) -> bool {
         let system: StorePath = SYSTEM_FOLDER.parse().expect("the constant is a path");
         let is_new = |writer: &Writer| writer.reopened_at.is_none();
@@ -70,7 +74,7 @@ impl Master {
         (path, entry): (&StorePath, FileId),
     ) -> Result<Record, FsError> {
         let too_long = || FsError::TooLongForTrash { path: path.clone() };
-        // Ids are given once: no two folders have one name.
+        // Ids are unique, so no two folders have the same name.
         let FileId(number) = self.durable.next_file(0);
         let folder = format!("{}-{number}", compact(at));
         let to = format!("{TRASH_FOLDER}/{folder}{path}");
@@ -88,7 +92,7 @@ impl Master {
         if self.trash_at.is_none_or(|at| at > now.monotonic) {
             return;
         }
-        // Servers tell first what they hold and how much room they have.
+        // First, servers report what they hold and how much room they have.
         if self.in_safe_mode() {
             self.trash_at = Some(now.monotonic + self.tick());
             return;
@@ -120,14 +124,16 @@ impl Master {
         self.trash_at = Some(self.next_look(now));
     }
 
-    /// What a folder that goes will leave free, as far as a step counts; shared chunks count for each of their files.
+    /// Notes the bytes that removing a folder will free, as far as one step counts; chunks that are
+    /// shared count for each of their files.
     fn note_freed(&mut self, folder: FileId, now: Monotonic) {
         let bytes = self.freed.bytes_at(now) + self.counted_below(folder).replica_bytes;
         let until = now + FREED_SHOWS_AFTER * self.settings.heartbeat_interval;
         self.freed = Freed { bytes, until };
     }
 
-    /// What was removed is taken apart before more is. Under pressure so much goes at once as is missing.
+    /// When to look again. What was removed is reclaimed before more is; under pressure, as much is
+    /// removed as is missing.
     fn next_look(&self, now: Now) -> Monotonic {
         let oldest = self.oldest_trash().and_then(|(_, since)| self.trash_expiry(since));
         let pause = match oldest {
@@ -141,7 +147,8 @@ impl Master {
         now.monotonic + pause
     }
 
-    /// When something expires that is in the trash since then; never while there is no trash for more.
+    /// When an entry expires that has been in the trash since then; `None` while the trash is
+    /// turned off.
     fn trash_expiry(&self, since: UnixMillis) -> Option<UnixMillis> {
         let interval = self.settings.trash_interval;
         (!interval.is_zero()).then(|| since + interval)
@@ -154,7 +161,7 @@ impl Master {
         is_short.then_some(TrashReason::Pressure { free_bytes, capacity_bytes })
     }
 
-    /// The folder of the trash that was filled first, and when.
+    /// The oldest folder of the trash, and its age.
     fn oldest_trash(&self) -> Option<(FileId, UnixMillis)> {
         let tree = self.durable.namespace();
         let trash: StorePath = TRASH_FOLDER.parse().expect("the constant is a path");
@@ -165,7 +172,8 @@ impl Master {
     }
 }
 
-/// A time as folders of the trash are called: `20261128T185000123Z`, which sorts as time goes.
+/// A time in the form used for the names of trash folders: `20261128T185000123Z`, which sorts
+/// chronologically.
 fn compact(UnixMillis(at): UnixMillis) -> String {
     let (days, time) = (at / 86_400_000, at % 86_400_000);
     let (year, month, day) = civil(days);
@@ -173,8 +181,8 @@ fn compact(UnixMillis(at): UnixMillis) -> String {
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{:05}Z", time % 60_000)
 }
 
-/// Year, month and day of the day so many days after 1970-01-01, in the Gregorian calendar. Years begin
-/// in March here, so that a leap day is the last of its year.
+/// Year, month and day of the day that many days after 1970-01-01, in the Gregorian calendar. Years
+/// begin in March here, so that a leap day is the last day of its year.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);

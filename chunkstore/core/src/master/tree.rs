@@ -1,5 +1,5 @@
-//! Changes of the tree: mkdir, rename, delete, publish; where anything may go. Each plans its records and changes nothing; what
-//! they do to the tree is in `Durable::apply`.
+//! Changes of the tree: mkdir, rename, delete, publish; and where an entry may go. Each function
+//! plans its records and changes nothing; their effect is in `Durable::apply`.
 
 use chunkstore_protocol::path::PATH_BYTES_MAX;
 use chunkstore_protocol::{Delete, FileId, Mkdir, Publish, Rename, Replace, StorePath, Winner};
@@ -11,14 +11,15 @@ use super::namespace::{EntryKind, Folder, ROOT, Walk};
 use super::owners::OWNERS_MAX;
 use super::record::{Adopted, NewFolder, Record, Stamp, WINNER_BYTES_PER_RECORD};
 
-/// Files of one publish. Each costs the loop some microseconds, and a transaction is not cut in steps.
+/// Files of one publish at most. Each costs the loop some microseconds, and a transaction is not
+/// split into steps.
 pub const WINNERS_MAX: usize = 50_000;
-/// What a winner takes in a record besides its name, at most: its id and their framing.
+/// Upper bound of what a winner takes in a record besides its name: its id and their framing.
 const WINNER_OVERHEAD_BYTES: usize = 16;
 
-/// Where a new entry will hang.
+/// Where a new entry will be.
 pub(super) struct Spot<'p> {
-    /// The deepest folder that is there.
+    /// The deepest folder that already exists.
     pub(super) parent: FileId,
     /// Folders to make below it.
     pub(super) folders: Vec<NewFolder>,
@@ -26,11 +27,11 @@ pub(super) struct Spot<'p> {
     pub(super) name: &'p str,
 }
 
-/// Where what is there already, or its copy, will hang.
+/// Where an existing entry, or its copy, will be.
 pub(super) struct Target<'p> {
     /// Its place.
     pub(super) spot: Spot<'p>,
-    /// The file that stands there and goes.
+    /// The file that is there and will be replaced.
     pub(super) replaced: Option<FileId>,
 }
 
@@ -161,7 +162,8 @@ impl Master {
         staged: &str,
     ) -> Result<FileId, FsError> {
         check_name(staged)?;
-        // Only an error needs the full path; there, a path too long to be written is the folder's.
+        // Only an error needs the full path; if that would be too long, the folder's stands in for
+        // it.
         let path = || staging.join(staged).unwrap_or_else(|_| staging.clone());
         let Some(id) = self.durable.namespace().child(folder, staged) else {
             let (folder, missing) = (staging.clone(), staged.to_owned());
@@ -194,8 +196,8 @@ impl Master {
         Ok(Spot { parent, folders, name })
     }
 
-    /// Where what stands at `from` can go: to a name that is free, or over a file, as `replace` says. What
-    /// replaces and what is replaced are whole files.
+    /// Where the entry at `from` can go: to a free name, or in place of a file, as `replace` says.
+    /// Then both must be closed files.
     pub(super) fn target<'p>(
         &self,
         (from, entry): (&StorePath, FileId),
@@ -243,7 +245,7 @@ impl Master {
         }
     }
 
-    /// The owner of what is to be made, if there is room for one more.
+    /// The owner of what is to be made, if there is room for another owner.
     pub(super) fn admitted(&self, owner: &str) -> Result<String, FsError> {
         if self.durable.namespace().admits_owner(owner) {
             return Ok(owner.to_owned());
@@ -251,12 +253,12 @@ impl Master {
         Err(FsError::TooManyOwners { owner: owner.to_owned(), max: OWNERS_MAX })
     }
 
-    /// The id for an entry that is made together with `folders`.
+    /// The id of an entry that is made together with `folders`.
     pub(super) fn next_file_after(&self, folders: &[NewFolder]) -> FileId {
         self.durable.next_file(folders.len())
     }
 
-    /// What stands at `path`.
+    /// The entry at `path`.
     pub(super) fn find(&self, path: &StorePath) -> Result<FileId, FsError> {
         match self.durable.namespace().walk(path) {
             Walk::Found(id) => Ok(id),
@@ -294,7 +296,7 @@ fn check_name(name: &str) -> Result<(), FsError> {
     Err(FsError::BadName { name: name.chars().take(80).collect() })
 }
 
-/// The names that a publish makes in `target`.
+/// Checks the names that a publish makes in `target`.
 fn check_published<'a>(
     target: &StorePath,
     names: impl Iterator<Item = &'a str> + Clone,
@@ -317,7 +319,7 @@ fn check_distinct<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), FsErro
     }
 }
 
-/// Cuts the winners so that each part fits into a record.
+/// Splits the winners into parts that each fit into a record.
 fn cut(winners: Vec<Adopted>) -> Vec<Vec<Adopted>> {
     let mut batches = vec![Vec::new()];
     let mut bytes = 0;

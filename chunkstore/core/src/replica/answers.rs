@@ -1,4 +1,4 @@
-//! What the core answers those who want to write, freeze or seal a replica, or to know how many there are.
+//! The core's answers to requests to write, freeze or seal a replica, and its numbers for metrics.
 
 use chunkstore_protocol::{Frozen, Version};
 
@@ -9,9 +9,9 @@ use super::Sealed;
 /// Answer to [`Input::OpenRequested`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenAnswer {
-    /// Write it; report [`Input::Sealed`] or [`Input::Aborted`].
+    /// Write it, then report [`Input::Sealed`] or [`Input::Aborted`].
     Write,
-    /// It is sealed already: whoever sends the same bytes again gets the same answer.
+    /// It is sealed already: a sender of the same bytes gets the same answer again.
     AlreadySealed(Sealed),
     /// Another upload of the same replica, or its deletion, is under way.
     Busy,
@@ -20,7 +20,7 @@ pub enum OpenAnswer {
         /// That version.
         held: Version,
     },
-    /// As many uploads as allowed are under way.
+    /// The maximum number of uploads is under way.
     TooMany {
         /// The limit.
         uploads_max: usize,
@@ -30,7 +30,7 @@ pub enum OpenAnswer {
 /// Answer to [`Input::FreezeRequested`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FreezeAnswer {
-    /// So much is there, and nothing is added any more.
+    /// This much is there, and nothing more is added.
     Frozen(Frozen),
     /// Nothing is there.
     Unknown,
@@ -39,20 +39,21 @@ pub enum FreezeAnswer {
 /// Answer to [`Input::SealRequested`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SealAnswer {
-    /// Seal it; report [`Input::Sealed`] or [`Input::Aborted`].
+    /// Seal it, then report [`Input::Sealed`] or [`Input::Aborted`].
     Seal,
-    /// Seal it; report [`Input::Sealed`] or [`Input::LogEnded`].
+    /// Seal the log's replica, then report [`Input::Sealed`] or [`Input::LogEnded`].
     SealLog,
     /// It is sealed already, at that length.
     AlreadySealed(Sealed),
-    /// It can't have that length: it is sealed at another, holds less, or no block ends there.
+    /// It can't have that length: it is sealed at another one, holds less, or no block ends there.
     Differs {
         /// Bytes that it has.
         held: u64,
     },
-    /// Its upload goes on: it must be frozen first.
+    /// Its upload is still under way: it must be frozen first.
     Open,
-    /// Of a log: somebody else has it sealed just now. Freeze it, which waits for that, and ask again.
+    /// It is a log's, and another request is sealing it. Freeze it, which waits for that, and ask
+    /// again.
     Sealing,
     /// Nothing is there.
     Unknown,
@@ -65,7 +66,7 @@ pub struct Summary {
     pub n_sealed: u64,
     /// Uploads under way.
     pub n_open: u64,
-    /// Uploads that broke off, waiting for their writer.
+    /// Uploads that broke off and wait for their writer.
     pub n_cut: u64,
     /// Replicas of logs' open chunks.
     pub n_logs: u64,

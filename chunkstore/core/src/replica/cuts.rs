@@ -1,5 +1,5 @@
-//! Uploads that broke off: until when each is kept for its writer to seal, and who waits to hear what one
-//! came to. Only `replica::Replicas` calls this.
+//! Uploads that broke off: how long each is kept for its writer to seal, and who waits to hear how
+//! one ended. Only `replica::Replicas` calls this.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,9 +8,10 @@ use ids::Monotonic;
 
 use super::{ReplicaKey, ReplyTo};
 
-/// How long an upload that broke off is kept, where the caller does not say: twice a writer's lease.
+/// How long an upload that broke off is kept if the caller does not say: twice a writer's lease.
 pub const KEEP_CUT_FOR: Duration = Duration::from_mins(2);
-/// Questions about one upload that wait at once; the oldest goes unanswered. Its writer asks one at a time.
+/// Requests that may wait for one upload; beyond that the oldest is dropped unanswered. A writer
+/// asks one at a time.
 const WAITING_MAX: usize = 16;
 
 /// See the module.
@@ -32,17 +33,18 @@ impl Cuts {
         self.keep_for = time;
     }
 
-    /// A replica is cut at `now`.
+    /// The replica's upload broke off at `now`.
     pub(super) fn keep(&mut self, now: Monotonic, replica: ReplicaKey) {
         self.due.insert((now + self.keep_for, replica));
     }
 
-    /// When the next has been kept for long enough.
+    /// When the next one has been kept for long enough.
     pub(super) fn due(&self) -> Option<Monotonic> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Takes the first that has been kept for long enough. It may be sealed or gone.
+    /// Takes the first one that has been kept for long enough. It may have been sealed or removed
+    /// meanwhile.
     pub(super) fn pop_passed(&mut self, now: Monotonic) -> Option<ReplicaKey> {
         if self.due()? > now {
             return None;
@@ -50,7 +52,7 @@ impl Cuts {
         self.due.pop_first().map(|(_, replica)| replica)
     }
 
-    /// Someone waits for the end of an upload.
+    /// A caller waits for the end of an upload.
     pub(super) fn wait(&mut self, replica: ReplicaKey, to: ReplyTo) {
         let waiting = self.waiting.entry(replica).or_default();
         if waiting.len() == WAITING_MAX {
@@ -59,7 +61,7 @@ impl Cuts {
         waiting.push(to);
     }
 
-    /// Those who waited for it.
+    /// Takes the callers that wait for the upload.
     pub(super) fn waiting(&mut self, replica: ReplicaKey) -> Vec<ReplyTo> {
         self.waiting.remove(&replica).unwrap_or_default()
     }

@@ -5,15 +5,15 @@ use chunkstore_protocol::CHUNK_BYTES_MAX;
 /// Room on one disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskRoom {
-    /// Bytes free for chunks, as measured just now: less what is reserved.
+    /// Bytes free for chunks as last measured, without the reserve.
     pub free: u64,
-    /// Uploads and open chunks of logs, each of which may still take a chunk's bytes of it.
+    /// Uploads and open log chunks, each of which may still take up to a whole chunk's bytes.
     pub n_open: u64,
 }
 
 impl DiskRoom {
-    /// What is left for one more if each open one takes all that it may, or an even share where the disk has not so much: a
-    /// log's open chunk may stay as small as it is for ever.
+    /// What is left for one more if each open one takes all that it may; where the disk has less
+    /// than that, an even share, as a log's open chunk may stay small for ever.
     fn left(self) -> u64 {
         let share = self.free / (self.n_open + 1);
         if share < CHUNK_BYTES_MAX { share } else { self.free - self.n_open * CHUNK_BYTES_MAX }
@@ -25,16 +25,16 @@ impl DiskRoom {
 pub struct Space {
     /// Size.
     pub capacity: u64,
-    /// Free for chunks: less what is reserved.
+    /// Free for chunks, without the reserve.
     pub free: u64,
 }
 
-/// The disk with the most left; of equal ones, that whose `turn` it is. `None`: no disk has any.
+/// The disk with the most space left; ties are broken by `turn`. `None`: no disk has any.
 #[must_use]
 pub fn choose_disk(disks: &[DiskRoom], turn: usize) -> Option<usize> {
     let in_turn = (0..disks.len()).map(|nth| (turn + nth) % disks.len());
     let takes_it = in_turn.filter(|&at| disks[at].free > 0);
-    // The first of equal ones.
+    // Of equal ones, the first wins.
     takes_it.reduce(|best, at| if disks[at].left() > disks[best].left() { at } else { best })
 }
 
@@ -55,7 +55,7 @@ mod tests {
             (&[(7 * CHUNK, 0), (3 * CHUNK, 0), (7 * CHUNK, 0)], 0..4, &[0, 2, 2, 0]),
             (&[(0, 0), (1, 64)], 0..2, &[1, 1]),
             (&[(64, 3), (0, 0), (63, 3)], 0..3, &[0, 0, 0]),
-            // A log's open chunk does not make a disk that has next to nothing the better one.
+            // An open log chunk must not make a nearly full disk look the better one.
             (&[(CHUNK / 700, 0), (CHUNK / 2, 1)], 0..2, &[1, 1]),
             (&[(CHUNK / 2, 0), (CHUNK / 2, 1)], 0..2, &[0, 0]),
         ] {

@@ -1,5 +1,5 @@
-//! The states of one server's replicas and the transitions between them. Who is told is `link`'s
-//! business; only `replica::Replicas` calls this.
+//! The states of one server's replicas and the transitions between them. Reporting them to the
+//! master is `link`'s business; only `replica::Replicas` calls this.
 
 use std::collections::BTreeMap;
 
@@ -8,25 +8,25 @@ use chunkstore_protocol::{Frozen, ReplicaEvent, Version};
 
 use super::{FreezeAnswer, OpenAnswer, ReplicaKey, SealAnswer, Sealed};
 
-/// Replicas of logs' open chunks that one server has at once.
+/// Replicas of open log chunks that one server may have at once.
 pub(super) const LOGS_MAX: usize = 4096;
 
-/// State of one replica; what is not in the map is not held.
+/// State of one replica; one that is not in the map is not held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Being uploaded; or cut before, and being sealed.
+    /// Being uploaded; or its upload broke off, and it is being sealed.
     Open,
-    /// Its upload broke off: so many verified bytes are there, and no more are taken.
+    /// Its upload broke off: this many verified bytes are there, and no more are taken.
     Cut { length: u64 },
-    /// Of a log: it takes records.
+    /// A log's: it takes records.
     Log,
-    /// Of a log: it takes no more.
+    /// A log's: it takes no more records.
     EndedLog(Ended),
-    /// Of a log: it takes no more, and is being sealed.
+    /// A log's: it takes no more records, and is being sealed.
     SealingLog(Ended),
-    /// Being uploaded, but the master has given it up: removed as soon as the upload ends.
+    /// Being uploaded although the master has given it up: removed as soon as the upload ends.
     Doomed,
-    /// Whole, synced and named; never changes again.
+    /// Complete, synced and under its final name; it never changes again.
     Sealed(Sealed),
     /// Its file is being removed.
     Deleting,
@@ -37,18 +37,18 @@ enum State {
 pub struct Ended {
     /// Bytes up to the end of the last sound record.
     pub length: u64,
-    /// Whether bytes follow that are no record: more may have been here.
+    /// Whether bytes follow that are no record: acknowledged records may be among them.
     pub damaged: bool,
-    /// Whether the last process left it: this one has not seen how much there was.
+    /// Whether an earlier process left it, so that this one does not know how much there was.
     pub found: bool,
 }
 
 /// What became of a sealed upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Seal {
-    /// It is held; the master must be told this.
+    /// It is held; this event goes to the master.
     Kept(ReplicaEvent),
-    /// The master gave it up meanwhile: its file must go.
+    /// The master gave it up meanwhile: its file must be removed.
     Doomed,
     /// No such upload was under way.
     Unknown,
@@ -57,29 +57,29 @@ pub(super) enum Seal {
 /// What became of an upload that broke off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CutOff {
-    /// It is kept, to be sealed.
+    /// It is kept so that it can be sealed.
     Kept,
-    /// The master gave it up meanwhile, or there are too many: its file must go.
+    /// The master gave it up meanwhile, or too many are kept: its file must be removed.
     Dropped,
     /// No such upload was under way.
     Unknown,
 }
 
-/// What a replica comes to if it is frozen.
+/// The answer to a freeze request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Freeze {
-    /// This.
+    /// The answer is known.
     Now(FreezeAnswer),
-    /// That is known when its upload has ended.
+    /// It will be known when the upload has ended.
     WhenEnded,
 }
 
-/// How the file of a replica that must go stands.
+/// What is to be done with the file of a replica that must go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doom {
     /// There is a file to remove.
     Remove,
-    /// Nothing to do now: not held, or removed when its upload ends.
+    /// Nothing to do now: it is not held, or is removed when its upload ends.
     Nothing,
 }
 
@@ -91,7 +91,7 @@ pub(super) struct Held {
     uploads_max: usize,
 }
 
-/// How many there are, and how large.
+/// How many replicas there are in each state, and how large.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Count {
     pub(super) n_open: usize,
@@ -113,7 +113,7 @@ impl Held {
         held
     }
 
-    /// A log's replica that the last process left.
+    /// Adds a log's replica that an earlier process left.
     pub(super) fn find_log(&mut self, replica: ReplicaKey, ended: Ended) {
         if !self.states.contains_key(&replica) {
             self.set(replica, Some(State::EndedLog(ended)));
@@ -133,7 +133,7 @@ impl Held {
         }
     }
 
-    /// A log's replica takes no more records; or could not be sealed.
+    /// A log's replica takes no more records, or sealing it failed.
     pub(super) fn end_log(&mut self, replica: ReplicaKey, ended: Ended) -> CutOff {
         match self.states.get(&replica) {
             Some(State::Log | State::SealingLog(_)) => {
@@ -155,7 +155,7 @@ impl Held {
         }
     }
 
-    /// What the master is told of a log's replica that is here.
+    /// What the master is told of a log's replica that is held.
     pub(super) fn log_event(&self, replica: ReplicaKey) -> Option<ReplicaEvent> {
         let ReplicaKey { chunk, version } = replica;
         let ended = match self.states.get(&replica)? {
@@ -209,7 +209,7 @@ impl Held {
         }
     }
 
-    /// An upload broke off behind so many verified bytes, at least one.
+    /// An upload broke off after `length` verified bytes, at least one.
     pub(super) fn cut(&mut self, replica: ReplicaKey, length: u64) -> CutOff {
         match self.states.get(&replica) {
             Some(State::Open) if self.count.n_cut < self.uploads_max => {
@@ -232,7 +232,7 @@ impl Held {
         }
     }
 
-    /// What there is, if nothing may be added.
+    /// What there is of the replica, provided that nothing is added to it any more.
     pub(super) fn freeze(&self, replica: ReplicaKey) -> Freeze {
         Freeze::Now(match self.states.get(&replica) {
             Some(State::Open | State::Log | State::SealingLog(_)) => return Freeze::WhenEnded,
@@ -249,7 +249,7 @@ impl Held {
         })
     }
 
-    /// A cut replica is to be sealed at `length`: at the end of one of its blocks.
+    /// A replica whose upload broke off is to be sealed at `length`, the end of one of its blocks.
     pub(super) fn seal_cut(&mut self, replica: ReplicaKey, length: u64) -> SealAnswer {
         match self.states.get(&replica).copied() {
             Some(State::Sealed(sealed)) if sealed.length == length => {
@@ -259,7 +259,7 @@ impl Held {
                 self.set(replica, Some(State::Open));
                 SealAnswer::Seal
             }
-            // Whether a record ends there, its bytes will tell.
+            // Whether a record ends there is only known once its bytes are read.
             Some(State::EndedLog(ended)) if (1..=ended.length).contains(&length) => {
                 self.set(replica, Some(State::SealingLog(ended)));
                 SealAnswer::SealLog
@@ -273,7 +273,8 @@ impl Held {
         }
     }
 
-    /// Whether a cut replica that nobody has sealed was there: its file must go.
+    /// Whether the replica's upload broke off and nobody has sealed it: then its file must be
+    /// removed.
     pub(super) fn expire(&mut self, replica: ReplicaKey) -> bool {
         let is_cut = matches!(self.states.get(&replica), Some(State::Cut { .. }));
         if is_cut {
@@ -298,7 +299,7 @@ impl Held {
         }
     }
 
-    /// The event for the master if this replica counted as held until now.
+    /// The event for the master, if this replica counted as held until now.
     pub(super) fn lose(&mut self, replica: ReplicaKey) -> Option<ReplicaEvent> {
         match self.states.get(&replica) {
             Some(State::Sealed(_) | State::Log | State::EndedLog(_) | State::SealingLog(_)) => {
@@ -312,7 +313,7 @@ impl Held {
     /// The master wants this replica removed.
     pub(super) fn doom(&mut self, replica: ReplicaKey) -> Doom {
         match self.states.get(&replica) {
-            // Deleting: a command of a registration before this one; removing twice does no harm.
+            // `Deleting`: by a command of an earlier registration. Removing it twice does no harm.
             Some(
                 State::Log
                 | State::EndedLog(_)
@@ -337,7 +338,7 @@ impl Held {
                 self.set(replica, None);
                 Some(lost_event(replica))
             }
-            // Removed twice, and uploaded again since.
+            // It was removed twice, and uploaded again in between.
             Some(_) | None => None,
         }
     }
@@ -349,7 +350,7 @@ impl Held {
         }
     }
 
-    /// Everything held, as the chunk report tells it.
+    /// Everything held, in the form of the chunk report.
     pub(super) fn report(&self) -> impl Iterator<Item = ReplicaEvent> {
         self.states.iter().filter_map(|(key, state)| match state {
             State::Sealed(sealed) => Some(held_event(*key, *sealed)),
@@ -361,7 +362,7 @@ impl Held {
         self.count
     }
 
-    /// The only place that changes a state, so that the counts follow.
+    /// The only place that changes a state, so that the counts stay right.
     fn set(&mut self, replica: ReplicaKey, state: Option<State>) {
         let old = match state {
             Some(state) => self.states.insert(replica, state),
@@ -404,7 +405,7 @@ fn frozen(length: u64) -> FreezeAnswer {
     FreezeAnswer::Frozen(Frozen { length, sealed: false, damaged: false, found: false })
 }
 
-/// Whether a chunk can end at `length` where `held` bytes are: all of its blocks but the last are whole.
+/// Whether a chunk with `held` bytes can end at `length`: all blocks but the last must be whole.
 fn ends_block(length: u64, held: u64) -> bool {
     length > 0 && (length == held || (length < held && length.is_multiple_of(BLOCK_BYTES as u64)))
 }

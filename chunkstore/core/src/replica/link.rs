@@ -15,21 +15,22 @@ use super::{
     CommandNumber, Effect, Refusal, ReplicaKey, Sealed, Space, StopReason, copy_ended, verified,
 };
 
-/// Pause before the first retry; it doubles.
+/// Pause before the first retry; it doubles each time.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 /// Longest pause before a retry.
 const RETRY_MAX: Duration = Duration::from_secs(1);
-/// Heartbeats are never closer than this when there is nothing to tell.
+/// Shortest pause between heartbeats when there is nothing to tell.
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
-/// The number of the master's last record is kept no more often: each time takes a sync on each disk.
+/// The number of the master's last record is persisted at most this often: each time costs a sync
+/// on every disk.
 const RECORD_KEPT_EVERY: Duration = Duration::from_secs(5);
 
-/// A term of the chunk master, as the data folders keep it.
+/// A term of the chunk master, as persisted in the data folders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptTerm {
     /// The term.
     pub term: Term,
-    /// The last record of its journal that was told, and that was kept: now and then one is.
+    /// The last record of the master's journal that was both told and persisted; not every one is.
     pub last_record: u64,
 }
 
@@ -38,7 +39,7 @@ pub struct KeptTerm {
 pub struct Identity {
     /// The cluster of the data folder; `None` while it is new.
     pub cluster: Option<ClusterId>,
-    /// The last term of the chunk master that was to be kept.
+    /// The last term of the chunk master that was persisted.
     pub term: Option<KeptTerm>,
     /// Host name.
     pub host: HostName,
@@ -52,7 +53,7 @@ pub struct Identity {
 
 #[derive(Debug)]
 enum State {
-    /// To register at this time.
+    /// A registration is due at this time.
     Unregistered { due: Monotonic },
     /// A registration is in flight.
     Registering,
@@ -77,7 +78,7 @@ struct Session {
     /// Number of the last event of the chunk report.
     report_end: u64,
     commands: Inbox,
-    /// Commands taken but not carried out.
+    /// Commands taken but not yet carried out.
     running: BTreeSet<u64>,
 }
 
@@ -93,16 +94,16 @@ pub(super) struct Link {
     /// Failures in a row.
     n_failures: u32,
     jitter: u64,
-    /// What was lost while a registration is in flight: the master may have heard of it by a writer, in that
-    /// very registration.
+    /// What was lost while a registration is in flight: a writer may already have told the master,
+    /// within that very registration, that this server has it.
     lost: Vec<ReplicaEvent>,
-    /// When the number of the master's last record may be kept next.
+    /// When the number of the master's last record may be persisted next.
     record_due: Monotonic,
-    /// Broken replicas of which the master is told with the next registration.
+    /// Broken replicas that the next registration reports to the master.
     broken: Vec<ReplicaKey>,
 }
 
-/// Broken replicas that the master is told of: it remembers no more.
+/// Broken replicas that are reported to the master, which remembers no more than these.
 const BROKEN_TOLD_MAX: usize = 10_000;
 
 impl Link {
@@ -154,7 +155,7 @@ impl Link {
         self.disks = disks;
     }
 
-    /// Nothing follows before the next registration.
+    /// Sends nothing: the next registration reports them.
     pub(super) fn keep_broken(&mut self, mut broken: Vec<ReplicaKey>) -> Vec<Effect> {
         broken.truncate(BROKEN_TOLD_MAX);
         self.broken = broken;
@@ -193,14 +194,14 @@ impl Link {
             State::Unregistered { .. } | State::Stopped => return Vec::new(),
         };
         session.events.push(event);
-        // While the master is away its next try comes soon enough.
+        // While the master is unreachable, its next retry comes soon enough.
         if session.due.is_some() && self.n_failures == 0 {
             session.due = Some(now.monotonic);
         }
         self.timeout(now)
     }
 
-    /// Whether the present registration gave the command.
+    /// Whether the command belongs to the current registration and was still running.
     pub(super) fn command_done(&mut self, command: CommandNumber) -> bool {
         match &mut self.state {
             State::Registered(session) if command.registration == self.registration => {
@@ -210,7 +211,7 @@ impl Link {
         }
     }
 
-    /// For a removal that no command asks for.
+    /// The command number of a removal that no command asks for.
     pub(super) fn no_command(&self) -> CommandNumber {
         CommandNumber { registration: 0, number: 0 }
     }
@@ -262,7 +263,7 @@ impl Link {
         let told = term.map(|term| KeptTerm { term, last_record: reply.last_record });
         let kept = self.identity.term;
         if let Some(told) = told.filter(|told| kept.map(|kept| kept.term) != Some(told.term)) {
-            // Nothing is done in a term that is not on disk. The same is said again then.
+            // Nothing is done in a term that is not on disk yet. The master repeats its reply then.
             return vec![Effect::KeepTerm(told)];
         }
         session.events.acknowledge(reply.events_received);
@@ -299,7 +300,7 @@ impl Link {
         let before = self.identity.term.replace(kept);
         self.record_due = now.monotonic + RECORD_KEPT_EVERY;
         if before.is_some_and(|before| before.term == kept.term) {
-            // Only the record is new, and nobody waits for that.
+            // Only the record number is new, and nobody waits for that.
             return Vec::new();
         }
         if let State::Registered(session) = &mut self.state {
@@ -341,7 +342,7 @@ impl Link {
         self.registration += 1;
         self.n_failures = 0;
         let mut events = Outbox::default();
-        // First: what came again since is in the report.
+        // Losses go first: a replica that came back since is in the report.
         let lost = std::mem::take(&mut self.lost).into_iter();
         let broken = std::mem::take(&mut self.broken).into_iter();
         let broken = broken.filter(|replica| held.sealed(*replica).is_none()).map(broken_event);
@@ -385,7 +386,7 @@ impl Link {
         }
     }
 
-    /// Doubling pauses, each shortened by up to a half, so that servers do not return in step.
+    /// Pauses double, each shortened by up to a half, so that servers do not return in lockstep.
     fn pause(&mut self) -> Duration {
         let doubled = RETRY_FIRST.saturating_mul(1 << self.n_failures.min(16));
         self.n_failures += 1;
@@ -404,7 +405,7 @@ fn broken_event(ReplicaKey { chunk, version }: ReplicaKey) -> ReplicaEvent {
 /// What a command of the master leads to.
 enum Begun {
     Running(Effect),
-    /// There is nothing to be done, and this to be told.
+    /// There is nothing to do but to report this event.
     Ended(ReplicaEvent),
 }
 

@@ -1,13 +1,14 @@
-//! One chunkserver's replicas: which are open, sealed or being deleted, and what the chunk master must
-//! be told of them, by numbered events over heartbeats. Not here: files, sockets, checksums; the
+//! One chunkserver's replicas: which are open, sealed or being deleted, and what the chunk master
+//! must be told of them, by numbered events in heartbeats. Not here: files, sockets, checksums. The
 //! chunkserver's event loop calls this and carries out the [`Effect`]s.
 //!
-//! Nothing here is journaled: the sealed files on disk are the durable state, listed at start and
-//! reported whole at each registration (GFS 4.1: the master asks the chunkservers what they hold).
+//! Nothing here is journaled: the sealed files on disk are the durable state. They are listed at
+//! start and reported in full at each registration (GFS 4.1: the master asks the chunkservers what
+//! they hold).
 //!
-//! An upload that breaks off leaves its replica cut: nothing is added to it, and it waits for its writer to
-//! seal it at the length that all servers of its pipeline have. Nothing of it was acknowledged, so that it
-//! may go at a restart, and does when nobody has come for a while.
+//! An upload that breaks off leaves its replica cut: nothing is added to it, and it waits for its
+//! writer to seal it at the length that all servers of its pipeline have. As nothing of it was
+//! acknowledged, a restart may drop it, and so does a timeout when no writer has come for it.
 
 mod answers;
 mod cuts;
@@ -46,124 +47,127 @@ pub struct Sealed {
     pub checksum: u32,
 }
 
-/// The question that an [`Effect::Reply`] answers.
+/// The request that an [`Effect::Reply`] answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReplyTo(pub u64);
 
 /// What can happen to a server's replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// Someone wants to write a replica. Answered by [`OpenAnswer`].
+    /// A caller wants to write a replica. Answered by [`OpenAnswer`].
     OpenRequested {
-        /// Whom to answer.
+        /// The request to answer.
         to: ReplyTo,
-        /// What they want to write.
+        /// The replica to write.
         replica: ReplicaKey,
         /// Whether it is a copy of one that is sealed elsewhere.
         is_copy: bool,
     },
-    /// An open replica's file is synced and carries its final name.
+    /// An open replica's file is synced and has its final name.
     Sealed {
         /// What was written.
         replica: ReplicaKey,
         /// Its length and checksum.
         sealed: Sealed,
     },
-    /// An open replica's upload ended early; its file is removed.
+    /// An open replica's upload ended early, and its file is removed.
     Aborted {
         /// What was being written.
         replica: ReplicaKey,
     },
-    /// An open replica's upload ended early; its file is kept, and takes no more.
+    /// An open replica's upload ended early; its file is kept and takes no more bytes.
     Cut {
         /// What was being written.
         replica: ReplicaKey,
-        /// Verified bytes in the file, whole blocks: more than 0.
+        /// Verified bytes in the file, in whole blocks; more than 0.
         length: u64,
     },
-    /// Someone wants to write a replica of a log's open chunk. Answered by [`OpenAnswer`].
+    /// A caller wants to write a replica of a log's open chunk. Answered by [`OpenAnswer`].
     LogRequested {
-        /// Whom to answer.
+        /// The request to answer.
         to: ReplyTo,
-        /// What they want to write.
+        /// The replica to write.
         replica: ReplicaKey,
     },
-    /// A log's replica is there, empty and durable, and takes records.
+    /// A log's replica exists, empty and durable, and takes records.
     LogOpened {
         /// Which.
         replica: ReplicaKey,
     },
-    /// A log's replica takes no more records; or it could not be sealed.
+    /// A log's replica takes no more records, or sealing it failed.
     LogEnded {
         /// Which.
         replica: ReplicaKey,
         /// What is there, synced.
         ended: Ended,
     },
-    /// A log's chunk ended here, and its servers could not settle what it came to: the master is to see to it.
+    /// A log's chunk ended here and its servers could not settle how: the master must see to it.
     LogStuck {
         /// Which.
         replica: ReplicaKey,
     },
-    /// An [`Effect::EndLog`] was carried out, or tried.
+    /// An [`Effect::EndLog`] was carried out, or attempted.
     LogEndTried {
         /// The effect's command.
         command: CommandNumber,
     },
-    /// Someone wants to know how much there is of a replica, and that nothing is added from then on.
-    /// Answered by [`FreezeAnswer`].
+    /// A caller wants to know how much there is of a replica, and that nothing is added from then
+    /// on. Answered by [`FreezeAnswer`].
     FreezeRequested {
-        /// Whom to answer.
+        /// The request to answer.
         to: ReplyTo,
-        /// What to freeze.
+        /// The replica to freeze.
         replica: ReplicaKey,
     },
-    /// Someone wants a cut replica sealed at a length. Answered by [`SealAnswer`].
+    /// A caller wants a replica whose upload broke off sealed at a length. Answered by
+    /// [`SealAnswer`].
     SealRequested {
-        /// Whom to answer.
+        /// The request to answer.
         to: ReplyTo,
-        /// What to seal.
+        /// The replica to seal.
         replica: ReplicaKey,
-        /// Bytes that it is to have.
+        /// The length to seal it at, bytes.
         length: u64,
     },
-    /// A sealed replica was found missing or corrupt, and is set aside.
+    /// A sealed replica was found missing or corrupt, and its file is set aside.
     Lost {
-        /// What is lost.
+        /// The replica.
         replica: ReplicaKey,
     },
-    /// An [`Effect::Delete`] is carried out.
+    /// An [`Effect::Delete`] was carried out.
     Deleted {
         /// The effect's command.
         command: CommandNumber,
-        /// What is gone.
+        /// The replica that was deleted.
         replica: ReplicaKey,
     },
-    /// Broken replicas are kept, as looked for just now; the master is told with the next registration.
+    /// The broken replicas that are kept on disk, as just listed. The next registration reports
+    /// them.
     BrokenKept(Vec<ReplicaKey>),
     /// An [`Effect::Copy`] or [`Effect::Assemble`] has ended.
     CopyEnded {
         /// The effect's command.
         command: CommandNumber,
-        /// What was sent, or put together.
+        /// The replica that was sent or assembled.
         replica: ReplicaKey,
-        /// Whether it arrived: the other server sealed the same bytes. Or it is sealed here, which was told before.
+        /// Whether it succeeded: the other server sealed the same bytes or, for an assembly, it is
+        /// sealed here, which was reported before.
         done: bool,
     },
-    /// An [`Effect::Verify`] has ended. A replica that is broken was told to be lost before.
+    /// An [`Effect::Verify`] has ended. If the replica is broken, [`Input::Lost`] came before.
     Verified {
         /// The effect's command.
         command: CommandNumber,
-        /// What was read.
+        /// The replica that was read.
         replica: ReplicaKey,
-        /// Whether all of it is there, as it was sealed.
+        /// Whether all of it is there as it was sealed.
         whole: bool,
     },
-    /// Size and room of all disks that work, bytes, as measured just now.
+    /// Size and free space of all working disks together, bytes, as just measured.
     SpaceMeasured(Space),
-    /// Each disk, as looked at just now; the master is told with the next message.
+    /// The state of each disk, as just measured. The next message reports it to the master.
     DisksMeasured(Vec<DiskState>),
-    /// The master took the registration.
+    /// The master accepted the registration.
     Registered(ServerRegistered),
     /// The cluster's id is on disk, as [`Effect::KeepCluster`] asked.
     ClusterKept,
@@ -180,7 +184,7 @@ pub enum Input {
 /// A command of the master within one registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CommandNumber {
-    /// Which registration of this process, from 1.
+    /// The number of the registration in this process, from 1.
     pub registration: u64,
     /// The command's number within it.
     pub number: u64,
@@ -189,91 +193,92 @@ pub struct CommandNumber {
 /// What the shell must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Answer an [`Input::OpenRequested`].
+    /// Answer [`Input::OpenRequested`].
     Reply {
-        /// Whom.
+        /// The request.
         to: ReplyTo,
-        /// With what.
+        /// The answer.
         answer: OpenAnswer,
     },
-    /// Answer an [`Input::FreezeRequested`].
+    /// Answer [`Input::FreezeRequested`].
     ReplyFrozen {
-        /// Whom.
+        /// The request.
         to: ReplyTo,
-        /// With what.
+        /// The answer.
         answer: FreezeAnswer,
     },
-    /// Answer an [`Input::SealRequested`].
+    /// Answer [`Input::SealRequested`].
     ReplySeal {
-        /// Whom.
+        /// The request.
         to: ReplyTo,
-        /// With what.
+        /// The answer.
         answer: SealAnswer,
     },
-    /// End the upload of this replica, if one is under way; then [`Input::Cut`] or [`Input::Aborted`].
+    /// End the upload of this replica, if one is under way; then report [`Input::Cut`] or
+    /// [`Input::Aborted`].
     EndUpload {
-        /// What is being written.
+        /// The replica being written.
         replica: ReplicaKey,
     },
-    /// Send this registration; report back what came of it.
+    /// Send this registration and report its outcome.
     Register(Box<RegisterServer>),
-    /// Keep this cluster's id in the data folder, durably; then [`Input::ClusterKept`].
+    /// Persist this cluster's id in the data folder; then report [`Input::ClusterKept`].
     KeepCluster(ClusterId),
-    /// Keep this in the data folders, durably; then [`Input::TermKept`].
+    /// Persist this term in the data folders; then report [`Input::TermKept`].
     KeepTerm(KeptTerm),
-    /// Send this heartbeat; report back what came of it.
+    /// Send this heartbeat and report its outcome.
     Heartbeat(Box<ServerHeartbeat>),
-    /// Remove a replica's file; then [`Input::Deleted`]. A missing file counts as removed.
+    /// Remove a replica's file; then report [`Input::Deleted`]. A missing file counts as removed.
     Delete {
-        /// To be given back.
+        /// Goes into the report.
         command: CommandNumber,
-        /// What to remove.
+        /// The replica to remove.
         replica: ReplicaKey,
-        /// It goes to the trash.
+        /// Whether it goes to the trash.
         orphan: bool,
     },
-    /// Send a sealed replica to another server; then [`Input::CopyEnded`].
+    /// Send a sealed replica to another server; then report [`Input::CopyEnded`].
     Copy {
-        /// To be given back.
+        /// Goes into the report.
         command: CommandNumber,
-        /// What to send.
+        /// The replica to send.
         replica: ReplicaKey,
-        /// Where.
+        /// Where to.
         to: ServerAddress,
         /// What for.
         purpose: CopyPurpose,
     },
-    /// Put a replica together from the sound blocks of broken ones, and seal it, as an upload is; then
-    /// [`Input::CopyEnded`].
+    /// Assemble a replica from the sound blocks of broken ones and seal it like an upload; then
+    /// report [`Input::CopyEnded`].
     Assemble {
-        /// To be given back.
+        /// Goes into the report.
         command: CommandNumber,
-        /// What to make.
+        /// The replica to make.
         replica: ReplicaKey,
-        /// What it must be.
+        /// The length and checksum that it must have.
         sealed: Sealed,
-        /// Servers that have broken ones too.
+        /// Other servers that have broken replicas of it.
         from: Vec<ServerAddress>,
     },
-    /// Read all of a sealed replica; then [`Input::Verified`].
+    /// Read all of a sealed replica; then report [`Input::Verified`].
     Verify {
-        /// To be given back.
+        /// Goes into the report.
         command: CommandNumber,
-        /// What to read.
+        /// The replica to read.
         replica: ReplicaKey,
     },
-    /// End the open chunk of a log on all of its servers; then [`Input::LogEndTried`].
+    /// End the open chunk of a log on all of its servers; then report [`Input::LogEndTried`].
     EndLog {
-        /// To be given back.
+        /// Goes into the report.
         command: CommandNumber,
         /// The chunk.
         replica: ReplicaKey,
         /// Its servers.
         servers: Vec<ServerAddress>,
-        /// Bytes that it was sealed with without these, if it was.
+        /// The length at which other servers have sealed it already, if they have.
         sealed: Option<u64>,
     },
-    /// Stop the daemon: going on could mix two clusters or versions.
+    /// Stop the daemon: to go on could mix two clusters or protocol versions.
     Stop(StopReason),
 }
 
@@ -286,8 +291,8 @@ pub struct Replicas {
 }
 
 impl Replicas {
-    /// A server that holds `sealed` and has not registered yet. Not more than `uploads_max` uploads
-    /// run at once. Call [`Self::handle_timeout`] next.
+    /// A server that holds `sealed` and has not registered yet; it runs at most `uploads_max`
+    /// uploads at once. Call [`Self::handle_timeout`] next.
     #[must_use]
     pub fn new(
         identity: Identity,
@@ -298,21 +303,21 @@ impl Replicas {
         Self { held, cuts: Cuts::default(), link }
     }
 
-    /// The same, keeping uploads that broke off for so long, not for [`KEEP_CUT_FOR`].
+    /// Keeps uploads that broke off for `time` instead of [`KEEP_CUT_FOR`].
     #[must_use]
     pub fn keeping_cuts_for(mut self, time: Duration) -> Self {
         self.cuts.keep_for(time);
         self
     }
 
-    /// The same, with replicas of logs that the last process left: they take no more records.
+    /// Adds log replicas that an earlier process left; they take no more records.
     #[must_use]
     pub fn with_logs(mut self, logs: impl IntoIterator<Item = (ReplicaKey, Ended)>) -> Self {
         logs.into_iter().for_each(|(replica, ended)| self.held.find_log(replica, ended));
         self
     }
 
-    /// Takes one input; the effects are to be carried out in order.
+    /// Takes one input. The effects must be carried out in order.
     #[must_use = "what follows from an input is to be carried out"]
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Effect> {
         match input {
@@ -387,14 +392,15 @@ impl Replicas {
         }
     }
 
-    /// When [`Self::handle_timeout`] is due; `None` while a message to the master is in flight and no upload
-    /// that broke off waits.
+    /// When [`Self::handle_timeout`] is due; `None` while a message to the master is in flight and
+    /// no upload that broke off is kept.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         [self.link.due(), self.cuts.due()].into_iter().flatten().min()
     }
 
-    /// Sends what is due, and gives up what nobody came for. May be called at any time.
+    /// Sends what is due, and drops uploads that broke off and that nobody came for. May be called
+    /// at any time.
     pub fn handle_timeout(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         while let Some(replica) = self.cuts.pop_passed(now.monotonic) {
@@ -404,7 +410,8 @@ impl Replicas {
         effects
     }
 
-    /// Removes what an upload left. The master has only sealed chunks copied: from then on no writer comes for it.
+    /// Removes what an upload left. The master copies only sealed chunks, so a copy means that no
+    /// writer will come for it.
     fn drop_cut(&mut self, replica: ReplicaKey) -> Option<Effect> {
         let command = self.link.no_command();
         self.held.expire(replica).then_some(Effect::Delete { command, replica, orphan: false })
@@ -470,7 +477,7 @@ impl Replicas {
         effects
     }
 
-    /// The upload of a replica has ended: answers those who wait to hear what it came to.
+    /// The upload of a replica has ended: answers those who wait to freeze it.
     fn thaw(&mut self, replica: ReplicaKey) -> Vec<Effect> {
         let answer = match self.held.freeze(replica) {
             Freeze::Now(answer) => answer,

@@ -1,17 +1,18 @@
-//! What a server hears from a master that does not take it, and what that means for it.
+//! Why the master refuses a server's messages, and why that may stop the daemon.
 
 /// Why the master refused a registration or heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It does not know this registration (it restarted, or gave this server up).
+    /// It does not know this registration: it restarted, or declared this server dead.
     NotRegistered,
     /// The data folder belongs to another cluster.
     WrongCluster,
     /// It speaks another protocol version.
     WrongProtocol,
-    /// A live server has this host name: perhaps the process before this one, for a while.
+    /// A live server has this host name; for a while, this may be this server's own previous
+    /// process.
     HostNameTaken,
-    /// Anything else, such as a master that is just starting.
+    /// Anything else, such as a master that has only just started.
     Other,
 }
 

@@ -1,4 +1,4 @@
-//! Tables and loops over one server's replicas and its talk with a master.
+//! Tables and loops over one server's replicas and its exchange with a master.
 
 use std::time::Duration;
 
@@ -125,7 +125,7 @@ fn registering_reports_everything_held_first() {
 fn what_is_lost_while_a_registration_is_in_flight_is_told_before_what_is_held() {
     let mut server = server(2);
     server.handle_timeout(at(0));
-    // The master may know that registration, and have heard of these replicas by their writers.
+    // The master may know that registration, and writers may have told it of these replicas.
     for chunk in [1, 2] {
         assert!(server.handle(at(1), Input::Lost { replica: key(chunk, 1) }).is_empty());
     }
@@ -167,7 +167,7 @@ fn a_sealed_chunk_is_told_at_once_and_until_acknowledged() {
     let effects = server.handle(at(50), Input::Sealed { replica: key(5, 1), sealed: sealed(10) });
     let first = heartbeat(&effects);
     assert_eq!(items(&first), [held(5, 10)]);
-    // The answer is lost; another event joins it meanwhile.
+    // The answer is lost; meanwhile another event joins the first one.
     assert_eq!(open(&mut server, key(6, 1)), OpenAnswer::Write);
     assert!(
         server.handle(at(51), Input::Sealed { replica: key(6, 1), sealed: sealed(20) }).is_empty(),
@@ -212,7 +212,7 @@ fn a_deleted_replica_is_done_and_told_once_its_file_is_gone() {
     assert_eq!(deletes.iter().map(|(_, r)| *r).collect::<Vec<_>>(), [key(1, 1), key(2, 1)]);
     assert_eq!(server.sealed(key(1, 1)), None, "not served any more");
     assert_eq!(open(&mut server, key(1, 1)), OpenAnswer::Busy);
-    // The second is gone first: the first command still holds the acknowledgement back.
+    // The second replica is gone first, but the first command still holds the acknowledgement back.
     let (command, replica) = deletes[1];
     let told = heartbeat(&server.handle(at(1002), Input::Deleted { command, replica }));
     assert_eq!((items(&told), told.commands_done), (vec![lost(2)], 0));
@@ -274,7 +274,7 @@ fn a_restarted_master_gets_a_new_registration_with_all_that_is_held_by_then() {
         open(&mut server, key(7, 1));
         let effects = server.handle(at(2), restarted);
         assert!(matches!(effects.as_slice(), [Effect::Register(_)]), "{effects:?}");
-        // Sealed while no registration stands: in the report, not in an event of its own.
+        // Sealed while there is no registration: it is in the report, without an event of its own.
         let _ = server.handle(at(3), Input::Sealed { replica: key(7, 1), sealed: sealed(7) });
         let report = heartbeat(&server.handle(at(4), registered(2, 1)));
         assert_eq!(items(&report), [held(2, 2), held(7, 7)]);
@@ -308,7 +308,7 @@ fn a_new_data_folder_joins_the_cluster_before_the_first_heartbeat() {
     assert_eq!(effects, [Effect::KeepCluster(cluster("cluster-1"))]);
     assert!(server.handle_timeout(at(5000)).is_empty());
     heartbeat(&server.handle(at(5001), Input::ClusterKept));
-    // From then on it belongs there.
+    // From then on it belongs to that cluster.
     let _ = server.handle(at(5002), Input::MasterRefused(Refusal::NotRegistered));
     let other = ServerRegistered {
         cluster: cluster("cluster-2"),
@@ -349,7 +349,7 @@ fn the_masters_last_record_is_kept_with_the_term_now_and_then_and_nobody_waits_f
     let mut told = Vec::new();
     let mut confirmed = None;
     for step in 1..=20 {
-        // A record in each second; the disk takes one second.
+        // A new record every second; the disk also takes a second.
         let second = step * 1000;
         if let Some(last) = confirmed.take() {
             let effects = server.handle(at(second), Input::TermKept(kept(last)));
@@ -368,7 +368,7 @@ fn the_masters_last_record_is_kept_with_the_term_now_and_then_and_nobody_waits_f
     }
     let each = |(step, record): &(u64, u64)| step == record;
     assert!(told.len() == 4 && told.iter().all(each), "{told:?}");
-    // One that comes late, of a master before, changes nothing.
+    // A late confirmation, for an earlier master, changes nothing.
     let next = KeptTerm { term: Term { epoch: Epoch(2), id: 8 }, last_record: 30 };
     let _ = server.handle(at(30_000), Input::TermKept(next));
     let _ = server.handle(at(30_001), Input::TermKept(kept(25)));
@@ -407,8 +407,8 @@ fn refusals_stop_or_are_retried_with_growing_pauses() {
     assert!(pauses[0] <= 21 && pauses[11] >= 500 && pauses[11] <= 1001, "{pauses:?}");
 }
 
-/// Whatever is lost or doubled on the way, a master that acknowledges what it got ends up knowing exactly
-/// what the server holds.
+/// Whatever messages are lost or duplicated, a master that acknowledges what it got ends up knowing
+/// exactly what the server holds.
 #[test]
 fn the_masters_view_follows_whatever_messages_are_lost() {
     for seed in 1..200_u64 {
@@ -590,8 +590,8 @@ fn what_broke_off_goes_when_nobody_comes_when_it_is_deleted_and_when_there_are_t
     assert_eq!(seal_at(&mut server, key(2, 1), BLOCK), SealAnswer::Unknown);
 }
 
-/// A server that was silent while its pipeline was sealed by the others: the copy that makes it whole again must not wait
-/// for a writer that has gone on.
+/// A server was silent while the others of its pipeline sealed the chunk. The copy that completes
+/// its replica must not wait for a writer that has gone on.
 #[test]
 fn a_copy_takes_the_place_of_what_broke_off_and_waits_for_nothing_else() {
     let mut server = known_server(0);

@@ -1,11 +1,11 @@
-//! What chunkservers have done to a writer or reader, for its final report: of each host what it said
-//! last. No decisions; `chunkstore-client` reads with it too.
+//! The failures of chunkservers that a writer or reader has met, for its final error: the latest of
+//! each host. Decides nothing; the reads of `chunkstore-client` use it too.
 
 use std::fmt;
 
 use ids::HostName;
 
-/// Hosts that are kept for the report, the last to fail.
+/// Hosts kept for the error; the latest to fail.
 const FAILURES_MAX: usize = 8;
 
 /// Why a server failed.
@@ -13,7 +13,7 @@ const FAILURES_MAX: usize = 8;
 pub struct ServerFailure {
     /// The server.
     pub host: HostName,
-    /// What it, or the connection to it, said.
+    /// What the server, or the connection to it, reported.
     pub reason: String,
 }
 
@@ -28,7 +28,7 @@ impl fmt::Display for ServerFailure {
 pub struct Failures(Vec<ServerFailure>);
 
 impl Failures {
-    /// Takes a failure in, in place of what the same host did before.
+    /// Adds a failure in place of an earlier one of the same host.
     pub fn note(&mut self, failure: ServerFailure) {
         self.0.retain(|before| before.host != failure.host);
         self.0.push(failure);

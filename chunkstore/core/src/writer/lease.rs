@@ -1,15 +1,15 @@
-//! When a writer's lease is renewed. A renewal waits at the master for its answer, for a third of the lease,
-//! so that the master sees the writer's connection end; then the next one goes. Two may be lost.
-//! `chunkstore-client` asks, in the background of each open file.
+//! When a writer's lease is renewed. The master holds its answer to a renewal back for a third of
+//! the lease, so that it notices when the writer's connection ends; then the next one is sent. Two
+//! may be lost. `chunkstore-client` asks, in the background of each open file.
 
 use std::time::Duration;
 
 use ids::Monotonic;
 
-/// A file younger than this is not renewed: most are closed by then, and need no watching.
+/// A younger file is not renewed: most are closed by then, and need no watching.
 const FIRST_AFTER: Duration = Duration::from_millis(500);
 
-/// The renewal times of one lease. Whether the lease still holds is the master's word alone.
+/// The renewal times of one lease. Only the master says whether the lease still holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     length: Duration,
@@ -25,7 +25,7 @@ impl Lease {
         Self { length, wait, due: now + wait.min(FIRST_AFTER) }
     }
 
-    /// How long the master is to wait with its answer to a renewal.
+    /// How long the master is to hold back its answer to a renewal.
     #[must_use]
     pub fn wait(&self) -> Duration {
         self.wait
@@ -37,12 +37,13 @@ impl Lease {
         self.due
     }
 
-    /// The master renewed it, asked at `asked`. One that did not wait is not asked sooner.
+    /// The master renewed the lease at the request of `asked`. If it answered at once, the next
+    /// request is not sent any sooner.
     pub fn handle_renewed(&mut self, asked: Monotonic) {
         self.due = asked + self.wait;
     }
 
-    /// The master could not be asked at `asked`.
+    /// The master did not answer the request of `asked`.
     pub fn handle_silent(&mut self, asked: Monotonic) {
         self.due = asked + self.length / 20;
     }

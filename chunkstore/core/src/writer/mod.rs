@@ -1,12 +1,13 @@
-//! One file's writer: which chunk it fills, what it tells the chunk master, and what it does when a
-//! pipeline fails. Not here: bytes, sockets, stamps; `chunkstore-client` calls this and carries out
-//! what [`Next`] says.
+//! The writer of one file: which chunk it fills, what it tells the chunk master, and what it does
+//! when a pipeline fails. Not here: bytes, sockets, stamps; `chunkstore-client` calls this and
+//! carries out what [`Next`] says.
 //!
-//! A pipeline that fails, or seals on too few servers, is asked what it has: each of its servers that answers
-//! adds nothing from then on ([`Next::Recover`]). What all of them have is sealed there ([`Next::Seal`]),
-//! and the writer goes on behind it in another chunk, on other servers; no replica is padded or cut later,
-//! and none is ever in doubt (GFS and HDFS mend the pipeline in place). If that is nothing, or too few
-//! servers have it, the chunk is abandoned, and its bytes are sent again.
+//! When a pipeline fails, or seals on too few servers, its servers are asked what they have; each
+//! that answers adds nothing from then on ([`Next::Recover`]). The bytes that all of them have are
+//! sealed ([`Next::Seal`]), and the writer goes on after them in another chunk on other servers. No
+//! replica is padded or truncated later, and none is ever in doubt (GFS and HDFS mend the pipeline
+//! in place). If there are no such bytes, or too few servers have them, the chunk is abandoned and
+//! its bytes are sent again.
 
 mod failures;
 mod lease;
@@ -22,17 +23,17 @@ use ids::{HostName, Monotonic, RequestStamp};
 pub use failures::{Failures, ServerFailure, show};
 pub use lease::Lease;
 
-/// Tries that one chunk gets, however short the time for retries is: servers may fail one after the
-/// other before the master has missed them.
+/// Minimum number of tries for a chunk, however short the retry time is: servers may fail one after
+/// the other before the master has noticed.
 pub const CHUNK_TRIES_MIN: u32 = 3;
-/// Tries that one chunk gets, however long the time for retries is.
+/// Maximum number of tries for a chunk, however long the retry time is.
 pub const CHUNK_TRIES_MAX: u32 = 64;
-/// A cluster without servers to write to, or with none that has room, is asked again for so long, if the
-/// time for retries is not shorter: a server that is started again, or was cut off from the master, registers within it.
+/// How long (if the retry time is not shorter) the master is asked again while no server is alive
+/// or has room: a server that restarts, or was cut off from the master, registers within it.
 const NO_SERVERS_PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// The length and checksum of the chunk that was sent, as the writer counted.
+/// The length and checksum of the chunk that was sent, as the writer computed them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// Bytes of the chunk.
@@ -44,11 +45,11 @@ pub struct Sent {
 /// What the writer does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The chunk is sealed on enough servers; its bytes may be forgotten. After [`Next::Seal`] those are the
-    /// ones that it was sealed at, and what is behind them goes to the next chunk.
+    /// The chunk is sealed on enough servers, and its bytes may be forgotten. After [`Next::Seal`],
+    /// that means the bytes up to the sealed length; those behind go to the next chunk.
     Sealed,
-    /// The pipeline has failed. Freeze the chunk on all servers of [`Writer::broken`], each for a short while,
-    /// and report to [`Writer::handle_frozen`].
+    /// The pipeline has failed. Freeze the chunk on all servers of [`Writer::broken`], each with a
+    /// short timeout, and report to [`Writer::handle_frozen`].
     Recover,
     /// Seal the chunk at this length on these servers, and report to [`Writer::handle_recovered`].
     Seal {
@@ -57,9 +58,9 @@ pub enum Next {
         /// The servers.
         on: Vec<ServerAddress>,
     },
-    /// Not before this time send [`Writer::allocate`], then the chunk's bytes again.
+    /// Send [`Writer::allocate`], not before this time, then the chunk's bytes again.
     Allocate {
-        /// When.
+        /// The earliest time.
         not_before: Monotonic,
     },
     /// The file cannot be written. Send [`Writer::abandon`].
@@ -77,7 +78,7 @@ pub enum Next {
 pub struct GaveUp {
     /// The chunk of the last try, if one was allocated.
     pub chunk: Option<ChunkId>,
-    /// Servers that must have it.
+    /// Number of servers that must have it.
     pub wanted: usize,
     /// Tries made.
     pub n_tries: u32,
@@ -85,7 +86,7 @@ pub struct GaveUp {
     pub failures: Vec<ServerFailure>,
 }
 
-/// How long a master without servers is asked again, where other failures are retried for `retry_for`.
+/// How long a master without servers is asked again, if other failures are retried for `retry_for`.
 #[must_use]
 pub fn no_servers_patience(retry_for: Duration, starting: bool) -> Duration {
     if starting { retry_for } else { retry_for.min(NO_SERVERS_PATIENCE) }
@@ -95,7 +96,8 @@ pub fn no_servers_patience(retry_for: Duration, starting: bool) -> Duration {
 enum State {
     /// An allocated chunk, not sealed yet.
     Open(Allocation),
-    /// Its pipeline failed, for these reasons: its servers are asked what they have.
+    /// Its pipeline failed, for the reasons in `blamed`; its servers are being asked what they
+    /// have.
     Broken { allocation: Allocation, blamed: Vec<ServerFailure> },
     /// The last allocated chunk failed; the next allocation names it.
     Failed { abandoned: ChunkId },
@@ -111,19 +113,19 @@ pub struct Writer {
     chunk_bytes: u64,
     wanted: usize,
     retry_for: Duration,
-    /// Sealed, but the master has not been told.
+    /// Sealed, but not yet reported to the master.
     sealed: Option<SealedChunk>,
     state: State,
     excluded: BTreeSet<HostName>,
     failures: Failures,
     n_tries: u32,
     failing_since: Option<Monotonic>,
-    /// Since when the master has had no servers each time that it was asked.
+    /// Since when the master has had no servers, each time it was asked.
     no_servers_since: Option<Monotonic>,
 }
 
 impl Writer {
-    /// A writer on `host` of a file just created, which retries a chunk for `retry_for`.
+    /// The writer, on `host`, of a file just created; a failing chunk is retried for `retry_for`.
     #[must_use]
     pub fn new(created: &Created, host: Option<HostName>, retry_for: Duration) -> Self {
         Self {
@@ -163,14 +165,14 @@ impl Writer {
         }
     }
 
-    /// Whether the master has been told of all sealed chunks; if not, the next [`Self::allocate`] or
-    /// [`Self::close`] does.
+    /// Whether the master has been told of all sealed chunks; if not, the next [`Self::allocate`]
+    /// or [`Self::close`] tells it.
     #[must_use]
     pub fn is_told(&self) -> bool {
         self.sealed.is_none()
     }
 
-    /// The chunk whose pipeline has failed, while its servers are asked what they have.
+    /// The chunk whose pipeline has failed, while its servers are being asked what they have.
     #[must_use]
     pub fn broken(&self) -> Option<&Allocation> {
         match &self.state {
@@ -179,8 +181,8 @@ impl Writer {
         }
     }
 
-    /// The request for the next chunk: after [`Next::Allocate`], or when a chunk is sealed and there are
-    /// more bytes. The same until [`Self::handle_allocated`].
+    /// The request for the next chunk: after [`Next::Allocate`], or when a chunk is sealed and more
+    /// bytes follow. It stays the same until [`Self::handle_allocated`].
     #[must_use]
     pub fn allocate(&self, stamp: RequestStamp) -> Allocate {
         Allocate {
@@ -193,7 +195,8 @@ impl Writer {
         }
     }
 
-    /// The request that ends the file. Every chunk with bytes must be sealed; one without is given back.
+    /// The request that ends the file. Every chunk with bytes must be sealed; an empty one is given
+    /// back.
     #[must_use]
     pub fn close(&self, stamp: RequestStamp) -> Close {
         let (sealed, abandoned) = (self.sealed.clone(), self.abandoned());
@@ -213,7 +216,8 @@ impl Writer {
         self.state = State::Open(allocation);
     }
 
-    /// The master has no server to allocate just now; `starting`: it expects some to register yet.
+    /// The master has no server to allocate right now. `starting`: it still expects some to
+    /// register.
     pub fn handle_no_servers(&mut self, now: Monotonic, starting: bool) -> Next {
         let since = *self.no_servers_since.get_or_insert(now);
         let patience = no_servers_patience(self.retry_for, starting);
@@ -223,7 +227,8 @@ impl Writer {
         }
     }
 
-    /// The allocated chunk's pipeline ended: it sealed the chunk on some servers, or its head failed.
+    /// The upload of the allocated chunk ended: its pipeline sealed it on some servers, or its head
+    /// failed.
     pub fn handle_uploaded(
         &mut self,
         sent: Sent,
@@ -247,8 +252,8 @@ impl Writer {
         Next::Recover
     }
 
-    /// What each server of a failed pipeline answered when it was asked to freeze the chunk: how many bytes
-    /// it has, or why it did not say.
+    /// Takes the answers of a failed pipeline's servers to a freeze of the chunk: how many bytes
+    /// each has, or why it did not say.
     pub fn handle_frozen(
         &mut self,
         now: Monotonic,
@@ -272,8 +277,8 @@ impl Writer {
         }
     }
 
-    /// What came of [`Next::Seal`] on each server; `prefix` is what the writer itself counted of the bytes
-    /// that were to be sealed, `None` if no block of it ends there.
+    /// Takes the outcome of [`Next::Seal`] on each server. `prefix` is the length and checksum that
+    /// the writer computed for the bytes to be sealed; `None` if none of its blocks ends there.
     pub fn handle_recovered(
         &mut self,
         now: Monotonic,
@@ -307,7 +312,7 @@ impl Writer {
         }
     }
 
-    /// Those that did not answer are to blame; if all did, those that seemed to be at first.
+    /// Blames the servers that did not answer; if all did, those that were suspected first.
     fn blame(&mut self, blamed: Vec<ServerFailure>, answers: &[(HostName, Result<u64, String>)]) {
         let silent = answers.iter().filter_map(|(host, answer)| {
             let reason = answer.as_ref().err()?.clone();
@@ -320,14 +325,14 @@ impl Writer {
         blamed.into_iter().for_each(|failure| self.failures.note(failure));
         for failure in silent {
             self.excluded.insert(failure.host.clone());
-            // What it said before says more than that it says nothing now.
+            // Its earlier failure tells more than its present silence.
             if !self.failures.all().iter().any(|known| known.host == failure.host) {
                 self.failures.note(failure);
             }
         }
     }
 
-    /// Nothing of the chunk is of use.
+    /// Nothing of the chunk can be used.
     fn fail(&mut self, now: Monotonic) -> Next {
         if let State::Broken { allocation, .. } = &self.state {
             self.state = State::Failed { abandoned: allocation.chunk };
@@ -351,7 +356,7 @@ impl Writer {
         if time_is_over || self.n_tries >= CHUNK_TRIES_MAX {
             return self.give_up();
         }
-        // At once the first time: other servers are there, most likely.
+        // The first retry comes at once: other servers are most likely available.
         let doublings = self.n_tries - 1;
         let pause = match doublings {
             0 => Duration::ZERO,
@@ -385,7 +390,7 @@ impl Writer {
     }
 }
 
-/// The servers of the pipeline that did not seal; or what is wrong with the answer as a whole.
+/// The servers of the pipeline that did not seal, or what is wrong with the answer as a whole.
 fn check(
     allocation: &Allocation,
     sent: Sent,

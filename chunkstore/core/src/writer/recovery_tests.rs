@@ -1,4 +1,5 @@
-//! What a writer makes of pipelines that fail: tables, and files whose every upload may fail anywhere.
+//! How a writer recovers from failing pipelines: tables, and files whose every upload may fail
+//! anywhere.
 
 use std::collections::BTreeMap;
 
@@ -148,13 +149,14 @@ fn a_prefix_counts_as_sealed_where_enough_servers_sealed_what_was_sent() {
     }
 }
 
-/// What befalls one upload: how many blocks of it each server gets, who is dead after it, and who can't seal.
+/// The outcome of one upload: how many blocks each server gets, which are dead after it, and which
+/// can't seal.
 #[derive(Clone, Debug)]
 struct Fate {
     blocks: [u64; 3],
     dead: [bool; 3],
     no_seal: [bool; 3],
-    /// The head seals all it was sent before the writer hears of the failure.
+    /// The head seals everything it was sent before the writer learns of the failure.
     head_seals: bool,
 }
 
@@ -164,19 +166,19 @@ fn fate() -> impl Strategy<Value = Fate> {
         .prop_map(|(blocks, dead, no_seal, head_seals)| Fate { blocks, dead, no_seal, head_seals })
 }
 
-/// The checksum of so many bytes from an offset of the file on: a stand-in that no other range has.
+/// A stand-in for the checksum of a range of the file, which no other range has.
 fn checksum(offset: u64, length: u64) -> u32 {
     u32::try_from(offset / 7 * 31 + length).unwrap()
 }
 
-/// A file of `left` bytes on its way: where its chunks begin, as the writer believes, and what the master
-/// has heard of.
+/// A file of `left` bytes being written: where the writer believes its chunks to begin, and what
+/// the master was told.
 struct Put {
     writer: Writer,
     /// Offset of the chunk being sent.
     at: u64,
     end: u64,
-    /// What servers have sealed: offset, length, who.
+    /// What servers have sealed: offset, length, servers.
     on_disk: BTreeMap<ChunkId, Vec<(HostName, u64, u64)>>,
     told: Vec<SealedChunk>,
 }

@@ -1,4 +1,4 @@
-//! Tables of what a writer does next.
+//! Tables of a writer's next steps.
 
 use chunkstore_protocol::{ServerAddress, Version};
 use ids::RackName;
@@ -58,7 +58,7 @@ fn failure(name: &str) -> ServerFailure {
     ServerFailure { host: host(name), reason: "connection refused".into() }
 }
 
-/// Nothing is left of a pipeline that failed, and all of its servers answer.
+/// Ends an upload whose pipeline, if it failed, left nothing while all of its servers answer.
 fn uploaded(
     writer: &mut Writer,
     now: Monotonic,
@@ -130,7 +130,8 @@ fn a_dead_head_is_excluded_and_the_chunk_written_again_elsewhere() {
 fn a_chunk_sealed_before_a_failure_is_still_told_to_the_master() {
     let mut writer = writer(2, &["a", "b"]);
     uploaded(&mut writer, at(0), Ok(sealed(1, &["a", "b"])));
-    // The next allocation is refused for want of servers; the request that follows must repeat both.
+    // The next allocation is refused for want of servers; the following request must repeat both
+    // fields.
     let next = writer.handle_no_servers(at(1), false);
     assert_eq!(next, Next::Allocate { not_before: at(1) });
     assert_eq!(writer.allocate(stamp()).sealed, Some(sealed(1, &["a", "b"])));

@@ -1,4 +1,4 @@
-//! Which HTTP status each refusal gets: the only place of the chunk master that decides it.
+//! The HTTP status of each refusal; decided here alone for the chunk master.
 
 use chunkstore_core::master::{FsError, Refusal, Reply};
 use chunkstore_protocol::ProblemKind;
@@ -7,15 +7,15 @@ use net::api::Problems;
 
 use super::super::event_loop::AskError;
 
-/// Seconds after which a server that restarts has mostly registered again.
+/// Seconds after which a server that restarts has usually registered again.
 const RETRY_AFTER: u32 = 1;
 
-/// What any question may come to: the chunk master stops.
+/// Problems of any request: the chunk master is stopping.
 pub(super) const ASKS: Problems = &[(503, "unavailable")];
-/// What a question about a path may come to.
+/// Problems of a request about a path.
 pub(super) const LOOKS: Problems =
     &[(404, "not-found"), (409, "not-a-folder"), (503, "unavailable")];
-/// What any change may come to.
+/// Problems of any change.
 pub(super) const CHANGES: Problems = &[
     (409, "invalid-request"),
     (503, "journal-outdated"),
@@ -23,7 +23,7 @@ pub(super) const CHANGES: Problems = &[
     (503, "unavailable"),
     (507, "out-of-space"),
 ];
-/// What stands in the way of a name.
+/// Problems with a name that is to be used.
 pub(super) const REPLACES: Problems = &[
     (409, "already-exists"),
     (409, "changed"),
@@ -33,10 +33,10 @@ pub(super) const REPLACES: Problems = &[
     (409, "rename-into-itself"),
     (409, "still-open"),
 ];
-/// What stands in the way of another chunk.
+/// Problems with getting another chunk.
 pub(super) const OPENS: Problems =
     &[(409, "already-exists"), (409, "is-a-folder"), (503, "no-servers"), (507, "no-servers")];
-/// What a writer may have lost.
+/// Problems of a writer that has lost something.
 pub(super) const HOLDS: Problems = &[
     (404, "not-found"),
     (404, "unknown-chunk"),
@@ -44,12 +44,12 @@ pub(super) const HOLDS: Problems = &[
     (409, "log-ended"),
     (409, "too-few-replicas"),
 ];
-/// A chunkserver that is not there.
+/// The problem with a chunkserver that is not known.
 pub(super) const NO_SERVER: Problems = &[(404, "unknown-server")];
-/// Why one is not forgotten.
+/// Problems with forgetting a chunkserver.
 pub(super) const FORGETS: Problems =
     &[(409, "last-with-chunks"), (409, "last-with-records"), (409, "server-lives")];
-/// Why a chunkserver is not, or no more, of the cluster.
+/// Why a chunkserver does not, or no longer, belong to the cluster.
 pub(super) const REGISTERS: Problems = &[
     (409, "host-name-taken"),
     (409, "not-registered"),
@@ -116,12 +116,12 @@ fn status(kind: ProblemKind) -> u16 {
     }
 }
 
-/// A request that says something wrong: `detail` says what, and what to do.
+/// The problem of an invalid request: `detail` says what is wrong, and what to do.
 pub(super) fn invalid(detail: impl Into<String>) -> Problem {
     of(ProblemKind::InvalidRequest, detail)
 }
 
-/// A request that its caller may not make.
+/// The problem of a request that its caller may not make.
 pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
     of(ProblemKind::Forbidden, detail)
 }
@@ -130,7 +130,7 @@ fn of(kind: ProblemKind, detail: impl Into<String>) -> Problem {
     Problem::new(status(kind), kind.as_str(), detail)
 }
 
-/// A reply of another kind than its request: a flaw of this program.
+/// The problem of a reply of the wrong kind: a bug in this program.
 pub(super) fn unexpected(reply: &Reply) -> Problem {
     tracing::error!(?reply, "a reply that does not answer its request");
     of(ProblemKind::Internal, "the chunk master gave a reply of another kind; its log says more")
@@ -148,7 +148,7 @@ mod tests {
         let groups = [ASKS, LOOKS, CHANGES, REPLACES, OPENS, HOLDS, NO_SERVER, FORGETS, REGISTERS];
         for (status, kind) in groups.into_iter().flatten() {
             let known = serde_json::from_value::<ProblemKind>((*kind).into()).unwrap();
-            // Of two types, refusals may have another status than most have.
+            // Refusals of these two types may have another status than usual.
             let exceptions = [(409, ProblemKind::InvalidRequest), (503, ProblemKind::NoServers)];
             let own = super::status(known) == *status || exceptions.contains(&(*status, known));
             assert!(own, "{kind} with {status}");

@@ -1,6 +1,7 @@
-//! Clients' routes: the namespace and the life of files. A request that names a path needs the right on
-//! it (to change it, see `rights.rs`); one that names an open file is checked by its lease, whose holder had the right
-//! at the create. Stamps and leases are the caller's own: see `requester.rs`.
+//! Clients' routes: the namespace and the life of files. A request that names a path needs a right
+//! to it (for changes, see `rights.rs`); one that names an open file is checked by its lease, whose
+//! holder had the right when the file was created. Stamps and leases belong to their caller: see
+//! `requester.rs`.
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use super::{ServerState, pages};
 
 pub(super) const CLIENTS: Access =
     Access::Roles(&[Role::User, Role::Task, Role::Tracker, Role::Master]);
-/// How long the answer to a renewal waits at most.
+/// How long the answer to a renewal may be held back.
 const RENEW_WAIT_MAX: Duration = Duration::from_mins(1);
 pub(super) type Answer<T> = Result<Json<T>, Problem>;
 
@@ -30,7 +31,7 @@ pub(super) fn routes() -> Routes<ServerState> {
     names().merge(writes()).merge(changes()).merge(attributes())
 }
 
-/// What is asked of the namespace.
+/// Routes that read the namespace.
 fn names() -> Routes<ServerState> {
     Routes::new()
         .route(
@@ -65,7 +66,7 @@ fn names() -> Routes<ServerState> {
         )
 }
 
-/// The life of a file that is being written.
+/// Routes for the life of a file that is being written.
 fn writes() -> Routes<ServerState> {
     Routes::new()
         .route(
@@ -122,7 +123,7 @@ fn writes() -> Routes<ServerState> {
         )
 }
 
-/// What changes the namespace.
+/// Routes that change the namespace.
 fn changes() -> Routes<ServerState> {
     Routes::new()
         .route(
@@ -185,7 +186,7 @@ fn changes() -> Routes<ServerState> {
         )
 }
 
-/// What is said of what stands in it.
+/// Routes that change the attributes of entries.
 fn attributes() -> Routes<ServerState> {
     Routes::new()
         .route(
@@ -276,7 +277,7 @@ async fn renew(
     let wait = Duration::from_millis(request.wait_ms).min(RENEW_WAIT_MAX);
     let renewed = state.query(Query::Renew(request)).await;
     if renewed.is_ok() {
-        // A master that goes down does not wait for anybody.
+        // A master that is shutting down does not wait for anybody.
         let _time_is_over = tokio::time::timeout(wait, state.shutdown.wait()).await;
     }
     watch.answered();
@@ -417,7 +418,7 @@ async fn delete(
     caller: Caller,
     Json(mut request): Json<Delete>,
 ) -> Answer<Done> {
-    // Only people remove what they may want back.
+    // Only people may want back what they remove.
     request.skip_trash |= caller.capability.role != Role::User;
     may_change(&caller, Change::Remove(&request.path))?;
     done(state.mutate(&caller, Mutation::Delete(request)).await?)
@@ -445,7 +446,7 @@ impl ServerState {
         Ok(self.core.ask(|to| Input::Mutate(to, asker, request)).await?)
     }
 
-    /// A master asks for the user whose job it ends.
+    /// The caller of a mutation. A master acts for the user whose job it ends.
     fn asker(&self, caller: &Caller, request: &Mutation) -> Asker {
         let digest = digest_of(request);
         match request {
@@ -462,7 +463,7 @@ impl ServerState {
         }
     }
 
-    /// Passes if a change would not be refused because of whose what is there is.
+    /// Checks that ownership would not forbid a change.
     pub(super) async fn check_intent(
         &self,
         caller: &Caller,

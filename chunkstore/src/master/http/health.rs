@@ -1,6 +1,7 @@
-//! The routes by which people look after the chunkservers and their files. Whoever changes what belongs to the
-//! cluster needs the right to write everywhere; to check files, that to read
-//! them. Long answers are put together here from the core's steps, so that others come between.
+//! The routes by which people look after the chunkservers and their files. To change what belongs
+//! to the cluster takes the right to write everywhere; to check files takes the right to read them.
+//! Long answers are assembled here from the core's steps, so that other requests are handled in
+//! between.
 
 use axum::extract::State;
 use chunkstore_core::master::{Mutation, Query, Reply};
@@ -15,7 +16,7 @@ use super::ServerState;
 use super::error::{ASKS, CHANGES, FORGETS, LOOKS, NO_SERVER, unexpected};
 use super::files::done;
 
-/// Steps of the core for one page of a check.
+/// The core's steps for one page of a check.
 const FSCK_STEPS: usize = 50;
 
 pub(super) fn routes() -> Routes<ServerState> {
@@ -64,7 +65,7 @@ async fn report(
     whole_report(&state, request).await.map(Json)
 }
 
-/// The whole cluster, or what comes after a host.
+/// The report on the whole cluster, or on what comes after a host.
 pub(super) async fn whole_report(
     state: &ServerState,
     request: Report,
@@ -81,7 +82,7 @@ pub(super) async fn whole_report(
 async fn one_report(state: &ServerState, request: Report) -> Result<ClusterReport, Problem> {
     match state.query(Query::Report(request)).await? {
         Reply::Report(mut report) => {
-            // What the core does not know: whom this master reaches.
+            // The core does not know which servers this master can reach.
             for server in &mut report.servers {
                 server.unreached = state.reach.unreached(&server.host);
             }
@@ -125,7 +126,7 @@ async fn fsck(
     Ok(Json(page))
 }
 
-/// Bad chunks on a page: no more than it was limited to.
+/// Bad chunks on a page; at most as many as its limit.
 fn n_bad(page: &FsckPage) -> u32 {
     page.files.iter().map(|file| u32::try_from(file.chunks.len()).unwrap_or(u32::MAX)).sum()
 }

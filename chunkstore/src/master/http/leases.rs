@@ -1,5 +1,6 @@
-//! Writers that are being watched: each keeps a renewal waiting for its answer, and if its connection ends
-//! meanwhile (its process is gone), the core is told. What that means for its files is the core's to say.
+//! Watches writers: each keeps a renewal waiting for its answer, and if its connection ends
+//! meanwhile (because its process is gone), the core is told. What that means for its files, the
+//! core decides.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +13,9 @@ use net::Problem;
 use super::super::event_loop::CoreHandle;
 use super::error::invalid;
 
-/// The last renewal of each client and file that waits for its answer: whoever names the file of another changes nothing
-/// of that one's. Cheap to clone; all clones are one.
+/// The latest renewal that waits for its answer, for each client and file. A client that names
+/// another's file changes nothing about that one's renewal. Cheap to clone; all clones share one
+/// table.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct Leases(Arc<Mutex<Book>>);
 
@@ -24,7 +26,7 @@ struct Book {
 }
 
 impl Book {
-    /// The number of the renewal that waits from now on.
+    /// Enters a renewal that begins to wait; returns its number.
     fn enter(&mut self, client: &ClientId, files: &[FileId]) -> u64 {
         self.last += 1;
         let number = self.last;
@@ -32,7 +34,7 @@ impl Book {
         number
     }
 
-    /// It waits no more. Leaves those of its files of which no later one waits.
+    /// A renewal no longer waits. Returns those of its files for which no later one waits.
     fn leave(&mut self, client: &ClientId, mut files: Vec<FileId>, number: u64) -> Vec<FileId> {
         files.retain(|file| {
             let key = (client.clone(), *file);
@@ -46,7 +48,7 @@ impl Book {
     }
 }
 
-/// One renewal. Dropped before [`Watch::answered`], its connection has ended.
+/// One waiting renewal. If it is dropped before [`Watch::answered`], its connection has ended.
 pub(super) struct Watch {
     leases: Leases,
     core: CoreHandle,
@@ -56,7 +58,7 @@ pub(super) struct Watch {
 }
 
 impl Leases {
-    /// Passes if a renewal names no more files than may be.
+    /// Checks that a renewal does not name too many files.
     ///
     /// # Errors
     /// A 400 problem with their number.
@@ -71,7 +73,7 @@ impl Leases {
         Err(invalid(detail))
     }
 
-    /// From here on until it is answered, `request`'s connection is its writer's life.
+    /// From now until the answer, the end of `request`'s connection means the end of its writer.
     pub(super) fn watch(&self, core: &CoreHandle, request: &Renew) -> Watch {
         let Renew { client, files, wait_ms: _ } = request.clone();
         let number = self.book().enter(&client, &files);
@@ -89,7 +91,8 @@ impl Watch {
         self.take_files();
     }
 
-    /// The files of which no later renewal waits: a writer that has come back on another connection lives.
+    /// The files for which no later renewal waits: a writer that has come back on another
+    /// connection is alive.
     fn take_files(&mut self) -> Vec<FileId> {
         let files = std::mem::take(&mut self.files);
         self.leases.book().leave(&self.client, files, self.number)

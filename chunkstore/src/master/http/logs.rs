@@ -1,5 +1,5 @@
-//! Logs' routes: clients make and open them, their chunks' servers tell how these begin and end. A right on the log's
-//! path is a right on its open chunk.
+//! Logs' routes: clients create and open logs, and the servers of their chunks report how these
+//! begin and end. A right to the log's path is a right to its open chunk.
 
 use axum::extract::State;
 use chunkstore_core::master::{Input, Intent, LogRequest, Mutation, Reply};

@@ -1,5 +1,6 @@
-//! The chunk master's HTTP: decode, check the caller's right, ask the core, encode. Routes stand in the
-//! docs of `chunkstore_protocol`'s requests. No decisions; statuses are `error.rs`'.
+//! The chunk master's HTTP layer: decodes, checks the caller's right, asks the core, encodes. The
+//! routes are listed in the docs of `chunkstore_protocol`'s requests. No decisions; statuses are in
+//! `error.rs`.
 
 mod error;
 mod files;
@@ -34,7 +35,7 @@ use super::metrics::{REQUESTS, observe_summary, observe_topology, observe_unreac
 pub(super) use leases::Leases;
 pub use openapi::openapi;
 
-/// What handlers share. Each request gets a clone of it.
+/// The state shared by the handlers. Each request gets a clone.
 #[derive(Clone)]
 pub(super) struct ServerState(Arc<Shared>);
 
@@ -58,26 +59,26 @@ pub(super) struct Shared {
     pub(super) core: CoreHandle,
     /// Mints the tokens of chunks.
     pub(super) keyring: Keyring,
-    /// `host:port` where others reach this master.
+    /// `host:port` at which others reach this master.
     pub(super) address: String,
-    /// Whether it is asked by TLS.
+    /// Whether it serves TLS.
     pub(super) is_tls: bool,
     /// Which cluster this is.
     pub(super) cluster: ClusterId,
     /// Writers whose renewals wait for their answers.
     pub(super) leases: Leases,
-    /// Who stands where.
+    /// The racks of hosts.
     pub(super) topology: Topology,
-    /// Who is not reached.
+    /// The chunkservers that can't be reached.
     pub(super) reach: Reach,
-    /// Ends waits.
+    /// Ends waits at shutdown.
     pub(super) shutdown: Shutdown,
 }
 
-/// How long a scrape waits for the core: less than Prometheus waits for a scrape.
+/// How long a scrape waits for the core: less than Prometheus' time limit for a scrape.
 const SCRAPE_PATIENCE: Duration = Duration::from_secs(3);
 
-/// All routes behind their guard.
+/// All routes, behind their guard.
 pub(super) fn router(state: ServerState, guard: Guard, health: Health, metrics: Metrics) -> Router {
     let renewed = from_fn_with_state(state.clone(), renew_gauges);
     routes()
@@ -86,7 +87,7 @@ pub(super) fn router(state: ServerState, guard: Guard, health: Health, metrics: 
         .into_observed_router(state, guard, Requests::new(REQUESTS).observer())
 }
 
-/// The routes below `/v1` and who may call them, as the router has them: tests hold a table to it.
+/// The routes below `/v1` and who may call them, as in the router; tests compare a table with it.
 #[must_use]
 pub fn access() -> Vec<(&'static str, net::Access)> {
     routes().list().collect()
@@ -117,7 +118,8 @@ async fn cluster(State(state): State<ServerState>) -> Result<Json<ClusterInfo>, 
     }
 }
 
-/// Renews the gauges before they are read. Those of the core stay as they were while its journal's disk hangs.
+/// Updates the gauges before they are read. Those of the core stay unchanged while its journal's
+/// disk hangs.
 async fn renew_gauges(State(state): State<ServerState>, request: Request, next: Next) -> Response {
     let summary = tokio::time::timeout(SCRAPE_PATIENCE, state.core.ask(Input::Summarise)).await;
     if let Ok(Ok(Reply::Summary(summary))) = summary {

@@ -1,5 +1,5 @@
-//! The description of the chunk master's interface: OpenAPI 3.1, made from the routes. It is served, and kept in
-//! `docs/openapi/chunkmaster.json`, which a test compares.
+//! The description of the chunk master's interface: OpenAPI 3.1, generated from the routes. It is
+//! served, and also kept in `docs/openapi/chunkmaster.json`, which a test compares with it.
 
 use std::sync::LazyLock;
 
@@ -24,7 +24,7 @@ const ABOUT: About = About {
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| document(&super::routes(), &ABOUT));
 
-/// The description of the chunk master's interface, as `GET /v1/openapi.json` gives it.
+/// The description of the chunk master's interface, as served by `GET /v1/openapi.json`.
 #[must_use]
 pub fn openapi() -> &'static str {
     &DOCUMENT

@@ -1,5 +1,6 @@
-//! Long answers in parts: the core gives listings and locations in steps, and between two of them others
-//! have their turn, those of the same thread too. What changes between two steps is seen in one of its states.
+//! Long answers in parts: the core produces listings and locations in steps, between which other
+//! requests have their turn, even on the same thread. A change between two steps is seen either
+//! before or after it.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use super::ServerState;
 use super::error::{invalid, unexpected};
 use super::rights::may_look;
 
-/// One page, as long as asked for.
+/// One page, as long as requested.
 pub(super) async fn list(state: &ServerState, request: List) -> Result<Listing, Problem> {
     let mut page = one_list(state, request.clone()).await?;
     let limit = request.limit as usize;
@@ -42,7 +43,8 @@ pub(super) async fn locate(state: &ServerState, request: Locate) -> Result<Locat
         let next = Locate { offset, length: Some(end - offset), ..request.clone() };
         yield_now().await;
         let more = one_locate(state, next).await?;
-        // Another file took the path: the part so far is right in itself, and the reader asks on.
+        // Another file took the path: the part so far is correct in itself, and the reader will ask
+        // again.
         if more.length != located.length || more.chunks.is_empty() {
             break;
         }
@@ -52,7 +54,7 @@ pub(super) async fn locate(state: &ServerState, request: Locate) -> Result<Locat
     Ok(located)
 }
 
-/// Each of these files, or what is wrong with it.
+/// The locations of each of these files, or what is wrong with it.
 pub(super) async fn locate_many(
     state: &ServerState,
     caller: &Caller,
@@ -88,7 +90,7 @@ pub(super) async fn locate_many(
     Ok(files.collect())
 }
 
-/// All at and below a path.
+/// Counts everything at and below a path.
 pub(super) async fn count(state: &ServerState, path: StorePath) -> Result<Counted, Problem> {
     let mut counted = Counted::default();
     let mut after = None;

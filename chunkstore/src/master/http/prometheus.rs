@@ -1,4 +1,4 @@
-//! The route by which Prometheus learns which chunkservers there are. TaskTrackers are the JobTracker's to tell.
+//! The route by which Prometheus discovers the chunkservers. The JobTracker lists the TaskTrackers.
 
 use axum::extract::State;
 use chunkstore_protocol::{Report, ServerReport};
@@ -19,7 +19,7 @@ pub(super) fn routes() -> Routes<ServerState> {
     Routes::new().route("/v1/prometheus/targets", Access::USERS, targets)
 }
 
-/// Of servers that have not registered since the master started nobody knows the address.
+/// The address of a server that has not registered since the master started is not known.
 async fn targets(State(state): State<ServerState>) -> Result<Json<Vec<TargetGroup>>, Problem> {
     let report = whole_report(&state, Report { after: None }).await?;
     let master = TargetGroup::of_master("chunkmaster", &state.address);

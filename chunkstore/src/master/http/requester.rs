@@ -1,7 +1,7 @@
-//! Who asks what: whose a client id is, and what tells one request from another. Clients choose their ids
-//! themselves, and leases and kept replies go by them: so that nobody can speak for another by naming that
-//! one's id, the core is given an id that is made of the caller's token too. A process that starts again
-//! under the same token's subject stays who it was.
+//! Identifies callers and requests: whose a client id is, and what distinguishes one request from
+//! another. Clients choose their own ids, and leases and kept replies go by them. So that nobody
+//! can act for another by naming that one's id, the core gets an id that is also derived from the
+//! caller's token. A process that restarts under the same token's subject keeps its identity.
 
 use chunkstore_core::master::{Authority, Mutation, RequestDigest};
 use chunkstore_protocol::OWNER_CHARS_MAX;
@@ -9,10 +9,11 @@ use ids::ClientId;
 use net::{Capability, Role, Standing};
 use ring::digest::{Context, SHA256, digest};
 
-/// The id under which the core knows the client `told` of this caller: SHA-256 of role, subject and id,
-/// in hexadecimal.
+/// The id by which the core knows this caller's client `told`: SHA-256 of role, subject and id, in
+/// hexadecimal.
 pub(super) fn client_of(caller: &Capability, told: &ClientId) -> ClientId {
-    // Neither roles nor client ids hold a zero byte: no two callers' texts run into each other.
+    // Neither roles nor client ids contain a zero byte, so different callers' texts are never
+    // equal.
     let mut text = Context::new(&SHA256);
     for part in [role(caller.role), "\0", &caller.subject, "\0", told.as_str()] {
         text.update(part.as_bytes());
@@ -22,8 +23,8 @@ pub(super) fn client_of(caller: &Capability, told: &ClientId) -> ClientId {
         .expect("64 hexadecimal digits are allowed in client ids")
 }
 
-/// To whom belongs what this caller makes: its subject. Those of tasks are attempts, of which there are ever
-/// more: until a master publishes what they made, it is nobody's in particular.
+/// The owner of what this caller makes: its subject. The subjects of tasks are attempts, of which
+/// there are ever more: until a master publishes what they made, it has a common owner.
 pub(super) fn owner_of(caller: &Capability) -> String {
     match caller.role {
         Role::Task => role(Role::Task).to_owned(),
@@ -33,7 +34,7 @@ pub(super) fn owner_of(caller: &Capability) -> String {
     }
 }
 
-/// What the core lets somebody of that standing change. Viewers don't get so far.
+/// What the core lets somebody of this standing change. Viewers do not get this far.
 pub(super) fn authority_of(standing: Standing) -> Authority {
     match standing {
         Standing::Superuser => Authority::All,
@@ -41,7 +42,7 @@ pub(super) fn authority_of(standing: Standing) -> Authority {
     }
 }
 
-/// The first 8 bytes of the SHA-256 of the request as JSON with its kind.
+/// The first 8 bytes of the SHA-256 of the request, including its kind, as JSON.
 pub(super) fn digest_of(request: &Mutation) -> RequestDigest {
     let text = serde_json::to_vec(request).expect("requests are plain data");
     let mut first = [0; 8];
@@ -101,7 +102,7 @@ mod tests {
         assert_eq!(owner_of(&caller(Role::User, &long, "/")), "ü".repeat(OWNER_CHARS_MAX));
     }
 
-    /// Journals keep digests: they must not change.
+    /// Journals keep digests, so they must not change.
     #[test]
     fn a_digest_is_of_all_that_a_request_says() {
         let stamp = RequestStamp { client: "client-1".parse().unwrap(), slot: 0, sequence: 1 };

@@ -1,7 +1,7 @@
-//! Who may change which names. A token says it path by path; beyond that, nobody but the masters changes
-//! the system's own folder, whatever prefix a token has: what lies there is what running jobs rely on.
-//! Users may put programs there, and move out of the trash or remove there what they may change where it
-//! came from; tasks write where their token sends them.
+//! Who may change which names. A token says so path by path. Beyond that, only masters change the
+//! system's own folder, whatever prefix a token has: running jobs rely on its contents. Users may
+//! put programs there, and may move or remove entries of the trash that they could change at their
+//! old place; tasks write where their token allows.
 
 use chunkstore_protocol::path::{PROGRAMS_FOLDER, SYSTEM_FOLDER, TRASH_FOLDER};
 use chunkstore_protocol::{OWNER_CHARS_MAX, Replace, StorePath};
@@ -15,17 +15,17 @@ const SHA256_DIGITS: usize = 64;
 /// What a request does to a name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change<'a> {
-    /// A file appears there.
+    /// A file is created there.
     Put(&'a StorePath),
-    /// A folder appears there.
+    /// A folder is created there.
     MakeFolder(&'a StorePath),
-    /// The file there gets other bytes.
+    /// The bytes of the file there change.
     Alter(&'a StorePath),
-    /// What stands there goes, with all below it.
+    /// The entry there is removed, with everything below it.
     Remove(&'a StorePath),
 }
 
-/// Passes if the caller may do this.
+/// Checks that the caller may make this change.
 ///
 /// # Errors
 /// A 403 problem that names the subject and the path.
@@ -35,7 +35,7 @@ pub(super) fn may_change(caller: &Caller, change: Change<'_>) -> Result<(), Prob
     let own = before_removal(path);
     caller.require(Right::Write, own.as_ref().unwrap_or(path).as_str())?;
     let system: StorePath = SYSTEM_FOLDER.parse().expect("the constant is a path");
-    // What stands above it is the root, which nobody removes or moves.
+    // Above it there is only the root, which nobody removes or moves.
     let permitted = match caller.capability.role {
         _ if !path.is_within(&system) => true,
         Role::Master => true,
@@ -58,10 +58,10 @@ pub(super) fn may_change(caller: &Caller, change: Change<'_>) -> Result<(), Prob
     Err(forbidden(format!("{} may not change {path}: {why}", caller.capability.subject)))
 }
 
-/// Passes if files may be given to that name.
+/// Checks that files may be given to that name.
 ///
 /// # Errors
-/// A 400 problem that says which names there are.
+/// A 400 problem that lists the possible names.
 pub(super) fn check_owner(users: &Users, owner: &str) -> Result<(), Problem> {
     let n_chars = owner.chars().count();
     if !(1..=OWNER_CHARS_MAX).contains(&n_chars) || owner.chars().any(char::is_control) {
@@ -71,7 +71,7 @@ pub(super) fn check_owner(users: &Users, owner: &str) -> Result<(), Problem> {
     users.check_owner(owner).map_err(|error| invalid(error.to_string()))
 }
 
-/// Passes if the caller may look at what stands there.
+/// Checks that the caller may read the entry at `path`.
 ///
 /// # Errors
 /// A 403 problem that names the subject and the path.
@@ -80,8 +80,8 @@ pub(super) fn may_look(caller: &Caller, path: &StorePath) -> Result<(), Problem>
     caller.require(Right::Read, own.as_ref().unwrap_or(path).as_str())
 }
 
-/// Where something in the trash was before it was removed: rights to that are rights to this. Of all that
-/// was removed at once, it is the root.
+/// Where an entry of the trash was before it was removed: rights to that path are rights to this
+/// one. For the folder of a whole removal, that is the root.
 fn before_removal(path: &StorePath) -> Option<StorePath> {
     let below = path.as_str().strip_prefix(TRASH_FOLDER)?.strip_prefix('/')?;
     match below.split_once('/') {
@@ -90,10 +90,11 @@ fn before_removal(path: &StorePath) -> Option<StorePath> {
     }
 }
 
-/// Passes if the caller may give what stands at `from` the name `to`, in place of a file there if that is asked.
+/// Checks that the caller may rename the entry at `from` to `to`, replacing a file there if that is
+/// asked for.
 ///
 /// # Errors
-/// As [`may_change`].
+/// Like [`may_change`].
 pub(super) fn may_move(
     caller: &Caller,
     from: &StorePath,
@@ -108,10 +109,10 @@ pub(super) fn may_move(
     may_put(caller, to, replace)
 }
 
-/// Passes if the caller may make a file at `to`. What goes over another file takes that away too.
+/// Checks that the caller may create a file at `to`. Replacing a file also removes it.
 ///
 /// # Errors
-/// As [`may_change`].
+/// Like [`may_change`].
 pub(super) fn may_put(caller: &Caller, to: &StorePath, replace: Replace) -> Result<(), Problem> {
     if !replace.is_never() {
         may_change(caller, Change::Remove(to))?;
@@ -119,9 +120,9 @@ pub(super) fn may_put(caller: &Caller, to: &StorePath, replace: Replace) -> Resu
     may_change(caller, Change::Put(to))
 }
 
-/// Whether this is a step of putting a program: it comes under its digest and something behind a dot, gets
-/// the digest alone as its name when it is whole ([`may_move`]), and is taken back if another was faster. One
-/// that is whole stays, as others may run it. Nothing else can be put there.
+/// Whether this is a step of installing a program: it is written as its digest with a suffix after
+/// a dot, renamed to the digest alone when it is complete ([`may_move`]), and removed if another
+/// was faster. A complete one stays, as others may run it. Nothing else can be put there.
 fn puts_program(change: Change<'_>) -> bool {
     let in_programs =
         |path: &StorePath| path.parent().is_some_and(|folder| folder.as_str() == PROGRAMS_FOLDER);
@@ -134,10 +135,10 @@ fn puts_program(change: Change<'_>) -> bool {
     }
 }
 
-/// How far a program is.
+/// How complete a program is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Named by its digest and something behind a dot.
+    /// Named by its digest and a suffix after a dot.
     Unfinished,
     /// Named by its digest.
     Whole,

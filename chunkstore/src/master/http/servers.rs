@@ -1,4 +1,5 @@
-//! Chunkservers' routes: registration, heartbeats, and what may leave their trash. What people ask about servers is `health.rs`'.
+//! Chunkservers' routes: registration, heartbeats, and what they may purge from their trash. What
+//! people ask about servers is in `health.rs`.
 
 use axum::extract::State;
 use chunkstore_core::master::{Input, Query, Reply};

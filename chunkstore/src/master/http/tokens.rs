@@ -1,5 +1,5 @@
-//! The tokens of chunks: who may read a path, or write an open file, may do so with its chunks on every
-//! chunkserver, for a while. The core gives replies without them: it holds no key.
+//! The tokens of chunks: a caller that may read a path, or write an open file, may do so with its
+//! chunks on every chunkserver, for a while. The core's replies have no tokens, as it holds no key.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use chunkstore_protocol::{Allocation, ChunkId};
 use ids::UnixMillis;
 use net::{Caller, Capability, Grant, Keyring, Right, Role};
 
-/// Readers ask for locations again.
+/// Readers ask for locations again after that.
 const READ_FOR: Duration = Duration::from_hours(1);
-/// A chunk is written as slowly as its writer is, but for its lease.
+/// A chunk may be written as slowly as its writer likes, within its lease.
 const WRITE_FOR: Duration = Duration::from_hours(24);
 
 /// Mints tokens for one caller.
@@ -24,7 +24,7 @@ impl<'a> Mint<'a> {
         Self { keyring, caller, now: clock::wall() }
     }
 
-    /// To write the chunk of this allocation, by way of its servers and of no others.
+    /// A token to write the chunk of this allocation, through its servers and no others.
     pub(super) fn write(&self, allocation: &Allocation) -> String {
         let chunk = Grant::write(allocation.chunk.resource());
         let servers = allocation.pipeline.iter().map(|server| Grant::write(server.resource()));
@@ -36,7 +36,7 @@ impl<'a> Mint<'a> {
         })
     }
 
-    /// To read this chunk.
+    /// A token to read this chunk.
     pub(super) fn read(&self, chunk: ChunkId) -> String {
         let (subject, expires) = (&self.caller.capability.subject, self.now + READ_FOR);
         self.keyring.mint_one(subject, Role::Task, (Right::Read, &chunk.resource()), expires)

@@ -37,7 +37,7 @@ const RECORDS: &[&str] = &[
     "owner_set",
 ];
 
-/// What the chunk master serves beside `daemon::COMMON_METRICS`.
+/// The chunk master's metrics besides `daemon::COMMON_METRICS`.
 pub const METRICS: &[MetricFamily] = &[
     gauge_of("howdah_chunkmaster_files", "Files, open ones included"),
     gauge_of("howdah_chunkmaster_open_files", "Files with a writer"),

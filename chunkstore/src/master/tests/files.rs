@@ -109,7 +109,7 @@ async fn many_files_are_located_at_once_and_what_is_wrong_with_one_stands_in_its
     cluster.stop().await;
 }
 
-/// Every request that names a path, each path of it in turn as `PATH`.
+/// Every request that names paths, with `PATH` in place of each of them in turn.
 const REQUESTS: [(&str, &str); 17] = [
     ("create", r#"{"stamp": STAMP, "path": PATH}"#),
     ("append", r#"{"stamp": STAMP, "path": PATH}"#),

@@ -1,4 +1,4 @@
-//! The chunk master behind real HTTP and a real journal in a temporary folder.
+//! The chunk master with real HTTP and a real journal in a temporary folder.
 
 mod access;
 mod files;
@@ -135,7 +135,8 @@ impl Cluster {
         server.post(&self.address, "/v1/servers/register", &request).await.unwrap()
     }
 
-    /// Registers, and tells that it holds nothing: a master that has just started waits for that.
+    /// Registers a server and completes its report with nothing in it: a master that has just
+    /// started waits for that.
     async fn join(&self, n: u16) {
         let registered = self.register(n).await;
         let heartbeat = ServerHeartbeat {

@@ -1,4 +1,4 @@
-//! What a restart leaves as it was: snapshots, stamps, and a journal that was full.
+//! What survives a restart: snapshots, stamps, and a journal that was full.
 
 use super::*;
 
@@ -13,7 +13,7 @@ async fn a_restarted_master_knows_all_that_it_acknowledged_and_answers_retries_a
     cluster.restart().await;
     assert_eq!(cluster.names("/d").await, ["/d/f"]);
     let mut again: Created = cluster.call("/v1/files/create", &request).await.unwrap();
-    // Tokens are minted anew.
+    // Tokens are minted again.
     first.allocation.token.clear();
     again.allocation.token.clear();
     assert_eq!(again, first);
@@ -78,7 +78,7 @@ async fn with_a_full_journal_files_can_be_removed_and_none_made_until_there_is_r
     cluster.join(2).await;
     cluster.mkdir("/old").await.unwrap();
     cluster.stop().await;
-    // Stands in the way of the next segment, as a full disk would.
+    // It blocks the next segment, like a full disk.
     let obstacle = cluster.dir.path().join("prepared.tmp");
     let _none_yet = std::fs::remove_file(cluster.dir.path().join("prepared.log"));
     std::fs::create_dir(&obstacle).unwrap();

@@ -1,4 +1,4 @@
-//! How a master begins and ends, and what it tells of itself.
+//! How a master starts and stops, and what it reports of itself.
 
 use super::*;
 
@@ -48,7 +48,8 @@ async fn a_second_master_on_the_same_folder_is_refused() {
     cluster.stop().await;
 }
 
-/// A file in the place of one that the journal makes, which whoever opens it for writing waits for, as for a disk that hangs.
+/// A pipe in place of a file that the journal creates: opening it for writing blocks, as on a disk
+/// that hangs.
 struct Pipe(std::path::PathBuf);
 
 impl Pipe {

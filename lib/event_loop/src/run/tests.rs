@@ -1,4 +1,4 @@
-//! The loop with a toy machine: named totals that are added to, read, and that an alarm raises.
+//! The loop with a toy machine: named totals that inputs add to and read, and that an alarm raises.
 
 mod hang;
 mod looks;
@@ -55,9 +55,9 @@ impl Fold for Totals {
 #[derive(Debug, PartialEq, Eq)]
 enum Ask {
     Add(u64),
-    /// As many records of one step.
+    /// This many records in a single step.
     AddOften(u64),
-    /// A further total, whose name is so long.
+    /// A further total, with a name of this length.
     AddNamed(usize),
     /// Makes space.
     Clear,
@@ -165,7 +165,7 @@ impl Machine for Toy {
     }
 }
 
-/// A running toy with what it tells.
+/// A running toy and the effects that it sends.
 struct Toys {
     running: Running<Toy>,
     told: UnboundedReceiver<Tell>,
@@ -198,7 +198,7 @@ impl Toys {
     }
 }
 
-/// A toy whose journal works, but whose loop hears of a sync only when the test says so.
+/// A toy whose journal works, but whose loop learns of a sync only when the test says so.
 struct Withheld {
     toys: Toys,
     said: UnboundedReceiver<Durability>,
@@ -220,7 +220,7 @@ impl Withheld {
         Self { toys: Toys::start(Totals::default(), log, settings), said, pass_on }
     }
 
-    /// Waits until the journal says that this record is on disk, without telling the loop.
+    /// Waits until the journal reports that this record is on disk, without telling the loop.
     async fn await_sync_of(&mut self, record: u64) {
         loop {
             let word = tokio::time::timeout(DEADLINE, self.said.recv());
@@ -297,7 +297,7 @@ async fn inputs_wait_in_the_queue_when_too_much_is_untold() {
     handle.send(Ask::Read).await.unwrap();
 }
 
-/// A toy on a disk that is full for the next segment, until the obstacle is gone.
+/// A toy on a disk that has no room for the next segment until the obstacle is removed.
 fn on_a_full_disk(dir: &Path) -> (Toys, std::path::PathBuf) {
     Journal::create(dir, SMALL).unwrap();
     let obstacle = dir.join("prepared.tmp");
@@ -333,7 +333,8 @@ async fn a_full_disk_takes_what_makes_space_and_answers_reads_until_there_is_roo
     await_room(&mut toys).await;
 }
 
-/// What was removed lies in the segment that is open, and no other can be prepared before its space is given back.
+/// The removals are in the open segment, and no other can be prepared before their space is given
+/// back.
 #[tokio::test]
 async fn a_full_disk_gets_a_snapshot_of_all_that_is_durable() {
     let dir = tempfile::tempdir().unwrap();
@@ -368,7 +369,7 @@ async fn a_burst_on_a_disk_that_fills_up_ends_in_refusals_and_what_makes_space_i
     tokio::time::timeout(DEADLINE, prepared).await.expect("the next segment is prepared");
     let obstacle = dir.path().join("prepared.tmp");
     std::fs::create_dir(&obstacle).unwrap();
-    // All at once: the loop handles many of them before the disk sees the first.
+    // All at once: the loop handles many of them before the disk sees the first one.
     for _ in 0..2000 {
         toys.running.handle.try_send(Ask::Add(1)).unwrap();
     }
@@ -389,7 +390,7 @@ async fn a_burst_on_a_disk_that_fills_up_ends_in_refusals_and_what_makes_space_i
     assert_eq!(recover::<Totals>(dir.path(), SMALL).unwrap().durable.0["total"], total + 5);
 }
 
-/// A step with more records than a segment holds, of which no machine should be capable.
+/// A step with more records than a segment holds; no real machine should make one.
 #[tokio::test]
 async fn a_step_that_is_longer_than_the_journal_has_space_for_waits_for_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -497,7 +498,7 @@ async fn a_long_snapshot_is_made_again_after_segments_as_long() {
     }
     let covered = || journal::verify(dir.path()).unwrap().snapshot;
     let mut snapshots = Vec::new();
-    // About a hundred segments, which alone would make as many snapshots.
+    // About a hundred segments, which alone would make that many snapshots.
     for _ in 0..200 {
         toys.ask(Ask::AddOften(100)).await;
         toys.next().await;
@@ -516,7 +517,7 @@ async fn a_snapshot_that_fails_is_made_when_more_segments_are_closed() {
     Journal::create(dir.path(), SMALL).unwrap();
     let settings = Settings { snapshot_after_segments: 2, ..SETTINGS };
     let mut toys = Toys::open(dir.path(), settings);
-    // The snapshot lacks what it is made of.
+    // The snapshot lacks a segment that it is made from.
     let (first, aside) =
         (dir.path().join("journal-0000000000000001.log"), dir.path().join("aside"));
     std::fs::rename(&first, &aside).unwrap();
@@ -550,7 +551,7 @@ async fn a_lost_folder_is_told_and_the_other_one_takes_all() {
         toys.ask(Ask::Folders).await;
         assert_eq!(toys.next().await, Tell::Folders(live));
         toys.running.stop().await.unwrap();
-        // As unreadable as a bad disk.
+        // Unreadable, as on a bad disk.
         let segment = mirror.join("journal-0000000000000001.log");
         let _again = std::fs::remove_file(&segment).and_then(|()| std::fs::create_dir(&segment));
         folders.accepts_one = true;
@@ -626,8 +627,8 @@ async fn a_loop_whose_handles_are_gone_ends() {
     assert_eq!(toys.told.recv().await, Some(Tell::Total(1)));
 }
 
-/// Runs in a process of its own, since it aborts: this test binary again, with a filter that matches no
-/// test and tells the child that it is the child.
+/// Runs in a process of its own since it aborts: this test binary again, with a filter that matches
+/// no test and tells the process that it is the child.
 #[tokio::test]
 async fn a_failed_sync_aborts_the_process_and_tells_nothing() {
     const CHILD: &str = "child-whose-sync-fails-in=";

@@ -1,24 +1,26 @@
-//! A crash at each operation of a journal's whole life, the writes also torn in their middle: the next
-//! start finds all that was acknowledged, and nothing that was not submitted.
+//! A crash at each operation in a journal's life, with writes also torn in the middle: the next
+//! start finds everything that was acknowledged, and nothing that was not submitted.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 
-/// Such that segments end within batches.
+/// Chosen so that segments end within batches.
 pub(super) const LENS: [usize; 5] = [1100, 30, 700, 1, 300];
 
-/// What a life came to before its crash.
+/// How far a life came before its crash.
 #[derive(Default)]
 pub(super) struct Life {
     pub(super) submitted: u64,
     pub(super) acknowledged: u64,
     pub(super) finished: bool,
-    /// Set when the power is gone, and this process with it: nobody hears what it says then.
+    /// Set when the power is gone, and this process with it: what it reports afterwards, nobody
+    /// hears.
     pub(super) is_over: Arc<AtomicBool>,
 }
 
-/// Creates, opens, appends over several segments, makes snapshots of both kinds; stops at the first failure.
+/// Creates and opens a journal, appends over several segments, and makes both kinds of snapshots;
+/// stops at the first failure.
 pub(super) fn live(
     disk: &Arc<dyn Disk>,
     folders: impl Into<Folders>,
@@ -29,7 +31,8 @@ pub(super) fn live(
     let mut open = Open::on(disk.clone(), &folders).ok()?;
     for round in 0..8 {
         for len in LENS {
-            // Before it is submitted nothing of it can be on disk, but while it is it may be already.
+            // Before it is submitted, nothing of it can be on disk; while it is being submitted, it
+            // may be.
             let number = last(&open).0 + 1;
             open.append_one(len).ok()?;
             life.submitted = number;

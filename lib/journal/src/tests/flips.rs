@@ -1,14 +1,14 @@
-//! One flipped bit anywhere in a small journal: the start is refused with file and offset, and never
-//! gives other records than were written.
+//! A single flipped bit anywhere in a small journal: the start is refused with file and offset, and
+//! never returns other records than were written.
 
 use super::mirror::open_alone;
 use super::*;
 use crate::folder::{segment_path, snapshot_path};
 use crate::{recover, snapshot};
 
-/// Two segments, the newest ending in a record whose last sector is zero but for the end mark.
+/// Two segments; the newest ends in a record whose last sector is zero except for the end mark.
 const LENS: [usize; 6] = [1500, 1200, 600, 700, 9, 1014];
-/// The same, its last frame ending with a sector.
+/// The same, but its last frame ends at a sector boundary.
 const LENS_OF_SECTORS: [usize; 6] = [1500, 1200, 600, 700, 9, 1264];
 
 fn journal_with_two_segments(dir: &Path, lens: &[usize]) -> u64 {
@@ -18,8 +18,8 @@ fn journal_with_two_segments(dir: &Path, lens: &[usize]) -> u64 {
     listing.segments[1]
 }
 
-/// Each bit of the file is flipped in turn; `read` must name a flaw in that very file. It tells how many
-/// bytes count: behind them, where nothing was written, a bit does no harm.
+/// Flips each bit of the file in turn; `read` must report a flaw in that very file. It returns how
+/// many bytes count: behind them, where nothing was written, a flip does no harm.
 fn every_flip(path: &Path, read: impl Fn(Vec<u8>) -> Result<usize, OpenError>) {
     let image = std::fs::read(path).unwrap();
     let counting = read(image.clone()).expect("the file is whole before it is harmed");
@@ -93,8 +93,8 @@ fn a_refused_start_changes_nothing_and_says_what_to_do() {
     assert_eq!(Open::really(dir.path()).unwrap().state, All(records(&LENS, 6)));
 }
 
-/// A flip anywhere in a folder, through a start: of this folder alone, and of both where the other one is
-/// whole.
+/// A flip anywhere in a folder, tested by a start: from this folder alone, and from both while the
+/// other one is whole.
 #[test]
 fn every_flipped_bit_of_a_whole_folder_is_refused_by_its_start_or_does_no_harm() {
     let lens = [1500, 1200, 600, 700, 9, 1014, 1200, 900];

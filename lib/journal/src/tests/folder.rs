@@ -1,4 +1,5 @@
-//! What a folder may hold for a start: a journal, whole, of this format, and nobody else's.
+//! What a folder must hold for a start: one whole journal in this format, which no other process
+//! uses.
 
 use std::os::unix::fs::PermissionsExt as _;
 

@@ -1,4 +1,4 @@
-//! The files byte by byte, so that a change of the format is not made by accident; and its version.
+//! The files byte by byte, so that the format is not changed by accident; and its version.
 
 use super::*;
 use crate::folder::{segment_path, snapshot_path};

@@ -1,17 +1,17 @@
-//! A disk that is full from some operation on, for one operation or for good, under one folder or under
-//! either of two: whatever needs space may fail. What is found afterwards lies between what was
-//! acknowledged and what was submitted, and with space again the journal goes on.
+//! A disk that is full from some operation on, for one operation or for good, under one folder or
+//! under either of two: whatever needs space may fail. What is found afterwards lies between what
+//! was acknowledged and what was submitted, and once there is space the journal goes on.
 
 use super::crash::{Life, check_after, live};
 use super::mirror::{copy_folder, sides};
 use super::*;
 
-/// The operations that a full disk refuses. (Even a write into claimed space, on a file system that copies
-/// on write.)
+/// The operations that a full disk refuses, including writes into claimed space, for file systems
+/// that copy on write.
 const NEED_SPACE: [&str; 5] = ["create", "reserve", "write", "sync", "rename"];
 
-/// A life on a disk that is full in `dir` from the operation with this number on. Returns whether it came
-/// so far.
+/// A life on a disk that is full in `dir` from the operation with this number on. Returns whether
+/// it got that far.
 fn live_on_a_full_disk(
     folders: &Folders,
     dir: &Path,
@@ -64,7 +64,7 @@ fn a_disk_that_is_full_under_one_of_two_folders_parts_them_at_no_operation() {
             for side in sides(&folders) {
                 let copy = tempfile::tempdir().unwrap();
                 copy_folder(&side, copy.path());
-                // What is taken for the journal has all of it, though there was no space for a mark.
+                // A folder that is accepted has all of it, even if there was no space for a mark.
                 let at = format!("{at}, {} alone", side.display());
                 match Open::quickly(copy.path()).map(drop) {
                     Err(

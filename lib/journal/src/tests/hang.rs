@@ -1,5 +1,6 @@
-//! A disk that hangs: that neither does what it is told nor says that it can't. Of two folders the other one goes on
-//! without it; with one nobody is told of anything, and nobody is held up but the journal's own thread.
+//! A disk that hangs: it neither does what it is told nor reports an error. With two folders, the
+//! journal goes on with the other one; with one folder, nothing is acknowledged, and nothing blocks
+//! except the journal's own thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
@@ -10,21 +11,21 @@ use super::*;
 use crate::FolderNotice;
 use crate::folder::alone_path;
 
-/// Long enough for a busy machine, short enough to be waited for.
+/// Long enough for a busy machine, and short enough to wait for.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const IMPATIENT: Options = Options { segment_bytes: 4096, timeout: TIMEOUT };
 
-/// What makes folders hang, and lets them go on.
+/// Makes folders hang, and releases them.
 #[derive(Clone, Default)]
 struct Hang {
-    /// Once one operation of a folder hangs, so does all that follows there.
+    /// Once one operation of a folder hangs, all later ones there hang too.
     hanging: Arc<Mutex<Vec<PathBuf>>>,
     held: Arc<Mutex<Vec<Sender<()>>>>,
     is_over: Arc<AtomicBool>,
 }
 
 impl Hang {
-    /// A disk on which folders hang from the first operation on that is `first`, once `is_armed`.
+    /// A disk on which folders hang from the first operation that matches `first`, once `is_armed`.
     fn disk(
         &self,
         folders: &[PathBuf],
@@ -61,7 +62,7 @@ impl Hang {
 }
 
 impl Drop for Hang {
-    /// A test that fails must end, too.
+    /// A test that fails must end as well.
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.end();
@@ -80,7 +81,7 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     panic!("not in time: {what}");
 }
 
-/// Appends over several segments, and makes a snapshot. Returns how many records were acknowledged.
+/// Appends over several segments and makes a snapshot. Returns how many records were acknowledged.
 fn goes_on(open: &mut Open) -> u64 {
     for round in 0..5 {
         for len in LENS {
@@ -95,7 +96,7 @@ fn goes_on(open: &mut Open) -> u64 {
     last(open).0
 }
 
-/// One folder of two hangs from that operation on.
+/// One of two folders hangs from that operation on.
 fn one_hangs(side: usize, operation: &'static str, name: &'static str) {
     let at = format!("folder {side}, {operation} {name}");
     let dir = tempfile::tempdir().unwrap();
@@ -136,7 +137,7 @@ fn one_hangs(side: usize, operation: &'static str, name: &'static str) {
         "{at}: {error}"
     );
     hang.end();
-    // The start waits for the lock: what hung is done then, and changes nothing.
+    // The start waits for the lock: by then, what hung is done, and changes nothing.
     let open = Open::quickly(&folders).unwrap();
     assert_eq!((open.journal.folders_live(), last(&open).0), (2, acknowledged), "{at}");
     drop(open);
@@ -185,7 +186,7 @@ fn while_both_folders_hang_nothing_is_told_and_when_they_answer_all_goes_on() {
     let is_sync = |done: &str, path: &Path| done == "sync" && is_called(path, "journal-");
     let disk = hang.disk(&sides(&folders), &is_armed, is_sync);
     let options = Options { timeout: Duration::from_millis(200), ..SMALL };
-    // Long enough for everything before.
+    // Long enough for everything that comes before.
     let mut open = Open::with(disk, &folders, Options { timeout: DEADLINE, ..options }).unwrap();
     wait_until("idle", || open.journal.at_work().is_none());
     is_armed.store(true, Ordering::SeqCst);
@@ -232,14 +233,14 @@ fn a_disk_that_hangs_holds_up_nobody_who_appends_and_nothing_flushed_is_lost() {
     assert!(open.said.try_recv().is_err(), "told, and nothing is synced");
     hang.end();
     while let Durability::Synced(sequence) = open.next_word() {
-        // What was kept is handed over now.
+        // What was kept back is handed over now.
         open.journal.flush();
         if sequence == open.journal.last() {
             break;
         }
     }
     assert!(open.journal.takes_more());
-    // Flushed, and then dropped: all of it is written.
+    // Batches that are flushed before the journal is dropped are all written.
     for _ in 0..BATCHES {
         open.append(&[10]);
     }
@@ -257,7 +258,7 @@ fn a_slow_folder_that_answers_in_time_is_kept() {
     let slow = sides(&folders)[1].clone();
     let disk = JudgedDisk::new(move |operation, path| {
         if operation == "sync" && path.starts_with(&slow) {
-            // Nobody says the word: the wait ends when this thread is through with it.
+            // Nothing is sent: the wait ends when this thread drops the sender.
             let (release, go_on) = channel();
             std::thread::spawn(move || {
                 std::thread::park_timeout(Duration::from_millis(150));

@@ -1,5 +1,6 @@
-//! A journal in two folders: nothing is acknowledged before both have it, the one that went on suffices, and nothing
-//! that differs, is damaged, is behind or may be is taken for the journal.
+//! A journal in two folders: nothing is acknowledged before both have it; the folder that went on
+//! suffices; and one that differs, is damaged, or is or may be behind is never taken for the
+//! journal.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -13,17 +14,17 @@ pub(super) fn sides(folders: &Folders) -> [PathBuf; 2] {
     [folders.main.clone(), folders.mirror.clone().unwrap()]
 }
 
-/// One of the two alone.
+/// Only one of the two folders.
 fn alone(dir: &Path) -> Folders {
     Folders::from(dir)
 }
 
-/// The same, where somebody says that it counts.
+/// The same, with the operator's word that it counts.
 pub(super) fn accepted(dir: &Path) -> Folders {
     Folders { accepts_one: true, ..alone(dir) }
 }
 
-/// Opened alone, as if it had been accepted, but its mark stays as it was.
+/// Opens it alone, as if it had been accepted, but leaves its mark as it was.
 pub(super) fn open_alone(dir: &Path) -> Result<Open, OpenError> {
     let open = Open::quickly(accepted(dir));
     if alone_path(dir).exists() {
@@ -32,8 +33,8 @@ pub(super) fn open_alone(dir: &Path) -> Result<Open, OpenError> {
     open
 }
 
-/// That this folder, found alone, is only taken for the journal if it has all that was acknowledged; and that it has
-/// all of it, if it was in use to the end.
+/// Checks that this folder alone is taken for the journal only if it has everything that was
+/// acknowledged; and that it has everything if it was in use to the end.
 pub(super) fn check_alone(dir: &Path, life: &Life, at: &str) {
     match Open::quickly(alone(dir)).map(drop) {
         Err(OpenError::Behind { .. }) => assert_eq!(life.acknowledged, 0, "{at}"),
@@ -60,8 +61,8 @@ pub(super) fn notices(open: &Open) -> Vec<&'static str> {
     notices.map(kind).collect()
 }
 
-/// A disk whose operations in one folder fail from the one with this number on: the first of them only,
-/// or all.
+/// A disk whose operations in one folder fail from the one with this number on: only that one, or
+/// all of them.
 fn failing_folder(dir: &Path, from: u64, for_good: bool) -> (Arc<JudgedDisk>, Arc<AtomicU64>) {
     let (dir, counter) = (dir.to_owned(), Arc::new(AtomicU64::new(0)));
     let counted = counter.clone();
@@ -90,7 +91,7 @@ fn nothing_is_acknowledged_before_both_folders_have_synced_it() {
         let disk = JudgedDisk::new(move |operation, path| {
             if operation == "sync" && path.starts_with(&held) && is_called(path, "journal-") {
                 syncs += 1;
-                // The first is the start's.
+                // The first sync is that of the start.
                 if syncs == 2 {
                     let _test_is_over = reached.send(());
                     return go_on.take().map_or(Verdict::Go, Verdict::GoAfter);
@@ -146,7 +147,7 @@ fn one_folder_of_two_counts_where_it_went_on_alone_or_somebody_says_so_and_the_o
                 assert!(alone_path(&side).exists(), "said once");
                 assert_eq!(Open::really(alone(&side)).unwrap().state, All(records(&[1500], 9)));
             }
-            // Both went on alone, with nothing new: they are the same.
+            // Both went on alone without new records, so they are the same.
             drop(Open::really(&folders).unwrap());
             assert!(sides(&folders).iter().all(|side| id_path(side).exists()));
         }
@@ -182,13 +183,13 @@ fn a_folder_that_was_left_unmarked_is_not_taken_for_the_journal_when_the_newer_o
         let copy = tempfile::tempdir().unwrap();
         copy_folder(stale, copy.path());
         assert_eq!(Open::really(accepted(copy.path())).unwrap().state.0.len(), 1);
-        // As unreadable as a bad disk: it may be the newer one all the same.
+        // Unreadable, as on a bad disk: it may still be the newer one.
         let segment = segment_path(newer, 1);
         std::fs::create_dir_all(&segment).unwrap();
         let error = Open::really(&folders).err().unwrap();
         assert!(matches!(error, OpenError::OneOfTwo { .. }), "{error}");
         std::fs::remove_dir_all(newer).unwrap();
-        // The newer one needs nobody's word, with the other one or without.
+        // The newer one needs nobody's word, with or without the other one.
         std::fs::rename(&aside, newer).unwrap();
         assert_eq!(last(&Open::really(alone(newer)).unwrap()), Sequence(4));
         let open = Open::really(&folders).unwrap();
@@ -300,7 +301,7 @@ fn a_crash_while_the_folders_are_made_the_same_is_one_more_crash() {
     let cases = [(&folders.main, before.path()), (&folders.main, empty.path())];
     let snapshot = snapshotted.path().to_owned();
     for (longer, shorter) in cases.into_iter().chain([(&snapshot, before.path())]) {
-        // Somebody had accepted the shorter one, too, or not.
+        // Somebody may have accepted the shorter one, too.
         for (behind, is_accepted) in [(0, false), (1, false), (0, true)] {
             for crash_at in 1.. {
                 let dir = tempfile::tempdir().unwrap();
@@ -322,7 +323,7 @@ fn a_crash_while_the_folders_are_made_the_same_is_one_more_crash() {
                         _ => Verdict::Fail(io::ErrorKind::Other),
                     }
                 });
-                // With one folder lost it may go on; it was not to be told apart from a bad disk.
+                // With one folder lost, the start may go on; a crash looks like a bad disk here.
                 let finished = Open::on(crash, &folders).is_ok_and(|open| {
                     open.journal.folders_live() == 2 && open.journal.room() == crate::Room::Ample
                 });
@@ -330,7 +331,8 @@ fn a_crash_while_the_folders_are_made_the_same_is_one_more_crash() {
                 let copy = tempfile::tempdir().unwrap();
                 copy_folder(&short, copy.path());
                 if !alone_path(&whole).exists() || !is_accepted {
-                    // The longer one is no longer alone, or never was without rival: nothing older counts.
+                    // The longer one is no longer marked as alone, or has no rival: nothing older
+                    // counts.
                     if let Ok(open) = Open::quickly(alone(copy.path())) {
                         assert_eq!(open.state, All(records(&lens, 25)), "{at}");
                     }
@@ -372,7 +374,7 @@ fn a_folder_that_fails_at_any_operation_is_left_and_stops_nothing() {
                 let copy = tempfile::tempdir().unwrap();
                 copy_folder(dead, copy.path());
                 match Open::quickly(alone(copy.path())).map(|open| open.state) {
-                    // With the mark, or without: its disk may not have taken it.
+                    // With or without the mark: the disk may not have taken it.
                     Err(OpenError::Behind { .. }) => assert!(!whole, "{at}"),
                     Err(OpenError::OneOfTwo { .. }) if !whole => assert!(for_good, "{at}: no mark"),
                     Err(OpenError::OneOfTwo { .. }) => {
@@ -394,7 +396,7 @@ fn a_folder_that_fails_at_any_operation_is_left_and_stops_nothing() {
     }
 }
 
-/// As `live`, over a journal that is there.
+/// Like `live`, but with an existing journal.
 fn goes_on(disk: &Arc<dyn Disk>, folders: &Folders, life: &mut Life) -> Option<()> {
     let mut open = Open::on(disk.clone(), folders).ok()?;
     for _ in 0..5 {
@@ -415,7 +417,7 @@ fn when_both_folders_fail_nothing_more_is_acknowledged() {
     let mut syncs = 0;
     let disk = JudgedDisk::new(move |operation, path| {
         syncs += u64::from(operation == "sync" && is_called(path, "journal-"));
-        // Two at the start; then the first record's, one after the other or at once.
+        // Two syncs at the start; then those of the first record, one after the other or at once.
         if syncs > 2 { Verdict::Fail(io::ErrorKind::Other) } else { Verdict::Go }
     });
     let mut open = Open::on(disk, &folders).unwrap();
@@ -481,7 +483,7 @@ fn a_folder_of_another_journal_is_refused() {
     // The same records, as two clusters may begin.
     let error = Open::really(&mixed).err().unwrap();
     assert!(matches!(error, OpenError::OtherJournal { .. }), "{error}");
-    // Nothing to compare, and nothing that says whose it is.
+    // Nothing to compare, and nothing that names its journal.
     Open::really(&ours).unwrap().journal.snapshotter().run::<All>().unwrap();
     std::fs::remove_file(id_path(theirs.mirror.as_deref().unwrap())).unwrap();
     let error = Open::really(&mixed).err().unwrap();
@@ -550,7 +552,7 @@ fn a_folder_whose_disk_gives_errors_does_not_stop_a_start_and_one_named_wrongly_
     let [_, mirror] = sides(&folders);
     let (segment, aside) = (segment_path(&mirror, 1), mirror.join("aside"));
     std::fs::rename(&segment, &aside).unwrap();
-    // As unreadable as a bad disk.
+    // Unreadable, as on a bad disk.
     std::fs::create_dir(&segment).unwrap();
     let error = Open::really(&folders).err().unwrap();
     assert!(error.to_string().contains(&segment.display().to_string()), "{error}");
@@ -603,7 +605,7 @@ fn nothing_more_is_acknowledged_once_a_folder_failed_and_the_other_one_took_no_m
                 let is_mark = path == survivor || is_called(path, "ALONE");
                 if has_failed && path.starts_with(&survivor) && is_mark && done == marking {
                     marks += 1;
-                    // Whoever tries again finds the mark there, or its disk mended.
+                    // A retry finds the mark there, or a working disk.
                     return if marks == 1 {
                         Verdict::Fail(io::ErrorKind::Other)
                     } else {
@@ -675,7 +677,7 @@ fn a_folder_that_is_behind_another_journal_s_is_not_filled_from_this_one() {
         open.synced();
         assert_eq!((notices(&open), open.journal.folders_live()), (vec!["lost"], 1));
         drop(open);
-        // One of the two says whose it is: the other may be missing, after a crash.
+        // One of the two marks names the journal: after a crash, the other one may be missing.
         if names_its_journal {
             std::fs::remove_file(id_path(&behind)).unwrap();
         } else {

@@ -1,6 +1,6 @@
-//! A power loss at each operation of a journal's whole life. Other than in `crash`, what was written but
-//! not synced is lost: wholly, or from a sector on; and so are names whose folder was not synced. So
-//! these tests fail if a sync is missing or comes too late.
+//! A power loss at each operation in a journal's life. Unlike in `crash`, what was written but not
+//! synced is lost, completely or from a sector on, and so are names whose folder was not synced. So
+//! these tests fail if a sync is missing or too late.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,28 +17,29 @@ struct PoweredDisk(Arc<Mutex<Power>>);
 struct Power {
     operations: u64,
     fails_at: u64,
-    /// A folder whose disk is gone from the operation with this number on.
+    /// A folder whose disk is dead from the operation with this number on.
     dies: Option<(PathBuf, u64)>,
     files: u64,
     is_lost: Arc<AtomicBool>,
-    /// Which file bears a name now, and which did at the last sync of the folder.
+    /// Which file has a name now, and which had it at the last sync of the folder.
     names: BTreeMap<PathBuf, u64>,
     synced_names: BTreeMap<PathBuf, u64>,
-    /// What is in a file at its last sync.
+    /// The contents of a file at its last sync.
     synced: BTreeMap<u64, Vec<u8>>,
 }
 
-/// What survives of that which was not synced.
+/// What survives of whatever was not synced.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Luck {
     Nothing,
-    /// That names are gone, but no new ones.
+    /// The removal of names, but no new names.
     Removals,
     /// All names.
     Names,
-    /// All names, and of each file's unsynced part the sectors of its first half.
+    /// All names, and the sectors of the first half of each file's unsynced part.
     HalfOfTheBytes,
-    /// All names, and some of the unsynced sectors, chosen by this number: a disk writes them in any order.
+    /// All names, and some of the unsynced sectors, chosen by this number: a disk writes them in
+    /// any order.
     SomeSectors(u64),
 }
 
@@ -58,7 +59,7 @@ impl PoweredDisk {
         Err(io::ErrorKind::Other.into())
     }
 
-    /// What the next start finds of what was in `from`, in a folder of its own.
+    /// Copies what the next start would find of `from` into another folder.
     fn survivors(&self, luck: Luck, from: &Path, into: &Path) {
         let power = self.0.lock().unwrap();
         let names = if luck <= Luck::Removals { &power.synced_names } else { &power.names };
@@ -196,8 +197,8 @@ fn a_power_loss_at_any_operation_on_two_folders_leaves_what_was_acknowledged_in_
         powered.0.lock().unwrap().fails_at = fails_at;
         let dir = tempfile::tempdir().unwrap();
         let folders = pair(dir.path());
-        // Else one folder's sync would count that was done, and the other one's that was not be taken for
-        // a disk that failed.
+        // Otherwise a sync that one folder did after the power loss would count, and the other
+        // folder's failure would look like that of a bad disk.
         let is_over = powered.0.lock().unwrap().is_lost.clone();
         let mut life = Life { is_over, ..Life::default() };
         let disk: Arc<dyn Disk> = Arc::new(powered.clone());
@@ -229,13 +230,14 @@ fn a_power_loss_at_any_operation_on_two_folders_leaves_what_was_acknowledged_in_
     }
 }
 
-/// One folder's disk is gone at some operation, for good and without a mark; the power goes at a later one. What is
-/// found alone afterwards is refused, or has all that was acknowledged.
+/// One folder's disk dies at some operation, for good and without a mark; the power fails at a
+/// later one. The folder that is then found alone is refused, or has everything that was
+/// acknowledged.
 #[test]
 fn a_power_loss_after_a_folder_was_lost_leaves_no_older_folder_that_passes_for_the_journal() {
     let (mut taken, mut refused) = (0, 0);
     for side in [0, 1] {
-        // There is a journal by then.
+        // By then there is a journal.
         for dies_at in (20..).step_by(stride(9)) {
             let mut finished = false;
             for fails_at in (dies_at + 1..).step_by(stride(11)) {
@@ -273,7 +275,7 @@ fn a_power_loss_after_a_folder_was_lost_leaves_no_older_folder_that_passes_for_t
                         check_after(accepted(newest.path()), &life, &at);
                     }
                 }
-                // A first folder that is gone before the second one is filled stops the start.
+                // If the first folder dies before the second one is filled, the start fails.
                 let stopped = life.submitted == 0 && fails_at > dies_at + 100;
                 assert!(!stopped || dies_at < 60, "{} gone at {dies_at} stops it", dead.display());
                 if finished || stopped {

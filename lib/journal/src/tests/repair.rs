@@ -1,4 +1,4 @@
-//! `repair` makes one folder good from the other, loses nothing and destroys nothing.
+//! `repair` restores one folder from the other, loses nothing and destroys nothing.
 
 use super::mirror::{accepted, copy_folder, sides};
 use super::*;
@@ -85,7 +85,7 @@ fn a_repair_that_would_lose_a_record_is_refused_even_behind_damage() {
         assert!(matches!(error, RepairError::Loses { found: 10, last: 8, .. }), "{error}");
         assert!(!main.join("damaged-now").exists());
     }
-    // And nothing is taken from a folder that is damaged, or isn't there.
+    // Nothing is taken from a folder that is damaged or missing.
     let error = repair(&mirror, &main, "now").unwrap_err();
     assert!(matches!(&error, RepairError::Source { source: OpenError::Corrupt { .. }, .. }));
     assert!(error.to_string().contains(&main.display().to_string()), "{error}");
@@ -129,7 +129,8 @@ fn a_folder_in_use_of_another_journal_or_the_same_is_not_repaired() {
 
 #[test]
 fn what_names_and_marks_say_of_lost_records_refuses_a_repair() {
-    // The damaged folder had a snapshot, or a further segment, when the other one's disk was gone already.
+    // The damaged folder had a snapshot, or another segment, at a time when the other one's disk
+    // was dead.
     for names_a_snapshot in [true, false] {
         let dir = tempfile::tempdir().unwrap();
         let [main, mirror] = journal_in_two_folders(dir.path());
@@ -147,7 +148,7 @@ fn what_names_and_marks_say_of_lost_records_refuses_a_repair() {
     assert!(matches!(error, RepairError::WentOn { .. }), "{error}");
     assert!(error.to_string().contains("--accept-one-journal-folder"), "{error}");
     assert!(!main.join("damaged-now").exists());
-    // Somebody says that it counts all the same.
+    // The operator vouches for it all the same.
     drop(Open::quickly(accepted(&mirror)).unwrap());
     assert_eq!(repair(&main, &mirror, "now").unwrap().last, Sequence(8));
 }

@@ -1,4 +1,4 @@
-//! A full disk shows before a record is written: no room is said, and said again to be there.
+//! A full disk shows before a record is written: the lack of room is reported, and so is its end.
 
 use super::*;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::Room;
 use crate::folder::{prepared_path, preparing_path};
 
-/// Waits until the journal says so.
+/// Waits until the journal reports this room.
 pub(super) fn await_room(open: &Open, expected: Room) {
     let (_nobody, patience) = channel::<()>();
     for _ in 0..DEADLINE.as_millis() {
@@ -18,7 +18,7 @@ pub(super) fn await_room(open: &Open, expected: Room) {
     panic!("the room never became {expected:?}");
 }
 
-/// A disk that is full for the next segment while the flag is set, at this operation.
+/// A disk that is full for the next segment, at this operation, while the flag is set.
 fn full_disk(operation: &'static str, full: &Arc<AtomicBool>) -> Arc<JudgedDisk> {
     let full = full.clone();
     JudgedDisk::new(move |done, path| {
@@ -76,13 +76,13 @@ fn a_burst_on_a_slow_disk_that_fills_up_gets_no_further_than_there_is_surely_spa
     let disk = JudgedDisk::new(move |operation, path| {
         if operation == "sync" && is_called(path, "journal-") {
             syncs += 1;
-            // The first is the start's, the second the first batch's.
+            // The first sync is the start's, the second that of the first batch.
             return match slow_sync.take_if(|_| syncs == 2) {
                 Some(word) => Verdict::GoAfter(word),
                 None => Verdict::Go,
             };
         }
-        // Space for the segment that is prepared at the start, and for no other.
+        // There is space for the segment that is prepared at the start, and for no other.
         if syncs >= 2 && operation == "reserve" {
             return Verdict::Fail(io::ErrorKind::StorageFull);
         }

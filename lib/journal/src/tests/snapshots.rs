@@ -1,4 +1,4 @@
-//! Snapshots: the same state from fewer files, made beside a journal that goes on.
+//! Snapshots: the same state from fewer files, made while the journal goes on.
 
 use super::*;
 use crate::SnapshotError;
@@ -60,7 +60,7 @@ fn a_snapshot_to_the_last_record_ends_within_the_open_segment_which_stays() {
     drop(open);
     let mut open = Open::really(dir.path()).unwrap();
     assert_eq!(open.state, All(records(&[1500], 9)));
-    // In the same segment, and, behind a part that is covered, in others.
+    // In the same segment and, behind a part that is covered, in others.
     for upto in [10, 13] {
         open.append(&vec![1500; upto - usize::try_from(last(&open).0).unwrap()]);
         open.synced();
@@ -117,7 +117,8 @@ fn a_snapshot_to_the_last_record_is_made_while_records_are_written() {
     assert_eq!(state, All(first.chain(expected).collect()));
 }
 
-/// The snapshot says what it needs, so that nothing passes for a journal whose newest segment is gone.
+/// The snapshot says what it needs, so that a journal without its newest segment is not taken for
+/// whole.
 #[test]
 fn a_snapshot_without_the_segment_that_it_ends_within_or_at_is_refused() {
     for to_the_last in [false, true] {
@@ -138,7 +139,7 @@ fn a_snapshot_without_the_segment_that_it_ends_within_or_at_is_refused() {
         drop((snapshotter, open));
         let needed = crate::folder::segment_path(dir.path(), needed);
         let newest = std::fs::read(&needed).unwrap();
-        // A crash left what is covered.
+        // A crash left the covered segment.
         std::fs::write(&covered, image).unwrap();
         std::fs::remove_file(&needed).unwrap();
         let snapshot = crate::folder::snapshot_path(dir.path(), if to_the_last { 9 } else { 8 });
@@ -147,7 +148,7 @@ fn a_snapshot_without_the_segment_that_it_ends_within_or_at_is_refused() {
             other => panic!("{to_the_last}: {other:?}"),
         };
         assert_eq!(file, if to_the_last { covered.clone() } else { snapshot }, "{to_the_last}");
-        // What is covered is missing in the segment.
+        // The segment lacks the covered records.
         if to_the_last {
             std::fs::remove_file(&covered).unwrap();
             let mut cut = newest.clone();
@@ -160,7 +161,8 @@ fn a_snapshot_without_the_segment_that_it_ends_within_or_at_is_refused() {
     }
 }
 
-/// Space was claimed when there was some: a disk without any still takes a snapshot, which gives space back.
+/// Space was claimed while there was some: so a disk without any still takes a snapshot, which
+/// frees space.
 #[test]
 fn a_snapshot_needs_no_more_space_than_is_claimed() {
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -201,7 +203,8 @@ fn a_snapshot_needs_no_more_space_than_is_claimed() {
     }
 }
 
-/// Without space for a snapshot none is prepared for a segment: who has the last segment in use can still make one.
+/// No segment is prepared without space for a snapshot: so when the last segment is in use, a
+/// snapshot can still be made.
 #[test]
 fn no_segment_is_prepared_before_there_is_space_for_a_snapshot() {
     for operation in ["create", "reserve", "set length"] {

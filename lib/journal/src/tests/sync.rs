@@ -61,7 +61,7 @@ fn nothing_is_acknowledged_after_a_failed_sync_and_it_is_not_tried_again() {
             }
             let mut tried = counter.lock().unwrap();
             *tried += 1;
-            // The first is the repair at the start, the second the first record.
+            // The first sync is the repair at the start, the second that of the first record.
             if *tried <= 2 {
                 return Verdict::Go;
             }

@@ -1,4 +1,5 @@
-//! A write that a crash cut off is dropped; damage that no crash makes is not taken for one.
+//! A write that a crash cut off is dropped; damage that no crash causes is not taken for such a
+//! write.
 
 use std::ops::Range;
 
@@ -9,17 +10,17 @@ use crate::frame::{MARK_BYTES, framed_bytes};
 
 const HEADER: usize = 512;
 
-/// The segment's bytes, zero in these places.
+/// Writes the segment's bytes with zeros in these places.
 fn cut(dir: &Path, whole: &[u8], zero: impl IntoIterator<Item = Range<usize>>) {
     let mut image = whole.to_vec();
     for place in zero {
         image[place].fill(0);
     }
-    // In place: to truncate and write anew makes some file systems sync.
+    // In place: some file systems sync when a file is truncated and rewritten.
     RealDisk.open(&segment_path(dir, 1)).unwrap().write_all_at(&image, 0).unwrap();
 }
 
-/// Where the frames of one batch of records of these lengths begin, and where the last ends.
+/// Where the frames of a batch with records of these lengths begin, and where the last one ends.
 fn frame_starts(lens: &[usize]) -> Vec<usize> {
     let mut starts = vec![HEADER + MARK_BYTES];
     for len in lens {
@@ -40,7 +41,7 @@ fn a_frame_torn_at_any_byte_is_dropped_or_the_start_is_refused_there() {
         assert!(whole[end - 1] != 0 && whole[end..].iter().all(|&byte| byte == 0));
         for from in start..end {
             cut(dir.path(), &whole, Some(from..whole.len()));
-            // How long a frame is, only a whole header tells.
+            // Only a complete header tells how long a frame is.
             let known = if from < start + 24 { start + 24 } else { end };
             let zero_sector = from == start || from.next_multiple_of(512) < known;
             let result = Open::quickly(dir.path());
@@ -65,13 +66,13 @@ fn a_journal_torn_at_any_byte_gives_a_beginning_of_it_or_is_refused_there() {
     for from in (HEADER..starts[5]).step_by(stride(7)) {
         cut(&folders.main, &whole, Some(from..whole.len()));
         let kept = starts[1..].iter().filter(|&&end| end <= from).count() as u64;
-        // Where the first frame that is cut begins: at the mark, if it is the batch's first.
+        // Where the first frame that is cut begins; at the mark, if it is the batch's first.
         let torn_at = if from < starts[0] { HEADER } else { starts[kept as usize] };
         match open_alone(&folders.main) {
             Ok(open) => assert_eq!(open.state, All(records(&lens, kept)), "torn at {from}"),
             refused => assert_eq!(flaw_of(refused), (path.clone(), torn_at as u64), "{from}"),
         }
-        // With a second folder it is completed, or refused as damaged.
+        // With a second folder, it is completed, or refused as damaged.
         cut(&folders.main, &whole, Some(from..whole.len()));
         match Open::quickly(&folders) {
             Ok(open) => assert_eq!(open.state, All(records(&lens, 5)), "torn at {from}"),
@@ -131,7 +132,7 @@ fn a_sector_that_was_synced_is_never_taken_for_one_that_was_not_written() {
     let dir = tempfile::tempdir().unwrap();
     Journal::create(dir.path(), SMALL).unwrap();
     let mut open = Open::quickly(dir.path()).unwrap();
-    // Each batch is on disk before the next is written, and so says the mark before that.
+    // Each batch is on disk before the next one is written, and the next one's mark says so.
     for _ in 0..3 {
         open.append(&[700]);
         open.synced();
@@ -143,7 +144,7 @@ fn a_sector_that_was_synced_is_never_taken_for_one_that_was_not_written() {
     for sector in (HEADER..HEADER + 3 * batch).step_by(512) {
         cut(dir.path(), &whole, Some(sector..sector + 512));
         let first_lost = (sector - HEADER) / batch;
-        // Where the last batch begins: its mark vouches for the others, if it is there.
+        // Where the last batch begins: its mark, if it is there, vouches for the others.
         let marked = HEADER + 2 * batch >= sector + 512;
         let result = Open::quickly(dir.path());
         if first_lost < 2 && marked {

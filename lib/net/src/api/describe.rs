@@ -1,4 +1,5 @@
-//! What a handler's type says of its operation: each argument what it takes, the result what it gives.
+//! Describes an operation by its handler's type: what its arguments take, and what its result
+//! gives.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,24 +13,25 @@ use serde_json::{Map, Value, json};
 use crate::server::{Caller, Json};
 use crate::{Path, Problem, Query};
 
-/// The `type` of what a request itself has wrong.
+/// The `type` of problems with the request itself.
 const INVALID: &str = "invalid-request";
 
-/// An operation while it is described.
+/// An operation while it is being described.
 pub struct Draft<'a> {
     /// Schemas of what is sent to the daemon.
     pub(super) taken: &'a mut SchemaGenerator,
-    /// Schemas of what it answers: what it may leave out there, and what may be left out here, differ.
+    /// Schemas of what it answers. They may differ for one type: optional fields are not the same
+    /// in both directions.
     pub(super) given: &'a mut SchemaGenerator,
     pub(super) parameters: Vec<Value>,
     pub(super) body: Option<Value>,
-    /// By status and media type.
+    /// The answers, by status and media type.
     pub(super) answers: BTreeMap<u16, (String, Map<String, Value>)>,
     pub(super) problems: BTreeMap<u16, BTreeSet<&'static str>>,
 }
 
 impl Draft<'_> {
-    /// A type of what is answered.
+    /// The schema of a type in an answer.
     pub(super) fn given<T: JsonSchema>(&mut self) -> Schema {
         self.given.subschema_for::<T>()
     }
@@ -44,12 +46,12 @@ impl Draft<'_> {
         }
     }
 
-    /// The operation may answer this problem.
+    /// Adds a problem that the operation may answer.
     pub fn problem(&mut self, status: u16, kind: &'static str) {
         self.problems.entry(status).or_default().insert(kind);
     }
 
-    /// It takes a body of one of these media types.
+    /// The operation takes a body of one of these media types.
     pub fn takes_body<T: JsonSchema>(&mut self, media_types: &[&str]) {
         let schema = self.taken.subschema_for::<T>();
         self.takes(media_types, &schema);
@@ -64,7 +66,7 @@ impl Draft<'_> {
         self.body = Some(json!({"required": true, "content": content}));
     }
 
-    /// It takes this header.
+    /// The operation takes this header.
     pub fn takes_header(&mut self, name: &str, words: &str) {
         self.parameters.push(json!({
             "name": name, "in": "header", "required": false, "description": words,
@@ -72,7 +74,7 @@ impl Draft<'_> {
         }));
     }
 
-    /// The fields of a query's type.
+    /// The operation takes the fields of a query's type.
     fn takes_query<P: JsonSchema>(&mut self) {
         let schema = P::json_schema(self.taken);
         let properties = schema.get("properties").and_then(Value::as_object);
@@ -92,7 +94,7 @@ impl Draft<'_> {
     }
 }
 
-/// A parameter that may be left out is never written as `null`.
+/// An optional parameter is never written as `null`.
 fn without_null(mut schema: Value) -> Value {
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|it| it != "null");
@@ -117,21 +119,21 @@ fn without_null(mut schema: Value) -> Value {
     schema
 }
 
-/// What an argument of a handler takes of a request.
+/// Describes what an argument of a handler takes from a request.
 pub trait Takes {
-    /// Says so.
+    /// Adds it to the draft.
     fn take(draft: &mut Draft<'_>);
 }
 
-/// What a result of a handler gives.
+/// Describes what a result of a handler gives.
 pub trait Gives {
-    /// Says so.
+    /// Adds it to the draft.
     fn give(draft: &mut Draft<'_>);
 }
 
-/// A handler with arguments `A`.
+/// Describes a handler with arguments `A`.
 pub trait Described<A> {
-    /// Says what its types tell.
+    /// Adds what its types say to the draft.
     fn describe(draft: &mut Draft<'_>);
 }
 
@@ -139,7 +141,7 @@ impl<S> Takes for State<S> {
     fn take(_: &mut Draft<'_>) {}
 }
 
-/// The guard's problems are each route's own.
+/// The guard's problems are added for each route.
 impl Takes for Caller {
     fn take(_: &mut Draft<'_>) {}
 }
@@ -154,7 +156,7 @@ impl<T: JsonSchema> Takes for Json<T> {
     }
 }
 
-/// The parameters stand in the route.
+/// The route itself names the parameters.
 impl<T> Takes for Path<T> {
     fn take(draft: &mut Draft<'_>) {
         draft.problem(400, INVALID);
@@ -181,17 +183,17 @@ impl<T: JsonSchema> Gives for Json<T> {
     }
 }
 
-/// The status is the route's to say.
+/// The route states the status.
 impl<T> Gives for (StatusCode, Json<T>) {
     fn give(_: &mut Draft<'_>) {}
 }
 
-/// And here too.
+/// Likewise.
 impl Gives for StatusCode {
     fn give(_: &mut Draft<'_>) {}
 }
 
-/// And here all is.
+/// The route states everything.
 impl Gives for Response {
     fn give(_: &mut Draft<'_>) {}
 }

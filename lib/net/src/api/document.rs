@@ -1,4 +1,4 @@
-//! The whole document: OpenAPI 3.1, whose schemas are JSON Schema 2020-12.
+//! The complete document: OpenAPI 3.1, whose schemas are JSON Schema 2020-12.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,31 +15,31 @@ use crate::{Problem, Role};
 
 const SCHEMAS: &str = "/components/schemas";
 const ANSWERS: &str = "/components/responses";
-/// What a type is called where more must be sent than is answered, or less.
+/// Suffix of a type's name where requests differ from answers.
 const AS_TAKEN: &str = "Request";
 
-/// A name that stands in braces in routes, and its type.
+/// A name in braces in a route, and its type.
 pub type PathParameter = (&'static str, fn(&mut SchemaGenerator) -> Schema);
 
-/// What a document says of the interface as a whole.
+/// What a document says about the interface as a whole.
 #[derive(Clone, Copy)]
 pub struct About {
-    /// Whose it is.
+    /// The interface's name.
     pub title: &'static str,
-    /// What one must know of all of it, in Markdown.
+    /// What applies to all of it, in Markdown.
     pub description: &'static str,
     /// The release.
     pub version: &'static str,
-    /// What may stand in a route's path: the name, and its type.
+    /// The parameters of route paths: name and type.
     pub path_parameters: &'static [PathParameter],
 }
 
-/// The document of these routes, in JSON with line ends: every method, or those of which something is said.
+/// The document of these routes, as JSON with line breaks: all described methods.
 pub fn document<S: Clone + Send + Sync + 'static>(routes: &Routes<S>, about: &About) -> String {
     serde_json::to_string_pretty(&describe_all(routes, about)).expect("it is plain data") + "\n"
 }
 
-/// The method by which a daemon gives its document.
+/// The method by which a daemon serves its document.
 pub fn give_document<S: Clone + Send + Sync + 'static>(
     document: fn() -> &'static str,
 ) -> Methods<S> {
@@ -121,7 +121,7 @@ fn describe_all<S: Clone + Send + Sync + 'static>(routes: &Routes<S>, about: &Ab
     document
 }
 
-/// What stands in braces in a route.
+/// The parameters in braces in a route.
 fn path_parameters(path: &str, about: &About, taken: &mut SchemaGenerator) -> Vec<Value> {
     let names = path.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
     let parameter = |name: &str| {
@@ -175,7 +175,7 @@ fn describe(
     (Value::Object(request), answers, draft.problems)
 }
 
-/// A problem document of one of these types.
+/// An answer with a problem document of one of these types.
 fn answer_of(status: u16, kinds: &[&str], problem: &Schema) -> Value {
     let schema = json!({"allOf": [problem, {"properties": {"type": {"enum": kinds}}}]});
     let mut answer = json!({
@@ -191,7 +191,7 @@ fn answer_of(status: u16, kinds: &[&str], problem: &Schema) -> Value {
     answer
 }
 
-/// What does not hang on the arguments.
+/// The part that does not depend on the arguments.
 fn head(path: &str, operation: &Operation, access: Access, answers: &Map<String, Value>) -> Value {
     let words = path.split('/').filter(|it| !matches!(*it, "" | "v1"));
     let words: Vec<&str> = words.map(|it| it.trim_matches(['{', '}'])).collect();
@@ -224,8 +224,8 @@ fn phrase(status: u16) -> &'static str {
     StatusCode::from_u16(status).ok().and_then(|it| it.canonical_reason()).unwrap_or("An answer")
 }
 
-/// All schemas under one roof. What is called alike and differs between requests and answers gets another name in requests,
-/// and so does what refers to such a one.
+/// Merges all schemas. A schema that differs between requests and answers under one name is renamed
+/// for requests, and so is each one that refers to it.
 fn merge(
     taken: Map<String, Value>,
     mut given: Map<String, Value>,
@@ -287,7 +287,8 @@ fn rename(schema: &mut Value, names: &BTreeSet<String>) {
     }
 }
 
-/// Descriptions are doc comments: their line breaks, and their links to other code, say nothing to who reads this.
+/// Descriptions come from doc comments, whose line breaks and links to code mean nothing to a
+/// reader of the document.
 fn clean(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -309,9 +310,9 @@ fn plain(text: &str) -> String {
     let paragraphs = text.split("\n\n").map(|it| it.replace('\n', " "));
     let text = paragraphs.collect::<Vec<_>>().join("\n\n").replace("[`", "`").replace("`]", "`");
     let words = text.split('`').enumerate().map(|(nth, part)| match nth % 2 {
-        // Between backquotes: of a path in the code its last name.
+        // Between backquotes: keeps the last name of a path in the code.
         1 => part.rsplit_once("::").map_or(part, |(_, name)| name),
-        // Where a link led.
+        // Removes a link's target.
         _ => {
             part.strip_prefix("(crate::").and_then(|it| it.split_once(')')).map_or(part, |it| it.1)
         }

@@ -1,6 +1,7 @@
-//! What routes take and give, for the document of a daemon's interface (OpenAPI 3.1). Most of it is read from the handlers'
-//! own types (`describe`), so that it can't say something else than the code; summaries, and the problems that a handler
-//! may answer, stand beside the route. `document.rs` puts the document together.
+//! Describes what routes take and give, for the document of a daemon's interface (OpenAPI 3.1).
+//! Most of it is derived from the handlers' own types (`describe`), so that it can't contradict the
+//! code; summaries, and the problems that a handler may answer, are given with the route.
+//! `document.rs` assembles the document.
 
 mod describe;
 mod document;
@@ -15,7 +16,7 @@ pub use document::{About, PathParameter, document, give_document};
 /// Problems that an operation may answer: the status and the `type`.
 pub type Problems = &'static [(u16, &'static str)];
 
-/// The methods of one route, with what is to be said of each.
+/// The methods of one route, with a description of each.
 pub struct Methods<S> {
     pub(crate) router: MethodRouter<S>,
     pub(crate) operations: Vec<Operation>,
@@ -30,7 +31,7 @@ pub(crate) struct Operation {
     pub(crate) problems: Vec<Problems>,
 }
 
-/// What an operation gives that its handler's type does not tell.
+/// An answer of an operation that its handler's type does not reveal.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) media_type: &'static str,
@@ -76,7 +77,7 @@ impl<S: Clone + Send + Sync + 'static> Methods<S> {
         self
     }
 
-    /// The route takes `GET` too.
+    /// The route also takes `GET`.
     #[must_use]
     pub fn get<H, T, A>(self, handler: H) -> Self
     where
@@ -86,7 +87,7 @@ impl<S: Clone + Send + Sync + 'static> Methods<S> {
         self.with("get", MethodFilter::GET, handler)
     }
 
-    /// The route takes `PUT` too.
+    /// The route also takes `PUT`.
     #[must_use]
     pub fn put<H, T, A>(self, handler: H) -> Self
     where
@@ -96,7 +97,7 @@ impl<S: Clone + Send + Sync + 'static> Methods<S> {
         self.with("put", MethodFilter::PUT, handler)
     }
 
-    /// The route takes `DELETE` too.
+    /// The route also takes `DELETE`.
     #[must_use]
     pub fn delete<H, T, A>(self, handler: H) -> Self
     where
@@ -106,41 +107,41 @@ impl<S: Clone + Send + Sync + 'static> Methods<S> {
         self.with("delete", MethodFilter::DELETE, handler)
     }
 
-    /// What the last of the methods does: one sentence.
+    /// Describes the last method in one sentence.
     #[must_use]
     pub fn summary(mut self, summary: &'static str) -> Self {
         self.last().summary = summary;
         self
     }
 
-    /// It may answer these problems, beside those of its arguments.
+    /// The last method may answer these problems, besides those of its arguments.
     #[must_use]
     pub fn problems(mut self, problems: Problems) -> Self {
         self.last().problems.push(problems);
         self
     }
 
-    /// It answers `T` in JSON with this status.
+    /// The last method answers `T` as JSON with this status.
     #[must_use]
     pub fn gives<T: JsonSchema>(self, status: u16) -> Self {
         let schema = |draft: &mut Draft<'_>| draft.given.subschema_for::<T>();
         self.gives_as(status, "application/json", schema, "")
     }
 
-    /// It answers text or bytes of this media type.
+    /// The last method answers text or bytes of this media type.
     #[must_use]
     pub fn gives_text(self, status: u16, media_type: &'static str, words: &'static str) -> Self {
         let text = |_: &mut Draft<'_>| schemars::json_schema!({"type": "string"});
         self.gives_as(status, media_type, text, words)
     }
 
-    /// It answers this status without a body.
+    /// The last method answers this status without a body.
     #[must_use]
     pub fn gives_nothing(self, status: u16) -> Self {
         self.gives_as(status, "", |_| schemars::json_schema!({}), "")
     }
 
-    /// What it answers holds `T` in some form: the document has its schema.
+    /// The answer contains `T` in some form: adds its schema to the document.
     #[must_use]
     pub fn also_gives<T: JsonSchema>(mut self) -> Self {
         let describe = |draft: &mut Draft<'_>| drop(draft.given::<T>());
@@ -164,7 +165,7 @@ impl<S: Clone + Send + Sync + 'static> Methods<S> {
     }
 }
 
-/// Methods of which nothing is said.
+/// Methods without a description.
 impl<S> From<MethodRouter<S>> for Methods<S> {
     fn from(router: MethodRouter<S>) -> Self {
         Self { router, operations: Vec::new() }

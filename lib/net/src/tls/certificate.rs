@@ -1,5 +1,5 @@
-//! What a certificate says of itself (X.509, RFC 5280), for people: errors, `howdah certs show`, and the metric of its end.
-//! Whether it is to be trusted is decided by the TLS library, not here.
+//! The contents of a certificate (X.509, RFC 5280), for people: errors, `howdah certs show`, and
+//! the metric of its end. Whether to trust it is decided by the TLS library, not here.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -11,21 +11,21 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::time::ASN1Time;
 
 const DAY_SECONDS: i64 = 24 * 3600;
-/// Names that are shown of a certificate with many.
+/// Names shown of a certificate that has many.
 const NAMES_SHOWN_MAX: usize = 8;
 
-/// What one certificate says.
+/// The contents of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// Whom it is for, like `CN=host-1`.
+    /// Its subject, like `CN=host-1`.
     pub subject: String,
     /// Who signed it.
     pub issuer: String,
-    /// The host names and addresses that it is good for; none for an authority.
+    /// The host names and addresses that it is valid for; none for an authority.
     pub names: Vec<String>,
-    /// From when on it counts.
+    /// Start of its validity.
     pub not_before: UnixMillis,
-    /// Until when it counts.
+    /// End of its validity.
     pub not_after: UnixMillis,
     /// SHA-256 of the whole certificate, as `openssl x509 -fingerprint -sha256` prints it.
     pub fingerprint: String,
@@ -33,19 +33,19 @@ pub struct Certificate {
     pub is_authority: bool,
 }
 
-/// Bytes that are no X.509 certificate.
+/// The bytes are not an X.509 certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("what stands there is no X.509 certificate")]
 pub struct NotACertificate;
 
-/// Where a moment lies within a certificate's time.
+/// Whether a certificate is valid at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
-    /// It counts.
+    /// It is valid.
     Valid,
-    /// It does not count yet.
+    /// It is not valid yet.
     Early,
-    /// It counts no more.
+    /// It is not valid any more.
     Ended,
 }
 
@@ -53,7 +53,7 @@ impl Certificate {
     /// Reads a certificate in DER.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not one.
     pub fn parse(der: &[u8]) -> Result<Self, NotACertificate> {
         let (_, parsed) = X509Certificate::from_der(der).map_err(|_| NotACertificate)?;
         let named = parsed.subject_alternative_name().ok().flatten();
@@ -72,7 +72,7 @@ impl Certificate {
         })
     }
 
-    /// Seconds until its end; less than 0 afterwards.
+    /// Seconds until its end; negative afterwards.
     #[must_use]
     pub fn seconds_left(&self, now: UnixMillis) -> i64 {
         let (end, now) = (self.not_after.0 / 1000, now.0 / 1000);
@@ -87,7 +87,7 @@ impl Certificate {
         self.seconds_left(now) / DAY_SECONDS
     }
 
-    /// Whether it counts at `now`.
+    /// Its validity at `now`.
     #[must_use]
     pub fn validity(&self, now: UnixMillis) -> Validity {
         if now < self.not_before {
@@ -99,7 +99,7 @@ impl Certificate {
         }
     }
 
-    /// Why it does not count at `now`, like `ended 3 days ago`; absent if it does.
+    /// Why it is not valid at `now`, like `ended 3 days ago`; `None` if it is.
     #[must_use]
     pub fn fault_of_time(&self, now: UnixMillis) -> Option<String> {
         match self.validity(now) {
@@ -114,7 +114,7 @@ impl Certificate {
     }
 }
 
-/// Days, or hours or less where it is less than two.
+/// The time in days, or in smaller units if it is less than two days.
 fn days(seconds: i64) -> String {
     let (n, unit) = match seconds {
         ..120 => (seconds, "seconds"),
@@ -125,7 +125,7 @@ fn days(seconds: i64) -> String {
     format!("{n} {unit}")
 }
 
-/// Its subject, and what it is good for.
+/// Shows its subject and names.
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.subject)?;

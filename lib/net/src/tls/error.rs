@@ -1,11 +1,11 @@
-//! Why files of TLS can't be used, and why another daemon is not trusted: with the file or the host, whose certificate it is,
-//! and what to do.
+//! Why TLS files can't be used, and why another daemon is not trusted: each error names the file or
+//! host, the certificate, and the remedy.
 
 use std::path::PathBuf;
 
 use super::Certificate;
 
-/// A file of the configuration's section `tls` that can't be used.
+/// A file of the configuration's `tls` section that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// It can't be read.
@@ -13,9 +13,9 @@ pub enum TlsError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Which key of the configuration names it.
+        /// The configuration key that names it.
         key: &'static str,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
     /// It holds something else.
@@ -23,17 +23,17 @@ pub enum TlsError {
     Empty {
         /// The file.
         path: PathBuf,
-        /// Which key of the configuration names it.
+        /// The configuration key that names it.
         key: &'static str,
         /// What should be there.
         expected: &'static str,
     },
-    /// What it holds is damaged, or of a kind that is not supported.
+    /// Its contents are damaged, or of an unsupported kind.
     #[error("the file {} ({key}) can't be used: {cause}", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,
-        /// Which key of the configuration names it.
+        /// The configuration key that names it.
         key: &'static str,
         /// What is wrong.
         cause: String,
@@ -46,7 +46,7 @@ pub enum TlsError {
         /// Its permission bits.
         mode: u32,
     },
-    /// A certificate that does not count now.
+    /// A certificate that is not valid at present.
     #[error(
         "the certificate {certificate} in {} ({key}) {when}: make a new one with `howdah certs new --replace` where the \
          cluster's authority is, and copy it here", path.display()
@@ -54,14 +54,14 @@ pub enum TlsError {
     Time {
         /// The file.
         path: PathBuf,
-        /// Which key of the configuration names it.
+        /// The configuration key that names it.
         key: &'static str,
-        /// Whose it is.
+        /// The certificate.
         certificate: Box<Certificate>,
-        /// How long it has been over, or is not yet.
+        /// Since when it has expired, or when it becomes valid.
         when: String,
     },
-    /// Where authorities should be there is the certificate of a host.
+    /// The file of authorities holds the certificate of a host.
     #[error(
         "the certificate {certificate} in {} (tls.ca) is no authority's, and can't vouch for others: name the file ca.pem \
          that `howdah certs new` made", path.display()
@@ -69,10 +69,10 @@ pub enum TlsError {
     NoAuthority {
         /// The file.
         path: PathBuf,
-        /// Whose it is.
+        /// The certificate.
         certificate: Box<Certificate>,
     },
-    /// The key of another certificate.
+    /// The key belongs to another certificate.
     #[error(
         "the private key {} (tls.key) is not that of the certificate {certificate} in {} (tls.cert): copy both from the \
          same folder", key.display(), cert.display()
@@ -82,10 +82,10 @@ pub enum TlsError {
         cert: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// Whose certificate it is.
+        /// The certificate.
         certificate: Box<Certificate>,
     },
-    /// A certificate that this cluster's authority did not sign, or not for this.
+    /// A certificate that this cluster's authority did not sign, or not for this use.
     #[error(
         "the certificate {certificate} in {} (tls.cert) was signed by {}, and is not one that {authorities} in {} (tls.ca) \
          vouches for ({cause}): copy both from the folder that `howdah certs new` made for this host",
@@ -96,11 +96,11 @@ pub enum TlsError {
         path: PathBuf,
         /// The authorities' file.
         ca: PathBuf,
-        /// The authorities that there are.
+        /// The authorities in it.
         authorities: String,
-        /// Whose certificate it is.
+        /// The certificate.
         certificate: Box<Certificate>,
-        /// What the TLS library says.
+        /// The TLS library's reason.
         cause: String,
     },
 }
@@ -108,36 +108,36 @@ pub enum TlsError {
 /// Why the certificate that another host shows is not trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerFault {
-    /// Its time is over, or has not come.
+    /// It has expired, or is not valid yet.
     #[error(
         "its certificate {certificate} {when}: make a new one with `howdah certs new --replace`, and copy it to that host"
     )]
     Time {
-        /// What it shows.
+        /// The certificate that the host shows.
         certificate: Box<Certificate>,
-        /// How long it has been over, or is not yet.
+        /// Since when it has expired, or when it becomes valid.
         when: String,
     },
-    /// It is another host's.
+    /// It is for another host.
     #[error(
         "its certificate {certificate} is not for {asked}, which it is called here: make one with `howdah certs new \
          --replace --name NAME,{asked}`, or correct the address in the configuration"
     )]
     Name {
-        /// What it shows.
+        /// The certificate that the host shows.
         certificate: Box<Certificate>,
-        /// What it was called.
+        /// The name by which it was called.
         asked: String,
     },
-    /// Another authority vouches for it.
+    /// It was signed by another authority.
     #[error(
         "its certificate {certificate} was signed by {}, and tls.ca here trusts {authorities}: both hosts need the ca.pem \
          of the same `howdah certs new`", certificate.issuer
     )]
     Authority {
-        /// What it shows.
+        /// The certificate that the host shows.
         certificate: Box<Certificate>,
-        /// Who is trusted here.
+        /// The authorities trusted here.
         authorities: String,
     },
     /// Something else.

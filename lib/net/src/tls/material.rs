@@ -1,4 +1,5 @@
-//! What the files of TLS hold, checked as a whole: who starts with them, or takes them in while it runs, can use them.
+//! The contents of the TLS files, checked together: once they are read, at start or later, they can
+//! be used.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -21,19 +22,19 @@ const CA: &str = "tls.ca";
 const CERT: &str = "tls.cert";
 const KEY: &str = "tls.key";
 
-/// Length limit of a file.
+/// Maximum length of a file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Where the files are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The authorities that are trusted, in PEM; several while one follows another.
+    /// The trusted authorities, in PEM; several while one replaces another.
     pub ca: PathBuf,
-    /// Of a daemon: its own certificate, with what stands between it and the authority, and its key.
+    /// A daemon's own certificate, with any intermediate ones, and its key.
     pub own: Option<OwnFiles>,
 }
 
-/// Files of a daemon's own certificate.
+/// The files of a daemon's own certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnFiles {
     /// The certificate, in PEM.
@@ -42,25 +43,25 @@ pub struct OwnFiles {
     pub key: PathBuf,
 }
 
-/// What they hold.
+/// The contents of the files.
 pub(super) struct Material {
-    /// The authorities as they were read.
+    /// The authorities as read.
     pub(super) ca_pem: String,
     pub(super) authorities: Vec<Certificate>,
     pub(super) own: Option<Own>,
     roots: Arc<RootCertStore>,
-    /// Says whether a daemon that answers is to be trusted.
+    /// Decides whether to trust a daemon that answers.
     pub(super) verifier: Arc<WebPkiServerVerifier>,
 }
 
-/// Of a daemon.
+/// A daemon's own certificate.
 pub(super) struct Own {
     pub(super) certificate: Certificate,
     pub(super) key: Arc<CertifiedKey>,
     pub(super) server: Arc<ServerConfig>,
 }
 
-/// The one library of ciphers.
+/// The only cipher library used.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
@@ -74,7 +75,8 @@ impl Material {
         Ok(Self { own: Some(own), ..this })
     }
 
-    /// Of a client that was given the authorities as text, from a file that `path` tells of.
+    /// Builds a client's material from the text of its authorities; errors name `path` as their
+    /// source.
     pub(super) fn of_authorities(pem: &str, path: &Path) -> Result<Self, TlsError> {
         let unusable = |cause: String| TlsError::Unusable { path: path.to_owned(), key: CA, cause };
         let chain = certificates(pem, path, CA)?;
@@ -87,7 +89,8 @@ impl Material {
                 let certificate = Box::new(certificate);
                 return Err(TlsError::NoAuthority { path: path.to_owned(), certificate });
             }
-            // One that is over may stand beside the one that follows it, but vouches for nobody.
+            // An expired authority may still be listed beside its successor, but vouches for
+            // nobody.
             if let Some(when) = certificate.fault_of_time(clock::wall()) {
                 over = Some((certificate, when));
                 continue;
@@ -105,7 +108,7 @@ impl Material {
         Ok(Self { ca_pem: pem.to_owned(), authorities, own: None, roots, verifier })
     }
 
-    /// The authorities, for people.
+    /// The authorities as text for people.
     pub(super) fn trusted(&self) -> String {
         let subjects: Vec<&str> = self.authorities.iter().map(|it| it.subject.as_str()).collect();
         subjects.join(", ")
@@ -148,10 +151,11 @@ impl Own {
         verified.map_err(refused)?;
         let roots = Arc::clone(&trusted.roots);
         let clients = WebPkiClientVerifier::builder_with_provider(roots, provider());
-        // Who shows none is let in: whose token is a daemon's must have shown one (`entrance`).
+        // A client without a certificate is admitted here; `entrance` requires one for a daemon's
+        // token.
         let clients = clients.allow_unauthenticated().build();
         let clients = clients.map_err(|error| unusable(error.to_string()))?;
-        // Others will ask for the same of this daemon as a client.
+        // Other daemons will check the same of this one as a client.
         clients.verify_client_cert(&chain[0], &chain[1..], now).map_err(refused)?;
         let key = Arc::new(certified);
         let server = ServerConfig::builder_with_provider(provider())
@@ -163,7 +167,8 @@ impl Own {
     }
 }
 
-/// Connections are kept for long, and a session that is taken up again would be trusted by files that have changed since.
+/// No session resumption: connections are kept for long anyway, and a resumed session would be
+/// trusted by files that have changed since.
 fn without_resumption(mut server: ServerConfig) -> ServerConfig {
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.send_tls13_tickets = 0;
@@ -196,7 +201,7 @@ fn certificates(
     }
 }
 
-/// The certificates of a file in PEM, in its order; at least one.
+/// The certificates of a PEM file, in its order; at least one.
 ///
 /// # Errors
 /// When it can't be read, or holds none.

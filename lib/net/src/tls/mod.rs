@@ -1,6 +1,7 @@
-//! TLS of the cluster: what the configuration's files hold, how daemons show it to one another, and how it is taken in anew
-//! while they run. TLS 1.2 and 1.3 (RFC 8446) by rustls. Clients verify daemons by the cluster's authority; daemons verify
-//! one another too: what a token of a daemon's role may do takes a client certificate of that authority (`entrance`).
+//! TLS within the cluster: what the configured files hold, how daemons use it with one another, and
+//! how it is reloaded while they run. TLS 1.2 and 1.3 (RFC 8446) by rustls. Clients verify daemons
+//! by the cluster's authority. Daemons verify one another too: a token with a daemon's role
+//! requires a client certificate of that authority (`entrance`).
 
 mod certificate;
 mod error;
@@ -18,8 +19,8 @@ pub use error::{PeerFault, TlsError};
 use material::Material;
 pub use material::{OwnFiles, TlsFiles, certificates_in};
 
-/// The TLS of one process. Clones are one: what is [taken in anew](Self::reload) counts for all of them, from the next
-/// connection on.
+/// The TLS of one process. Clones share it: what is [reloaded](Self::reload) applies to all of
+/// them, from the next connection on.
 #[derive(Clone)]
 pub struct Tls {
     files: Option<Arc<TlsFiles>>,
@@ -27,16 +28,16 @@ pub struct Tls {
     client: Arc<ClientConfig>,
 }
 
-/// Seconds that certificates have left; less than 0 after their end.
+/// Seconds until certificates expire; negative afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remaining {
-    /// The authority's, the last one's of several.
+    /// That of the authority; with several, the last one to expire.
     pub authority: i64,
-    /// This daemon's own.
+    /// That of this daemon's own certificate.
     pub own: Option<i64>,
 }
 
-/// What counts now. Locked for moments.
+/// The material in use. Locked only briefly.
 type Current = Arc<RwLock<Arc<Material>>>;
 
 impl fmt::Debug for Tls {
@@ -46,19 +47,20 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Reads the files: they are there, belong together, and count now.
+    /// Reads the files, and checks that they belong together and are valid now.
     ///
     /// # Errors
-    /// With the file, whose certificate it is, and what to do.
+    /// Names the file, the certificate, and the remedy.
     pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
         let material = Material::read(&files)?;
         Ok(Self::of(material, Some(Arc::new(files))))
     }
 
-    /// Of a client that trusts these authorities, as [`Self::authorities`] gives them: a task, which reads no files.
+    /// The TLS of a client that trusts these authorities, as returned by [`Self::authorities`]: a
+    /// task, which reads no files.
     ///
     /// # Errors
-    /// When they are none, or none counts now.
+    /// When there are none, or none is valid now.
     pub fn of_authorities(pem: &str) -> Result<Self, TlsError> {
         let material = Material::of_authorities(pem, Path::new("the task's description"))?;
         Ok(Self::of(material, None))
@@ -74,10 +76,10 @@ impl Tls {
         peers::current(&self.current)
     }
 
-    /// Reads the files again. Where they can't be used, what was there before stays.
+    /// Reads the files again. If they can't be used, the previous material stays in use.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// Like [`Self::open`].
     pub fn reload(&self) -> Result<(), TlsError> {
         let Some(files) = &self.files else { return Ok(()) };
         let material = Arc::new(Material::read(files)?);
@@ -85,7 +87,7 @@ impl Tls {
         Ok(())
     }
 
-    /// Where the files are; a task has none.
+    /// The files' paths; a task has none.
     #[must_use]
     pub fn files(&self) -> Option<&TlsFiles> {
         self.files.as_deref()
@@ -103,22 +105,22 @@ impl Tls {
         self.current().own.as_ref().map(|own| own.certificate.clone())
     }
 
-    /// How long what counts now will count.
+    /// How long the material in use remains valid.
     #[must_use]
     pub fn remaining(&self) -> Remaining {
         let (material, now) = (self.current(), clock::wall());
-        // While one authority follows another, it is the later one's end that matters.
+        // While one authority replaces another, the end of the later one matters.
         let authority = material.authorities.iter().map(|it| it.seconds_left(now)).max();
         let own = material.own.as_ref().map(|own| own.certificate.seconds_left(now));
         Remaining { authority: authority.unwrap_or_default(), own }
     }
 
-    /// How to serve the next connection; absent for who has no certificate.
+    /// The configuration to serve the next connection; `None` without a certificate.
     pub(crate) fn server(&self) -> Option<Arc<ServerConfig>> {
         self.current().own.as_ref().map(|own| Arc::clone(&own.server))
     }
 
-    /// How to connect, by whatever counts at that moment.
+    /// The configuration to connect, which always uses the current material.
     pub(crate) fn client(&self) -> ClientConfig {
         ClientConfig::clone(&self.client)
     }
@@ -126,8 +128,8 @@ impl Tls {
 
 pub(crate) use peers::fault_of;
 
-/// How a client connects that has no TLS: never by TLS, so that what it trusts does not matter. Given to the HTTP library so
-/// that it does not read the system's authorities.
+/// The configuration of a client without TLS, which never uses it, so that what it trusts does not
+/// matter. Given to the HTTP library so that it does not read the system's authorities.
 pub(crate) fn none() -> ClientConfig {
     peers::trusting_nobody()
 }

@@ -1,4 +1,5 @@
-//! A client's view: who is trusted, by what counts at the moment of each handshake; and the words for why not.
+//! A client's view: whom to trust, by the material in use at each handshake; and the reasons why
+//! not.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -30,7 +31,7 @@ pub(super) fn client_config(current: &Current) -> ClientConfig {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Peers(Arc::clone(current))))
         .with_client_cert_resolver(Arc::new(Own(Arc::clone(current))));
-    // As the server's side (`material`).
+    // As on the server's side (`material`).
     config.resumption = Resumption::disabled();
     config
 }
@@ -43,7 +44,7 @@ pub(super) fn trusting_nobody() -> ClientConfig {
         .with_no_client_auth()
 }
 
-/// Shows this daemon's certificate to who asks for it.
+/// Shows this daemon's certificate to a peer that asks for it.
 struct Own(Current);
 
 impl fmt::Debug for Own {
@@ -62,7 +63,7 @@ impl ResolvesClientCert for Own {
     }
 }
 
-/// The TLS library's verification, with words for people.
+/// The TLS library's verification, with errors for people.
 struct Peers(Current);
 
 impl fmt::Debug for Peers {
@@ -138,7 +139,7 @@ fn fault(
     }
 }
 
-/// Why TLS came to nothing, if that is why a call failed.
+/// Why TLS failed, if that is why a call failed.
 pub(crate) fn fault_of(error: &(dyn StdError + 'static)) -> Option<String> {
     let error = of_tls(error)?;
     Some(match error {
@@ -175,7 +176,7 @@ fn of_tls<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Error> {
         if let Some(found) = error.downcast_ref::<Error>() {
             return Some(found);
         }
-        // What an I/O error wraps is not its source, but that one's source is.
+        // The error that an I/O error wraps is not its source; only the wrapped error's source is.
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = match wrapped {
             Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),

@@ -1,4 +1,4 @@
-//! What must hold of the durable state, whatever happened: for tests.
+//! The invariants of the durable state, for tests.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use crate::master::servers::SERVERS_MAX;
 
 impl Durable {
     /// Asserts what must hold after every record: each entry has one place; a file's chunks are
-    /// sealed and in order; a chunk is open or sealed, of one file while it is open, and knows those that
-    /// have it; replies are bounded.
+    /// sealed and in order; a chunk is either open, in one file, or sealed, with all files that
+    /// have it counted; replies are bounded.
     ///
     /// # Panics
-    /// When something of that does not hold.
+    /// When any of that does not hold.
     pub fn check_invariants(&self) {
         self.namespace.check_invariants();
         self.replies.check_invariants();

@@ -18,7 +18,7 @@ pub(crate) struct OpenChunk {
     pub(crate) version: Version,
     /// The servers that it was allotted on, the primary first.
     pub(crate) servers: Vec<ServerAddress>,
-    /// Its primary may take records since it said this.
+    /// The number with which its primary began; `None` until it may take records.
     pub(crate) begun: Option<u64>,
 }
 
@@ -29,7 +29,7 @@ impl OpenChunk {
     }
 }
 
-/// All logs that have one.
+/// All logs that have an open chunk.
 pub(crate) type Logs = BTreeMap<FileId, OpenChunk>;
 
 impl Durable {
@@ -86,14 +86,14 @@ impl Durable {
         }
     }
 
-    /// A log has no open chunk any more; which it was.
+    /// Removes and returns the open chunk of a log.
     pub(super) fn end_log(&mut self, log: FileId) -> Option<Dropped> {
         let OpenChunk { chunk, version, .. } = self.logs.remove(&log)?;
         self.open_chunks.remove(&chunk);
         Some(Dropped { chunk, version })
     }
 
-    /// A sealed chunk is the last of a file from now on.
+    /// Makes a sealed chunk the last one of a file.
     pub(super) fn append_sealed(&mut self, file: FileId, sealed: Sealed) {
         let Sealed { chunk, version, length, checksum } = sealed;
         let owner = self.namespace.file_mut(file);

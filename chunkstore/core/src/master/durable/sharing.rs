@@ -1,5 +1,5 @@
-//! Chunks that several files have: copies share them, and how many replicas are wanted is settled among
-//! those that do.
+//! Chunks that several files have: copies share them, and the highest replication among the files
+//! that share a chunk counts.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,12 @@ use crate::master::layout::File;
 use crate::master::namespace::{Birth, EntryKind};
 use crate::master::record::Record;
 
-/// Which files have a chunk. Of a chunk that was shared under a release that did not note this, it may name none.
+/// Which files have a chunk. A chunk that was shared before this was recorded may have fewer files
+/// listed, or none.
 pub(super) type Sharers = BTreeMap<ChunkId, Vec<FileId>>;
 
 impl Durable {
-    /// A file has this chunk no more: the last one takes it along.
+    /// A file no longer has this chunk; with the last file, the chunk goes too.
     pub(super) fn leave(&mut self, file: FileId, chunk: ChunkId) -> Option<Dropped> {
         let sealed = self.sealed.get_mut(chunk)?;
         sealed.referents -= 1;
@@ -28,7 +29,7 @@ impl Durable {
         Some(Dropped { chunk, version })
     }
 
-    /// If those that still have the chunk ask for fewer replicas, it is to be told.
+    /// If the files that still have the chunk ask for fewer replicas, that is to be applied to it.
     fn leave_to_others(&mut self, file: FileId, (chunk, wanted): (ChunkId, u8)) {
         let Some(files) = self.sharers.get_mut(&chunk) else { return };
         if let Some(at) = files.iter().position(|other| *other == file) {
@@ -44,7 +45,7 @@ impl Durable {
         }
     }
 
-    /// A file has a chunk of another one too.
+    /// Another file gets a chunk of a file.
     fn share(&mut self, (source, file): (FileId, FileId), chunk: ChunkId) {
         let sealed = self.sealed.get_mut(chunk).expect("a file's chunk is sealed");
         sealed.referents += 1;
@@ -55,7 +56,7 @@ impl Durable {
         }
     }
 
-    /// Cuts off the file whose place another takes.
+    /// Cuts off the file whose place another one takes.
     pub(super) fn replace(&mut self, replaced: Option<FileId>, at: UnixMillis) -> Vec<Dropped> {
         let Some(replaced) = replaced else { return Vec::new() };
         self.namespace.detach(replaced, at);
@@ -69,14 +70,14 @@ impl Durable {
             return Vec::new();
         };
         let copy = self.namespace.file_mut(*source).clone();
-        // What its source has not told its chunks yet, the copy has not either.
+        // What the source has not applied to its chunks yet, the copy has not either.
         if let Some(told) = self.spreading.get(source).copied() {
             self.spreading.insert(*file, told);
         }
         for place in copy.places_from(0) {
             self.share((*source, *file), place.chunk);
         }
-        // The source itself may be what is replaced: its chunks have the copy by now.
+        // The source itself may be the file that is replaced: by now the copy holds its chunks.
         let dropped = self.replace(*replaced, *at);
         let birth = Birth { at: *at, owner };
         let parent = self.make_folders(*parent, folders, birth);
@@ -102,8 +103,9 @@ impl Durable {
         dropped
     }
 
-    /// The layout of a `file` made of these parts, which have no chunks afterwards. If they differ in their
-    /// replication, or some chunks were not yet told theirs, all are told that of the file.
+    /// The layout of a `file` made of these parts, which lose their chunks. If they differ in their
+    /// replication, or that of a part is not yet applied to its chunks, the file's is applied to
+    /// all of them.
     fn take_parts(&mut self, file: FileId, parts: &[FileId]) -> File {
         let mut whole: Option<File> = None;
         let mut to_tell = false;
@@ -155,7 +157,7 @@ impl Durable {
         }
     }
 
-    /// The next chunks to be told how many replicas are wanted, each with its file.
+    /// The next chunks to which a new replication is to be applied, each with its file.
     pub(crate) fn to_spread(&self, chunks: u32) -> Vec<(FileId, ChunkId)> {
         let untold = self.spreading.iter().flat_map(|(id, told)| {
             let places = self.namespace.file(*id).into_iter().flat_map(|f| f.places_from(*told));

@@ -1,4 +1,4 @@
-//! What the records of folders and of whole files do: they move, are copied, published, removed.
+//! The effect of the records of folders and of whole files: move, copy, publish, remove.
 
 use chunkstore_protocol::FileId;
 

@@ -1,4 +1,4 @@
-//! Why a chunkserver is not forgotten, or emptied.
+//! Why a chunkserver can't be forgotten or emptied.
 
 use chunkstore_protocol::{ProblemKind, StorePath};
 use ids::HostName;
@@ -11,7 +11,7 @@ pub enum ForgetError {
         "no chunkserver {host} belongs to this cluster: `howdah fs report` lists those that do"
     )]
     UnknownServer {
-        /// As given.
+        /// The host in the request.
         host: HostName,
     },
     /// A live server is not forgotten.
@@ -22,7 +22,7 @@ pub enum ForgetError {
         /// The server.
         host: HostName,
     },
-    /// What nobody else has is not given up unasked.
+    /// Records that nobody else has are only given up on request.
     #[error(
         "chunkserver {host} is the last one that may have the newest records of {path}, which were acknowledged: start it \
          again, or, if its disk is lost, give them up with it (`howdah fs forget --lose-records {host}`)"
@@ -33,7 +33,7 @@ pub enum ForgetError {
         /// The log, or one of them.
         path: StorePath,
     },
-    /// What no live server has is not given up unasked.
+    /// Chunks that no live server has are only given up on request.
     #[error(
         "chunkserver {host} may be the last one with {chunks} chunk(s) of which no live server has a replica: {named} it \
          is known to have, of the others nobody is (`howdah fs fsck` names their files). Start it again, or, if its \
@@ -44,7 +44,7 @@ pub enum ForgetError {
         host: HostName,
         /// How many.
         chunks: u64,
-        /// How many of them it has told of; it is only not known not to have the others.
+        /// How many of them it has reported; of the others, it may be the last holder.
         named: u64,
     },
     /// It is not known yet what would be given up.

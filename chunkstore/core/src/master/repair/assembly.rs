@@ -1,7 +1,7 @@
-//! Chunks of which no live server has a good replica, and several have broken ones. Disks rot in different places: a block
-//! that one of these lacks another may have. So one of the servers is told to put a good replica together from the sound
-//! blocks of all; the others then get theirs as copies of it, as ever. It counts as a copy of the server to itself, with the
-//! bounds of one.
+//! Chunks of which no live server has a good replica, but several have broken ones. Disks rot in
+//! different places: a block that one replica lacks may be sound in another. So one of the servers
+//! is told to assemble a good replica from the sound blocks of all; the others then get copies of
+//! it as usual. An assembly counts, with the same bounds, as a copy from the server to itself.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::master::Master;
 use crate::master::durable::SealedState;
 use crate::master::servers::Holder;
 
-/// Pause before a chunk is tried again whose blocks were not all there. It doubles so many times: what has rotted stays so,
-/// and each try reads all that is left.
+/// Pause before a chunk is tried again if some blocks were missing. It doubles up to this many
+/// times: rotten blocks stay rotten, and each try reads everything that is left.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 const DOUBLINGS_MAX: u32 = 6;
 
 impl Repairs {
-    /// The chunk could not be put together: how long to wait before the next try.
+    /// The chunk could not be assembled: returns how long to wait before the next try.
     pub(super) fn pause_in_vain(&mut self, chunk: ChunkId) -> Duration {
         let n_before = self.in_vain.entry(chunk).or_default();
         let pause = AGAIN_AFTER * (1 << *n_before);
@@ -27,7 +27,7 @@ impl Repairs {
         pause
     }
 
-    /// Something is new of the chunk: its next try, if it waits for one, need not wait.
+    /// There is news of the chunk: if it waits for its next try, that may come at once.
     fn need_not_wait(&mut self, chunk: ChunkId) {
         self.in_vain.remove(&chunk);
         if !self.running.contains_key(&chunk) {
@@ -44,19 +44,20 @@ impl Master {
         known.filter(|by| self.servers.is_current(by.server, by.session))
     }
 
-    /// Whether there is more than one that might have what another lacks.
+    /// Whether more than one server has a broken replica, so that one may have what another lacks.
     pub(super) fn is_mendable(&self, chunk: ChunkId) -> bool {
         self.broken_on(chunk).nth(1).is_some()
     }
 
-    /// A server tells, as it registers, that it keeps a broken replica of the chunk.
+    /// A server reports, as it registers, that it keeps a broken replica of the chunk.
     pub(in crate::master) fn keeps_broken(&mut self, chunk: ChunkId, by: Holder, now: Monotonic) {
         self.replicas.note_broken(chunk, self.servers.host(by.server));
         self.repairs.need_not_wait(chunk);
         self.inspect(chunk, now);
     }
 
-    /// Has a server that speaks just now put the chunk together, if it is one of those that have some of it.
+    /// Has the server whose heartbeat is being answered assemble the chunk, if it has a broken
+    /// replica of it.
     pub(super) fn start_assembly(
         &mut self,
         chunk: ChunkId,

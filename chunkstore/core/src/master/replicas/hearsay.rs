@@ -1,6 +1,6 @@
-//! Replicas that are known by the word of others alone: of whoever sealed the chunk with these servers, perhaps long ago.
-//! A server tells of each that it has, in its report or as it seals it; one that does not has lost it in a registration
-//! before, and will never say so.
+//! Replicas that are only known from others: from whoever sealed the chunk with these servers,
+//! perhaps long ago. A server reports each replica that it has, in its report or as it seals it. A
+//! server that does not has lost it in an earlier registration, and will never report that.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,22 @@ use chunkstore_protocol::ChunkId;
 
 use super::super::servers::ServerId;
 
-/// A server that has said nothing of a replica in so many heartbeats has none; the first may have been on its way.
+/// A server that has not mentioned a replica in this many heartbeats does not have it; the first of
+/// them may have been sent before.
 const HEARTBEATS: u8 = 2;
 
-/// By server: the chunks, and how many of its heartbeats have come since. Not for longer than these take.
+/// For each server, such chunks and how many of its heartbeats have come since; kept no longer than
+/// that takes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hearsay(BTreeMap<ServerId, BTreeMap<ChunkId, u8>>);
 
 impl Hearsay {
-    /// Somebody else says that the server has the chunk.
+    /// Another one says that the server has the chunk.
     pub(super) fn hear(&mut self, chunk: ChunkId, server: ServerId) {
         self.0.entry(server).or_default().insert(chunk, 0);
     }
 
-    /// The server itself says whether it has.
+    /// The server itself has reported on the chunk.
     pub(super) fn settle(&mut self, chunk: ChunkId, server: ServerId) {
         if let Some(chunks) = self.0.get_mut(&server) {
             chunks.remove(&chunk);
@@ -31,12 +33,13 @@ impl Hearsay {
         }
     }
 
-    /// The server registered anew, or died: its report will say.
+    /// The server registered anew, so that its report will tell, or died.
     pub(super) fn clear(&mut self, server: ServerId) {
         self.0.remove(&server);
     }
 
-    /// A heartbeat with all that the server had to say has come: what it surely has not.
+    /// The server sent a heartbeat with nothing left to report: returns the chunks that it
+    /// certainly lacks.
     pub(super) fn pass(&mut self, server: ServerId) -> Vec<ChunkId> {
         let Some(chunks) = self.0.get_mut(&server) else { return Vec::new() };
         chunks.values_mut().for_each(|n| *n += 1);

@@ -1,5 +1,5 @@
-//! Which servers get a new chunk, one more replica, or can do without one. The order of preference for new
-//! chunks is `placement.rs`'.
+//! Which servers get a new chunk or one more replica, or can do without one. The order of
+//! preference for new chunks is in `placement.rs`.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use super::super::placement::{Candidate, Wish, choose};
 use super::{Holder, Server, ServerId, Servers, WHOLE};
 
 impl Servers {
-    /// Chooses the servers of a new chunk and books it on them.
+    /// Chooses the servers of a new chunk and books its bytes on them.
     ///
     /// # Errors
-    /// With every server's reason when fewer than `wish.needed` can take it.
+    /// Every server's reason, when fewer than `wish.needed` can take it.
     pub(crate) fn place(
         &mut self,
         now: Monotonic,
@@ -54,8 +54,8 @@ impl Servers {
         mixed ^ (mixed >> 31)
     }
 
-    /// The server for one more replica of a chunk that `holders` hold: on a rack of its own if they share
-    /// one, and only there if it must be an `other_rack`; then the least loaded.
+    /// The server for one more replica of a chunk that `holders` have: on a rack of its own if they
+    /// share one, or, with `other_rack`, only there; then the least loaded.
     pub(crate) fn copy_target(
         &self,
         holders: &[ServerId],
@@ -76,14 +76,14 @@ impl Servers {
         Some(Holder { server: id, session: server.session })
     }
 
-    /// A copy of that length goes to the server.
+    /// Books a copy of that length on the server.
     pub(crate) fn book_copy(&mut self, id: ServerId, length: u64) {
         let most_free = self.live().map(|(_, server)| server.free_bytes).max().unwrap_or(0);
         self.server_mut(id).book(length, most_free);
     }
 
-    /// Which of the holders of a chunk can best do without it: one whose rack has another, on the
-    /// fullest disk. Where all is equal, the chunks take turns.
+    /// Which of the holders of a chunk can best do without it: one whose rack has another holder,
+    /// with the least free share. If all else is equal, the holders take turns by chunk.
     pub(crate) fn least_needed(&self, chunk: ChunkId, holders: &[Holder]) -> Option<ServerId> {
         let rack = |by: &Holder| &self.server(by.server).told.rack;
         let beside = |by: &Holder| holders.iter().filter(|other| rack(other) == rack(by)).count();
@@ -95,14 +95,15 @@ impl Servers {
         holders.iter().enumerate().min_by_key(score).map(|(_, by)| by.server)
     }
 
-    /// Whether the holders of a chunk can do without this one of theirs: several racks stay so.
+    /// Whether the holders of a chunk can do without `victim`: on several racks, they must stay so.
     pub(crate) fn can_spare(&self, victim: ServerId, holders: &[Holder]) -> bool {
         let all = holders.iter().map(|by| by.server);
         let left = all.clone().filter(|by| *by != victim);
         all.clone().any(|by| by == victim) && self.n_racks_of(left) >= self.n_racks_of(all).min(2)
     }
 
-    /// Whether the `holders` of a chunk are on several racks, if they were, once `taker` is in `giver`'s place.
+    /// Whether the `holders` of a chunk, if they are on several racks, still are with `taker` in
+    /// place of `giver`.
     pub(crate) fn keeps_racks(
         &self,
         holders: &[ServerId],

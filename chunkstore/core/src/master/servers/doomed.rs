@@ -1,5 +1,5 @@
-//! What servers were told to delete of chunks that are wanted elsewhere, until they have: one may say that it has such a
-//! chunk, and then deletes it.
+//! Replicas that servers were told to delete, of chunks that are wanted elsewhere, until they have
+//! done so: a server may report such a replica and then delete it.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use chunkstore_protocol::{ChunkId, ServerCommand, Version};
 
 use super::{ServerId, Servers};
 
-/// Of one server, in one registration; not more than it has commands.
+/// Those of one server in one registration; no more than it has commands.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Doomed {
-    /// By the number of its last such command.
+    /// The number of the last such command for each chunk.
     chunks: BTreeMap<ChunkId, u64>,
     by_number: BTreeMap<u64, ChunkId>,
 }
 
 impl Doomed {
-    /// Every command up to this number is carried out.
+    /// Every command up to this number has been carried out.
     pub(super) fn done(&mut self, number: u64) {
         while let Some(first) = self.by_number.first_entry().filter(|it| *it.key() <= number) {
             let (number, chunk) = first.remove_entry();
@@ -28,7 +28,8 @@ impl Doomed {
 }
 
 impl Servers {
-    /// Has a live server delete its replica of a chunk that others hold; as an `orphan`, what it has is kept in its trash.
+    /// Has a live server delete its replica of a chunk that others hold; as an `orphan`, the
+    /// replica goes to its trash.
     pub(crate) fn doom(&mut self, id: ServerId, chunk: ChunkId, version: Version, orphan: bool) {
         let number = self.command(id, ServerCommand::Delete { chunk, version, orphan });
         let doomed = &mut self.server_mut(id).doomed;

@@ -1,4 +1,4 @@
-//! Files that begin again, and files whose writers die.
+//! Files that are reopened, and files whose writers die.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn what_may_go_over_a_file_of_that_length_may_not_once_it_was_appended_to() {
     assert_eq!(look(&mut world, "/f"), (3, false, false));
 }
 
-/// Seals the open chunk with so many bytes and gets the next.
+/// Seals the open chunk with this many bytes and gets the next one.
 fn go_on(world: &mut World, file: FileId, open: &Allocation, bytes: u64) -> Allocation {
     let sealed = Some(seal(open, bytes));
     let request = Allocate { sealed, ..allocate(world.stamp(), file) };

@@ -1,11 +1,11 @@
-//! Chunks of which all replicas are broken, each in another place: what the servers that keep these are told.
+//! Chunks with only broken replicas, each broken in another place: what their servers are told.
 
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 const LENGTH: u64 = 5;
 
-/// A master with one file of one chunk, and servers that say what a test has them say.
+/// A master with one file of one chunk, and servers that report what a test has them report.
 struct Ward {
     world: World,
     servers: Vec<Voice>,
@@ -21,7 +21,7 @@ struct Voice {
 }
 
 impl Ward {
-    /// Of so many servers, all of which hold the chunk.
+    /// `n` servers, which all hold the chunk.
     fn new(n: usize) -> Self {
         let mut world = World::empty();
         let registered: Vec<_> = (1..=n).map(|n| world.register(n)).collect();
@@ -35,7 +35,7 @@ impl Ward {
         Self { world, servers, chunk: created.allocation.chunk }
     }
 
-    /// Server `n`, from 1, says this, and takes its orders.
+    /// Server `n`, from 1, reports these events; returns its commands.
     fn says(&mut self, n: usize, events: Vec<ReplicaEvent>) -> Vec<(u64, ServerCommand)> {
         let voice = &mut self.servers[n - 1];
         voice.number += 1;
@@ -59,7 +59,8 @@ impl Ward {
         ReplicaEvent::Broken { chunk: self.chunk, version: Version(1) }
     }
 
-    /// What server `n` is told within so many seconds in which all speak and have nothing to say.
+    /// The commands that server `n` gets within this many seconds while all servers have nothing to
+    /// report.
     fn told_within(&mut self, n: usize, seconds: u64) -> Vec<(u64, ServerCommand)> {
         let mut told = Vec::new();
         for _ in 0..seconds {
@@ -151,7 +152,7 @@ fn what_was_tried_in_vain_is_tried_ever_more_rarely_and_at_once_when_one_more_is
         while told.is_empty() {
             ward.world.pass(SECOND);
             seconds += 1;
-            // Who speaks first once the time is over is told.
+            // The command goes to the first server that sends a heartbeat after the pause.
             told = ward.says(2, Vec::new());
             assert_eq!(ward.says(1, Vec::new()), []);
         }
@@ -169,7 +170,7 @@ fn what_was_tried_in_vain_is_tried_ever_more_rarely_and_at_once_when_one_more_is
     assert_eq!(told, [(1, assemble(&ward, &[1, 2]))]);
 }
 
-/// Only what servers hold that is good is in their reports.
+/// The servers' reports only list their good replicas.
 #[test]
 fn a_master_that_restarts_learns_who_keeps_broken_ones() {
     let mut ward = Ward::new(2);

@@ -1,11 +1,11 @@
-//! The balancer, with servers whose disks fill by what lies on them.
+//! The balancer, with servers whose disks fill with the chunks they hold.
 
 use std::collections::BTreeMap;
 
 use super::repair::{Disk, Farm, LENGTH};
 use super::*;
 
-/// Of the settings of these tests, and what rounding may add.
+/// The threshold in the settings of these tests, with a margin for rounding.
 const THRESHOLD: f64 = 0.1 + 1e-5;
 
 fn disk(chunks: u64, rack: Option<&'static str>) -> Disk {
@@ -18,7 +18,7 @@ fn shares(farm: &Farm) -> Vec<f64> {
     farm.disks.iter().map(share).collect()
 }
 
-/// How far the server furthest from the mean is from it.
+/// How far from the mean the furthest server is.
 fn spread(farm: &Farm) -> f64 {
     let used: u64 = farm.disks.iter().flat_map(|disk| disk.chunks.values()).sum();
     let capacity: u64 = farm.disks.iter().map(|disk| disk.capacity.unwrap()).sum();
@@ -31,7 +31,8 @@ fn racks(farm: &Farm, chunk: ChunkId) -> usize {
     racks.collect::<std::collections::BTreeSet<_>>().len()
 }
 
-/// Runs until nothing moves any more; all the time every chunk has what it had. Returns how many moved.
+/// Runs until nothing moves any more, checking that every chunk keeps its replicas. Returns the
+/// number of moves.
 fn settle(farm: &mut Farm, chunks: &[ChunkId], wanted: usize) -> usize {
     let before = farm.copied.len();
     let on_racks: BTreeMap<_, _> = chunks.iter().map(|c| (*c, racks(farm, *c).min(2))).collect();
@@ -88,7 +89,7 @@ fn while_anything_is_to_be_repaired_nothing_moves() {
     farm.disks.push(disk(100, None));
     farm.come(4);
     farm.die(1);
-    // The death is not known yet.
+    // The master does not know of the death yet.
     farm.run(5);
     let dead: Vec<ChunkId> =
         chunks.iter().copied().filter(|chunk| farm.live_holders(*chunk) < 2).collect();
@@ -105,7 +106,7 @@ fn while_anything_is_to_be_repaired_nothing_moves() {
     assert!(chunks.iter().all(|chunk| farm.live_holders(*chunk) == 2));
 }
 
-/// Servers of any size on any racks, more of them after the files are there.
+/// Servers of any size on any racks; some join after the files are written.
 #[test]
 fn whatever_the_servers_are_like_it_ends_and_makes_them_alike() {
     for seed in 0..24_u64 {
@@ -135,13 +136,14 @@ fn whatever_the_servers_are_like_it_ends_and_makes_them_alike() {
         let before = spread(&farm);
         let moved = settle(&mut farm, &chunks, wanted as usize);
         assert!(moved <= chunks.len() * wanted as usize, "{told}: {moved} moved");
-        // Where chunks must stay on several racks, those of one may all be fuller than those of another.
+        // Where chunks must stay on several racks, all servers of one rack may be fuller than those
+        // of another.
         let most = if n_racks == 1 { THRESHOLD } else { before.max(THRESHOLD) };
         assert!(spread(&farm) <= most, "{told}: now {:?}", shares(&farm));
     }
 }
 
-/// They die and come back in the middle of moves.
+/// Servers die and come back in the middle of moves.
 #[test]
 fn whoever_dies_in_a_move_no_chunk_is_lost_and_it_goes_on() {
     for seed in 0..12_u64 {

@@ -1,4 +1,4 @@
-//! What of the servers' broken replicas may go.
+//! Which broken replicas servers may purge.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Several files become one, without their bytes.
+//! Joining several files into one.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What is done with whole files without their bytes: renames over others, copies, replication.
+//! Changes of whole files that move no bytes: renames over others, copies, replication.
 
 use super::super::copies::REPLICATION_STEP;
 use super::*;
@@ -202,7 +202,7 @@ fn shared_chunks_have_the_highest_replication_that_one_of_their_files_asks_for()
     assert_eq!(world.wanted("/whole"), [1; 4]);
 }
 
-/// A file of one-byte chunks, as records say it.
+/// A file of one-byte chunks, made by applying records.
 fn long_file(world: &mut World, n_chunks: u64) {
     let mut durable = world.master.durable().clone();
     let stamp =

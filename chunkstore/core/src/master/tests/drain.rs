@@ -1,4 +1,4 @@
-//! Servers that are to be emptied, chunks on one rack alone, and how much is copied at once.
+//! Draining servers, chunks that are all on one rack, and how much is copied at once.
 
 use super::repair::{Disk, Farm};
 use super::*;
@@ -170,8 +170,8 @@ fn small_chunks_are_copied_in_larger_numbers_than_long_ones() {
     }
 }
 
-/// A copy takes a second here, and each server may have two: what a dead server held is copied in about as
-/// many seconds as the busiest of the others needs for its share.
+/// A copy takes a second here, and each server may run two. What a dead server held is copied in
+/// about as many seconds as the busiest of the others needs for its share.
 #[test]
 fn no_source_idles_while_there_is_something_for_it_to_send() {
     let mut farm = Farm::new(4);

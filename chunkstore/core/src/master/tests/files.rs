@@ -182,7 +182,7 @@ fn a_close_needs_two_replicas_where_two_were_asked_for() {
         let mut sealed = seal(&created.allocation, 5);
         sealed.servers.truncate(sealed_on);
         let on = sealed.servers.clone();
-        // The same server twice is one replica.
+        // The same server named twice is still one replica.
         sealed.servers.extend(on.first().cloned());
         let result = world.close(created.file, Some(sealed.clone()));
         if enough {
@@ -322,7 +322,7 @@ fn a_master_that_stood_still_takes_no_lease_away_before_its_writer_could_speak()
     let renew = Renew { client: client(), files: vec![file], wait_ms: 0 };
     assert_eq!(world.query(Query::Renew(renew)), Ok(Reply::Done));
     assert_eq!(world.notices.iter().filter(|n| matches!(n, Notice::Paused { .. })).count(), 1);
-    // Again, and now the writer is gone: it has the rest of its lease and no more.
+    // Paused again, but now the writer is gone: it has the rest of its lease and no more.
     world.pause(time);
     world.pass(Duration::from_secs(59));
     assert!(world.stat("/f").is_ok());

@@ -12,7 +12,7 @@ impl World {
         }
     }
 
-    /// All pages, each of one bad chunk at most.
+    /// All pages, with at most one bad chunk each.
     pub(in super::super) fn fsck(&mut self, at: &str) -> (Vec<(String, ChunkHealth)>, FsckCount) {
         let (mut bad, mut checked, mut after) = (Vec::new(), FsckCount::default(), None);
         loop {

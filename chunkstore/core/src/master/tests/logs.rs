@@ -43,7 +43,7 @@ impl World {
         }
     }
 
-    /// A log with an open chunk that has begun.
+    /// Creates a log with an open chunk whose primary has begun.
     fn begun(&mut self, at: &str) -> Allocation {
         self.create_log(at).unwrap();
         let open = self.open_log(at, None).unwrap();
@@ -52,7 +52,7 @@ impl World {
     }
 }
 
-/// The registered servers, each with its events: what the master tells them to end.
+/// The registered servers, each with its events so far.
 struct Fleet {
     world: World,
     sessions: Vec<(ServerRegistered, u64, Vec<ReplicaEvent>)>,
@@ -71,7 +71,7 @@ impl Fleet {
         self.sessions[n - 1].2.push(event);
     }
 
-    /// A heartbeat of a server; chunks that it is told to end, and to delete.
+    /// Sends a heartbeat of a server; returns its commands to end and to delete chunks.
     fn beat(&mut self, n: usize) -> Vec<ServerCommand> {
         let (registered, number, events) = &mut self.sessions[n - 1];
         *number += 1;
@@ -80,7 +80,7 @@ impl Fleet {
         reply.commands.into_iter().map(|numbered| numbered.item).collect()
     }
 
-    /// Everyone reads what it is told to read.
+    /// Has every server verify what it is told to verify.
     fn read_what_is_asked(&mut self, whole: bool) {
         for n in 1..=self.sessions.len() {
             for command in self.beat(n) {
@@ -104,7 +104,7 @@ impl Fleet {
         self.world.mutate(Mutation::Forget(request))
     }
 
-    /// The same server, with all that it holds still to be told.
+    /// Registers the server again, with its report still to come.
     fn register_again(&mut self, n: usize) {
         self.sessions[n - 1] = (self.world.register(n), 0, Vec::new());
     }
@@ -166,7 +166,8 @@ fn all_clients_are_given_the_same_open_chunk_and_after_its_end_the_next_one() {
     assert!(world.begin(open.chunk, 5).is_err());
 }
 
-/// A primary whose disk was replaced knows nothing of what it had: it must neither make an empty file nor give the chunk up.
+/// A primary whose disk was replaced remembers nothing: it must neither make an empty file nor give
+/// the chunk up.
 #[test]
 fn a_primary_that_forgot_what_it_had_does_not_begin_again_nor_give_the_chunk_up() {
     let mut fleet = Fleet::new(3);
@@ -336,7 +337,7 @@ fn replicas_that_were_not_sealed_go_and_sealed_ones_stay_however_late_their_serv
     fleet.tell(1, log_held(open.chunk, false));
     fleet.tell(2, log_held(open.chunk, false));
     drop((fleet.beat(1), fleet.beat(2)));
-    // The third one has not told yet. The first two sealed it.
+    // The third server has not reported yet. The first two sealed the chunk.
     let mut sealed = seal(&open, 10);
     sealed.servers.retain(|server| *server != host(2));
     fleet.world.end(open.chunk, Some(sealed)).unwrap();
@@ -352,7 +353,7 @@ fn replicas_that_were_not_sealed_go_and_sealed_ones_stay_however_late_their_serv
     assert_eq!(fleet.world.locate_log("/log").chunks[0].servers.len(), 2);
 }
 
-/// One of three sealed the chunk, and what it sealed is broken.
+/// One of three servers sealed the chunk, and its replica is broken.
 #[test]
 fn what_nobody_has_sealed_any_more_is_sealed_by_those_that_still_have_it_open() {
     let mut fleet = Fleet::new(3);
@@ -428,7 +429,7 @@ fn what_only_files_can_is_refused_for_a_log_and_what_only_logs_can_for_a_file() 
     assert!(many[0].is_err() && many[1].is_ok());
     let not_a_log = Err(FsError::NotALog { path: path("/file") });
     assert_eq!(world.open_log("/file", None).map(|_| Reply::Done), not_a_log);
-    // A log may get another number of replicas: its open chunk with its end.
+    // A log may get another number of replicas; its open chunk gets it when it ends.
     world.set_replication("/log", 2).unwrap();
     world.end(open.chunk, Some(seal(&open, 10))).unwrap();
     let wanted = match world.master.durable().chunk(open.chunk) {
@@ -470,7 +471,8 @@ fn a_chunk_whose_servers_are_all_forgotten_is_lost_and_its_log_goes_on() {
     assert_ne!(fleet.world.open_log("/log", None).unwrap().chunk, open.chunk);
 }
 
-/// Its disk was replaced, and it comes back with an empty one before anything else happens.
+/// The server's disk was replaced, and it comes back with an empty one before anything else
+/// happens.
 #[test]
 fn records_that_were_given_up_are_not_waited_for_again_when_their_server_registers_at_once() {
     for restarts in [false, true] {
@@ -496,7 +498,7 @@ fn records_that_were_given_up_are_not_waited_for_again_when_their_server_registe
         fleet.world.pass(Duration::from_secs(1));
         let next = fleet.world.open_log("/log", None).unwrap();
         assert_ne!(next.chunk, open.chunk, "restarts: {restarts}");
-        // If it has the records after all, they are nobody's.
+        // If it has the records after all, they are orphans.
         fleet.tell(on[0], log_held(open.chunk, true));
         fleet.beat(on[0]);
         assert_eq!(fleet.world.open_log("/log", None), Ok(next));
@@ -551,7 +553,8 @@ fn servers_that_failed_a_chunk_get_no_next_one_for_a_while_if_others_can() {
     assert_eq!(world.open_log("/log", None).unwrap().pipeline.len(), 3);
 }
 
-/// A server sealed its replica, found it broken, told so, and only then the word comes that it sealed it.
+/// A server seals its replica, finds it broken and reports that; only then is it named among those
+/// that sealed it.
 #[test]
 fn the_late_word_that_a_server_sealed_what_it_has_lost_since_costs_no_other_its_replica() {
     let mut fleet = Fleet::new(3);
@@ -570,7 +573,7 @@ fn the_late_word_that_a_server_sealed_what_it_has_lost_since_costs_no_other_its_
         let deletes = told.iter().any(|it| matches!(it, ServerCommand::Delete { .. }));
         assert!(!deletes, "{n} is told to delete what may be the last copy: {told:?}");
     }
-    // Another that had it seals it, and is believed.
+    // Another server that had it open seals it, and is believed.
     let second = (1..=3).find(|n| host(*n) == on(1)).unwrap();
     let held = ReplicaEvent::Held { chunk, version: Version(1), length: 100, checksum: 7 };
     fleet.tell(second, held);
@@ -580,7 +583,8 @@ fn the_late_word_that_a_server_sealed_what_it_has_lost_since_costs_no_other_its_
     assert_eq!(hosts, [&on(1)]);
 }
 
-/// A server sealed its replica, found it broken, and restarted; only then the word comes that it sealed it.
+/// A server seals its replica, finds it broken and restarts; only then is it named among those that
+/// sealed it.
 #[test]
 fn a_server_that_never_says_that_it_has_what_it_sealed_is_soon_not_believed_to() {
     let mut fleet = Fleet::new(3);
@@ -592,7 +596,7 @@ fn a_server_that_never_says_that_it_has_what_it_sealed_is_soon_not_believed_to()
         ReplicaEvent::Held { chunk: open.chunk, version: Version(1), length: 9, checksum: 7 },
     );
     fleet.beat(1);
-    // Its report is complete, without the chunk. The third's is on its way.
+    // Its report is complete, without the chunk. That of the third server is still to come.
     fleet.register_again(2);
     fleet.beat(2);
     fleet.register_again(3);

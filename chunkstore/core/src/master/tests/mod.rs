@@ -1,6 +1,6 @@
-//! The chunk master in a world of its own: a journal that is a list, a clock that is turned by hand.
-//! After every input the invariants are checked; at the end of every test a fresh state is folded from
-//! the journal and compared with the live one.
+//! The chunk master in a world of its own, in which the journal is a list and the tests turn the
+//! clock. After every input the invariants are checked; at the end of every test a fresh state is
+//! folded from the journal and compared with the live one.
 
 mod append;
 mod assembly;
@@ -127,7 +127,8 @@ impl World {
         world
     }
 
-    /// A cluster without servers, with `n` files of one byte in `/staging/job`, as records say it.
+    /// A cluster without servers and with `n` files of one byte in `/staging/job`, made by applying
+    /// records.
     pub(super) fn crowded(n: usize) -> Self {
         let mut world = Self::empty();
         world.mkdirs("/staging/job");
@@ -154,7 +155,8 @@ impl World {
         folded
     }
 
-    /// A new process over the same journal, and the time that it waits for servers.
+    /// Starts a new process over the same journal, and lets the time pass in which it waits for
+    /// servers.
     pub(super) fn restart(&mut self) {
         self.restart_in_safe_mode();
         if self.master.in_safe_mode() {
@@ -162,7 +164,7 @@ impl World {
         }
     }
 
-    /// A new process over the same journal, which waits for the servers that belong to it.
+    /// Starts a new process over the same journal, which then waits for the servers of its cluster.
     pub(super) fn restart_in_safe_mode(&mut self) {
         let folded = self.folded();
         assert_eq!(&folded, self.master.durable());
@@ -170,7 +172,7 @@ impl World {
         self.serve(false);
     }
 
-    /// The first input of a process, in a term with a number of its own.
+    /// Sends the first input of a process, with a new term number.
     pub(super) fn serve(&mut self, accept_old_journal: bool) {
         self.n_terms += 1;
         let last_record = self.journal.len() as u64;
@@ -196,7 +198,7 @@ impl World {
         reply
     }
 
-    /// Turns the clock and wakes the master whenever it wants to be woken until then.
+    /// Turns the clock, and calls the master whenever it wants to be called until then.
     pub(super) fn pass(&mut self, time: Duration) {
         let until = self.now.monotonic + time;
         while let Some(at) = self.master.poll_timeout().filter(|at| *at <= until) {
@@ -207,7 +209,7 @@ impl World {
         self.turn(until);
     }
 
-    /// Turns the clock while the master stands still.
+    /// Turns the clock without calling the master.
     pub(super) fn pause(&mut self, time: Duration) {
         self.turn(self.now.monotonic + time);
     }
@@ -269,7 +271,7 @@ impl World {
         }
     }
 
-    /// Writes a whole file; needs servers.
+    /// Writes a file and closes it; needs servers.
     pub(super) fn put(&mut self, at: &str, bytes: u64) -> FileStatus {
         let created = self.create(at).unwrap();
         let (file, mut allocation) = (created.file, created.allocation);
@@ -426,7 +428,7 @@ pub(super) fn allocate(stamp: RequestStamp, file: FileId) -> Allocate {
     Allocate { stamp, file, sealed, abandoned, exclude, writer_host }
 }
 
-/// The chunk as its whole pipeline has sealed it.
+/// The chunk as sealed by its whole pipeline.
 pub(super) fn seal(allocation: &Allocation, length: u64) -> SealedChunk {
     SealedChunk {
         chunk: allocation.chunk,

@@ -1,5 +1,5 @@
-//! The tree against the simplest thing that could be right: a sorted map of path texts. After every step the
-//! journal gives the same state again, and a refused request has changed nothing.
+//! The tree against the simplest possible model: a sorted map of path texts. After every step the
+//! journal must reproduce the state, and a refused request must have changed nothing.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +18,12 @@ enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct File {
     id: FileId,
-    /// Its only chunk: which bytes it has. A marker has none.
+    /// Its only chunk, which stands for its bytes. A marker has none.
     chunk: Option<ChunkId>,
     replication: u8,
 }
 
-/// Over which file something goes.
+/// Which file the new one may replace.
 #[derive(Clone, Copy, Debug)]
 enum Over {
     None,
@@ -44,9 +44,9 @@ enum Op {
         recursive: bool,
         skip_trash: bool,
     },
-    /// Out of the trash.
+    /// Moves an entry out of the trash.
     Restore(usize, String),
-    /// From the trash.
+    /// Removes an entry of the trash for good.
     Purge(usize),
     Publish(String, String),
     Concat([String; 2], String, Over),
@@ -141,7 +141,7 @@ impl Model {
         taken
     }
 
-    /// What a request says that goes over something at `to`.
+    /// The `replace` of a request for something at `to`.
     fn replace(&self, to: &str, over: Over) -> Replace {
         match (over, self.kind(to)) {
             (Over::None, _) => Replace::Never,
@@ -221,7 +221,7 @@ impl Model {
         self.0.keys().filter(inside).cloned().collect()
     }
 
-    /// What was removed: one entry of the trash, as it was.
+    /// What was removed: one entry of the trash, with its old path.
     fn removed(&self, nth: usize) -> Option<String> {
         let mut at = self.trash().get(nth)?.clone();
         while let Some(below) = self.0.keys().find(|key| above(key).last() == Some(&at)) {
@@ -230,7 +230,7 @@ impl Model {
         Some(at)
     }
 
-    /// Publishes all files that stand directly in `from`, but for an earlier marker.
+    /// Publishes all files directly in `from`, except an earlier marker.
     fn publish(&mut self, from: &str, to: &str, marker: Option<FileId>) -> Verdict {
         if matches!(self.look(from)?, Kind::File(_)) {
             return Err(ProblemKind::NotAFolder);
@@ -240,7 +240,7 @@ impl Model {
         }
         self.room_for(to, true)?;
         let winners = self.files_in(from);
-        // The target is made before the staging folder goes: what is above it stays.
+        // The target is made before the staging folder goes, so the folders above it stay.
         self.add(to, Kind::Folder);
         for name in &winners {
             let kind = self.0[&format!("{}/{name}", from.trim_end_matches('/'))];
@@ -282,7 +282,7 @@ impl Model {
         inside.map(|(key, _)| key.rsplit_once('/').unwrap().1.to_owned()).collect()
     }
 
-    /// `told`: what the master's answer, or a look after it, added to what the model knows.
+    /// `told`: what the master decided, from its answer or a look at its state.
     fn apply(&mut self, op: &Op, told: &Told) -> Verdict {
         match op {
             Op::Put(at, parents) => {
@@ -329,7 +329,7 @@ impl Model {
     }
 }
 
-/// What only the master can say.
+/// What only the master can decide.
 #[derive(Default)]
 struct Told {
     file: Option<FileId>,
@@ -441,7 +441,7 @@ fn carry_out(world: &mut World, op: &Op, model: &Model) -> Result<Told, FsError>
     replied.map(|_| Told::default())
 }
 
-/// All that is listed at once.
+/// Lists the whole tree at once.
 fn listed(world: &mut World) -> BTreeMap<String, Kind> {
     let (path, limit) = (StorePath::root(), LIST_ENTRIES_MAX);
     let request = List { path, after: None, recursive: true, limit };
@@ -462,7 +462,7 @@ fn listed(world: &mut World) -> BTreeMap<String, Kind> {
 }
 
 proptest! {
-    // The same cases at every run.
+    // Use the same cases in every run.
     #![proptest_config(ProptestConfig {
         cases: 300,
         failure_persistence: None,

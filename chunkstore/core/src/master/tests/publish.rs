@@ -1,4 +1,4 @@
-//! Publish: a job's whole output in one transaction, or nothing of it.
+//! Publish: all of a job's output in one transaction, or none of it.
 
 use super::super::record::WINNER_BYTES_PER_RECORD;
 use super::*;

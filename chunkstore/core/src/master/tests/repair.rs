@@ -1,4 +1,4 @@
-//! Repair, with servers that do as they are told, die and come back.
+//! Repair, with servers that obey, die and come back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,19 +7,19 @@ use ids::{Inbox, Outbox};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Of every chunk: long enough that one is a stream.
+/// Length of every chunk: one of them fills a stream.
 pub(super) const LENGTH: u64 = 64 << 20;
 
-/// A server: what is on its disk stays there while it is away.
+/// A server. The chunks on its disk stay there while it is away.
 #[derive(Default)]
 pub(super) struct Disk {
-    /// Of its chunks, those that would be found broken.
+    /// Those of its chunks that would be found broken.
     pub(super) rotten: BTreeSet<ChunkId>,
     pub(super) chunks: BTreeMap<ChunkId, u64>,
-    /// Its rack, if it is not the default one; and how much it tells to be free, if not all.
+    /// Its rack, if it is not the default one, and the free space that it reports, if not all.
     pub(super) rack: Option<&'static str>,
     pub(super) free: Option<u64>,
-    /// Its size, if what lies on it counts.
+    /// Its capacity, if its chunks are to count against it.
     pub(super) capacity: Option<u64>,
     pub(super) session: Option<Session>,
 }
@@ -51,10 +51,11 @@ pub(super) struct Farm {
     pub(super) world: World,
     pub(super) disks: Vec<Disk>,
     copies: Vec<Sent>,
-    /// Most copies that one server has sent, or received, at once; most replicas that it had to read.
+    /// The most copies that one server has sent or received at once, and the most replicas that it
+    /// had to read.
     pub(super) most_streams: usize,
     most_to_read: usize,
-    /// In the order in which they ended.
+    /// The chunks of copies, in the order in which the copies ended.
     pub(super) copied: Vec<ChunkId>,
 }
 
@@ -99,7 +100,7 @@ impl Farm {
         }
     }
 
-    /// Files of one chunk; returns those.
+    /// Writes `n` files of one chunk; returns their chunks.
     pub(super) fn put(&mut self, n: usize, replication: u8) -> Vec<ChunkId> {
         (0..n).map(|n| self.put_one(&format!("/f{n}"), replication)).collect()
     }
@@ -125,7 +126,8 @@ impl Farm {
         created.allocation.chunk
     }
 
-    /// Time passes, a heartbeat of everyone a second; what was begun a second before is done.
+    /// Lets seconds pass, with a heartbeat of every server in each; what began one second ago is
+    /// done.
     pub(super) fn run(&mut self, seconds: usize) {
         for _ in 0..seconds {
             self.world.pass(SECOND);
@@ -245,7 +247,7 @@ fn those_nearest_to_loss_are_copied_first() {
     let one = left(&farm, 1);
     assert!(one.len() > 10 && left(&farm, 2).len() > 10);
     farm.run(200);
-    // Others go meanwhile where the servers of the rarest are busy.
+    // Others may go first where the servers of the rarest chunks are busy.
     let first = farm.copied[..one.len()].iter().filter(|chunk| one.contains(chunk));
     assert!(first.count() * 10 > one.len() * 9);
     assert!(chunks.iter().all(|chunk| farm.live_holders(*chunk) == 3));
@@ -265,7 +267,7 @@ fn a_server_that_comes_back_makes_no_chunk_rarer_and_the_surplus_goes() {
     assert!(farm.most_to_read <= 4, "{} at once", farm.most_to_read);
 }
 
-/// Whichever is the bad one, and whichever would have gone.
+/// Whichever replica is bad, and whichever would be removed.
 #[test]
 fn none_of_too_many_replicas_goes_before_one_that_stays_was_read_and_is_whole() {
     for (wanted, bad) in [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)] {
@@ -279,7 +281,7 @@ fn none_of_too_many_replicas_goes_before_one_that_stays_was_read_and_is_whole() 
         let sound = |n: &&usize| !farm.disks[**n - 1].rotten.contains(&chunk);
         assert!(holders.iter().filter(sound).count() > 0, "only {bad} is left, and is bad");
     }
-    // All that stay are bad: they are told to be, and the one that was to go stays.
+    // All that stay are bad: they are reported broken, and the surplus one stays.
     let mut farm = Farm::new(3);
     let chunk = farm.put_one("/f", 3);
     for disk in &mut farm.disks[..2] {
@@ -290,7 +292,7 @@ fn none_of_too_many_replicas_goes_before_one_that_stays_was_read_and_is_whole() 
     assert!(farm.disks[2].chunks.contains_key(&chunk));
 }
 
-/// Which would say that it has it already, and then delete it.
+/// Otherwise it would report that it has the chunk already, and then delete it.
 #[test]
 fn nothing_is_copied_to_a_server_that_is_about_to_delete_it() {
     let mut farm = Farm::new(3);
@@ -350,7 +352,7 @@ fn a_master_that_has_just_started_waits_for_the_servers_reports() {
     farm.put(40, 2);
     farm.world.restart_in_safe_mode();
     farm.run(1);
-    // Each learns of the restart by its refused heartbeat, and all report at once.
+    // Each server learns of the restart when its heartbeat is refused, and all report at once.
     farm.run(40);
     assert_eq!(farm.copied, []);
     assert_eq!(farm.disks.iter().map(|disk| disk.chunks.len()).sum::<usize>(), 80);
@@ -382,7 +384,7 @@ fn what_a_target_says_of_its_replica_counts_more_than_its_sources_late_word() {
     farm.beat(bad);
     farm.beat(source);
     let sent = farm.copies.pop().unwrap();
-    // It arrives and is lost again before the source is heard of.
+    // The copy arrives, and is lost again before its source reports.
     tell(&mut farm, sent.target, held(chunk, 5));
     tell(&mut farm, sent.target, lost);
     farm.beat(sent.target);
@@ -392,9 +394,9 @@ fn what_a_target_says_of_its_replica_counts_more_than_its_sources_late_word() {
     assert_eq!(farm.live_holders(chunk), 2);
 }
 
-/// Servers die and come back at random, one within three heartbeats, and never so that a chunk has no
-/// live replica (nor only such as are about to be removed): then none is ever lost, and in the end each
-/// has as many as asked for.
+/// Servers die and come back at random, one within three heartbeats, and always so that every chunk
+/// keeps a live replica that is not about to be removed. Then no chunk is ever lost, and in the end
+/// each has as many replicas as asked for.
 #[test]
 fn whatever_servers_do_no_last_replica_is_removed_and_all_are_whole_in_the_end() {
     for seed in 0..40_u64 {

@@ -1,6 +1,6 @@
-//! Chunks, replicas and leases against the simplest thing that could be right: for each server, a set of what it
-//! told. After every step the master counts the same live and staying replicas of each chunk, has the same
-//! chunks wait for the same reasons, and the same files are open.
+//! Chunks, replicas and leases against the simplest possible model: for each server, the set of
+//! what it reported. After every step the master must count the same live and staying replicas of
+//! each chunk, have the same chunks wait for the same reasons, and have the same files open.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,15 +19,15 @@ enum Op {
     SetReplication(usize, u8),
     Remove(usize),
     Register(usize),
-    /// It has told all that it held when it registered.
+    /// The server completes its report.
     Complete(usize),
     Held(usize, usize),
-    /// It holds other bytes than were sealed.
+    /// It holds bytes other than those sealed.
     Odd(usize, usize),
     Lost(usize, usize),
     CopyEnded(usize, bool),
     Drain(usize, bool),
-    /// Everyone alive speaks.
+    /// All live servers send a heartbeat.
     Beat,
     Pass(u64),
     Open,
@@ -62,7 +62,7 @@ fn some_op() -> impl Strategy<Value = Op> {
 struct Server {
     registered: Option<ServerRegistered>,
     heard: Option<Monotonic>,
-    /// Good replicas, told in this registration, and in the one before.
+    /// Good replicas that it reported in this registration, and in the one before.
     told: BTreeSet<ChunkId>,
     before: BTreeSet<ChunkId>,
     complete: bool,
@@ -85,7 +85,7 @@ struct Model {
     servers: [Server; SERVERS],
     /// Files of one chunk, and how many replicas they ask for.
     files: Vec<(String, ChunkId, u8)>,
-    /// Open ones, and when their leases end.
+    /// Open files, and when their leases end.
     open: Vec<(String, FileId, Monotonic)>,
     copies: Vec<Sent>,
     n_names: u64,
@@ -107,7 +107,7 @@ impl Model {
         self.is_live(world, n) && claims
     }
 
-    /// What a server is to remove counts no more, whether it hears of that or not.
+    /// A replica that a server is to remove no longer counts, whether or not the server has been told.
     fn see_dooms(&mut self, world: &World) {
         for n in 0..SERVERS {
             let pending = Self::id(world, n).map(|id| world.master.servers.deliver(id, true).1);
@@ -119,7 +119,8 @@ impl Model {
         }
     }
 
-    /// Time passes in steps in which no server is given up that was told something since the step before.
+    /// Lets time pass in steps so short that no server dies with commands that the model has not
+    /// seen.
     fn pass(&mut self, world: &mut World, time: Duration) {
         let until = world.now.monotonic + time;
         while world.now.monotonic < until {
@@ -137,7 +138,7 @@ impl Model {
         (!self.files.is_empty()).then(|| self.files[nth % self.files.len()].1)
     }
 
-    /// A server speaks until nothing is left to be said.
+    /// A server sends heartbeats until it has nothing left to report.
     fn speak(&mut self, world: &mut World, n: usize) {
         for _ in 0..20 {
             if !self.is_live(world, n) {
@@ -192,7 +193,7 @@ impl Model {
         }
     }
 
-    /// A server that is heard of tells that it has no good replica of the chunk.
+    /// A live server reports that it has no good replica of the chunk.
     fn tell_no_more(&mut self, world: &mut World, n: usize, event: ReplicaEvent, chunk: ChunkId) {
         if self.is_live(world, n) {
             self.forget(n, chunk);
@@ -303,7 +304,8 @@ impl Model {
         self.servers[n].before.remove(&chunk);
     }
 
-    /// Whether a copy counts: it was not given up meanwhile, by what its target told or suffered.
+    /// Ends a copy; it counts unless it was given up meanwhile because of its target's reports or
+    /// death.
     fn copy_ended(&mut self, world: &mut World, nth: usize, done: bool) {
         if self.copies.is_empty() {
             return;
@@ -374,7 +376,7 @@ impl Model {
                 waiting.entry(cause).or_default().insert(*chunk);
             }
         }
-        // What is to be looked at again waits for that, or for a copy.
+        // Chunks to be looked at again wait for that, or for a copy.
         let census = world.master.repairs.census();
         if !world.master.repairs.is_sweeping() && census.retrying == 0 {
             let expected = waiting.into_iter().map(|(why, chunks)| (why, chunks.len() as u64));
@@ -386,7 +388,7 @@ impl Model {
 }
 
 proptest! {
-    // The same cases at every run.
+    // Use the same cases in every run.
     #![proptest_config(ProptestConfig {
         cases: 300,
         failure_persistence: None,
@@ -407,7 +409,7 @@ proptest! {
         }
         for op in ops {
             model.apply(&mut world, op);
-            // Steps of a sweep, and of what is told to chunks.
+            // Steps of a sweep, and of applying a new replication to chunks.
             model.pass(&mut world, Duration::from_millis(20));
             model.check(&mut world);
         }

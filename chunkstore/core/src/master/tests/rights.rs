@@ -1,10 +1,10 @@
-//! Whose what is to change.
+//! Who may change what.
 
 use chunkstore_protocol::path::TRASH_FOLDER;
 
 use super::*;
 
-/// What somebody who is no superuser may ask.
+/// Requests of a user who is no superuser.
 struct By<'w>(&'w mut World, &'static str);
 
 impl By<'_> {
@@ -52,7 +52,8 @@ fn is_not_yours(refused: &Result<Reply, FsError>) -> bool {
     matches!(refused, Err(FsError::NotYours(_)))
 }
 
-/// Folders of ann and ben with a file each, one of nobody, and a world that keeps what is removed.
+/// Folders of ann and of ben with a file each, one without an owner, and a world that keeps removed
+/// entries.
 fn world() -> World {
     let trash_interval = Duration::from_hours(24);
     let mut world = World::empty_with(Settings { trash_interval, ..settings() });

@@ -1,11 +1,12 @@
-//! A master that has just started, and what it leaves alone until servers have told what they hold.
+//! A master that has just started, and what it leaves alone until servers have reported what they
+//! hold.
 
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 impl World {
-    /// Registers, and tells all that it holds.
+    /// Registers a server and completes its report.
     fn report(&mut self, n: usize, held: Vec<ReplicaEvent>) -> ServerHeartbeatReply {
         let registered = self.register(n);
         self.beat(heartbeat(n, &registered, 1, held)).unwrap()
@@ -98,7 +99,7 @@ fn a_server_that_is_still_telling_what_it_holds_is_waited_for_as_long_as_it_is_h
     assert_eq!(world.left_safe_mode(), Some(vec![host(3)]));
 }
 
-/// The first things that a server tells.
+/// The first events of a server's report.
 fn told_up_to(chunk: ChunkId, n: u64) -> Vec<ReplicaEvent> {
     (0..n).map(|_| held(chunk, 5)).collect()
 }
@@ -159,7 +160,7 @@ fn leases_do_not_end_in_safe_mode() {
     let mut world = World::with_servers(2);
     let create = world.create("/open").unwrap();
     world.restart_in_safe_mode();
-    // As if leases were shorter than silence may be.
+    // As if leases were shorter than the silence that is allowed.
     world.master.leases.set(create.file, world.now.monotonic + SECOND);
     world.pass(9 * SECOND);
     assert!(world.stat("/open").is_ok());
@@ -213,12 +214,12 @@ fn a_server_that_may_have_the_last_replica_of_a_chunk_is_not_forgotten_unasked()
     assert_eq!(forget(&mut world, 1, false), refused(1, 1));
     assert_eq!(forget(&mut world, 2, false), refused(2, 1));
     assert_eq!(forget(&mut world, 3, false), Ok(Reply::Done), "it never had it");
-    // While all chunks are looked at nobody knows.
+    // Nobody knows while a sweep is running.
     world.master.repairs.sweep_at(world.now.monotonic);
     let counting = Err(ForgetError::StillCounting { host: host(1) }.into());
     assert_eq!(forget(&mut world, 1, false), counting);
     world.pass(4 * SECOND);
-    // Of servers that died before the master started it is not known what they have.
+    // It is not known what servers hold that died before the master started.
     world.register(3);
     world.restart_in_safe_mode();
     world.report(3, vec![]);
@@ -227,7 +228,7 @@ fn a_server_that_may_have_the_last_replica_of_a_chunk_is_not_forgotten_unasked()
         assert_eq!(forget(&mut world, n, false), refused(n, 0));
     }
     assert_eq!(forget(&mut world, 3, false), Ok(Reply::Done), "it has told all that it has");
-    // One of them is back with it.
+    // One of them is back with the chunk.
     let chunk = world.locate("/f").unwrap().chunks[0].chunk;
     world.report(1, vec![held(chunk, 5)]);
     world.pass(18 * SECOND);
@@ -267,7 +268,7 @@ fn what_is_lost_between_two_sweeps_is_missing_at_once() {
     assert!(!world.master.repairs.is_being_counted());
     assert_eq!(world.summary().chunks_missing, 0);
     let lost = ReplicaEvent::Lost { chunk, version: Version(1) };
-    // Numbered from 1: what was told before is told again.
+    // Numbered from 1, so earlier events are sent again.
     let mut told = vec![held(chunk, 5), lost];
     world.beat(heartbeat(1, &registered, 2, told.clone())).unwrap();
     assert!(!world.master.repairs.is_being_counted());

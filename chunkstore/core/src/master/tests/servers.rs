@@ -104,7 +104,7 @@ fn a_master_that_stood_still_counts_no_server_as_dead_before_it_could_speak() {
     world.register(2);
     world.pass(Duration::from_secs(8));
     world.pause(Duration::from_secs(3600));
-    // The time-out comes first, the heartbeats have waited behind it.
+    // The timeout comes first; the heartbeats were queued behind it.
     world.pass(Duration::ZERO);
     assert_eq!(world.summary().servers_live, 2);
     assert!(world.beat(heartbeat(1, &registered, 1, vec![])).is_ok());
@@ -229,7 +229,7 @@ fn a_stale_replica_is_deleted_only_while_a_good_one_lives() {
         let mut told = vec![held(chunk, 5)];
         world.beat(heartbeat(2, &good, 1, told.clone())).unwrap();
         if version == 1 {
-            // What was written as the same version might be all that there is.
+            // Other bytes of the same version might be the only sound ones.
             let reply = world.beat(heartbeat(1, &bad, 2, vec![])).unwrap();
             assert!(deletes(&reply).is_empty(), "nobody has read the good one");
             let whole = true;
@@ -400,7 +400,7 @@ fn when_no_server_can_take_a_chunk_each_is_named_with_its_reason() {
 fn chunks_given_out_since_the_last_heartbeat_count_against_the_room() {
     let mut world = World::empty();
     let mut request = registration(1);
-    // With what the file of the last one takes besides.
+    // Including what the last replica's file takes besides its bytes.
     let room_for_two = 2 * CHUNK + (64 << 10);
     request.free_bytes = room_for_two;
     let registered = world.try_register(request).unwrap();

@@ -1,20 +1,22 @@
-//! A master over an older copy of its journal: it is noticed by what servers tell, it changes nothing, and the right
-//! journal goes on as if nothing had been. One that is accepted never gives out an id or epoch of the lost one.
+//! A master over an older copy of its journal: servers' reports reveal it, it changes nothing, and
+//! the right journal goes on as if nothing had happened. An old journal that is accepted never
+//! gives out an id or epoch of the lost one.
 
 use super::*;
 use crate::master::{Outdated, OutdatedBy};
 
-/// Before and after some work between two starts.
+/// A world before and after some work between two starts.
 struct Split {
     world: World,
     /// The journal before the last start.
     copy: Vec<Record>,
-    /// What servers were told to keep since.
+    /// The term that servers were told to persist since.
     term: Term,
 }
 
 impl World {
-    /// Registers with the term that it has kept, and tells all that it holds; gives what is to be kept from then on.
+    /// Registers with the term that the server has persisted, and completes its report; returns
+    /// what it is to persist from then on.
     fn come(&mut self, n: usize, term: Option<Term>, held: Vec<ReplicaEvent>) -> Option<Term> {
         let registered = self.register_with(RegisterServer { term, ..registration(n) });
         let reply = self.beat(heartbeat(n, &registered, 1, held)).unwrap();
@@ -29,7 +31,7 @@ impl World {
         }
     }
 
-    /// A new process over another journal.
+    /// Starts a new process over another journal.
     fn start_over(&mut self, journal: Vec<Record>, accept_old_journal: bool) {
         self.journal = journal;
         self.master = Master::recover(self.settings, self.folded()).unwrap();
@@ -53,7 +55,7 @@ impl World {
 }
 
 impl Split {
-    /// Two servers, `/before`, a copy of the journal, a new start, and `/since` if so.
+    /// Two servers, `/before`, a copy of the journal, a new start, and `/since` if `writes_since`.
     fn new(writes_since: bool) -> Self {
         let mut world = World::with_servers(2);
         world.put("/before", 5);
@@ -120,7 +122,7 @@ fn a_chunk_that_was_never_given_out_keeps_it_from_changing_anything_and_nothing_
         world.put("/since", 5);
         let since = world.chunk_of("/since");
         world.start_over(copy, false);
-        // Releases before kept no term.
+        // A server that has persisted no term.
         let version = Version(1);
         let told = match as_log {
             true => ReplicaEvent::LogHeld { chunk: since, version, ended: true },
@@ -157,7 +159,7 @@ fn the_right_journal_goes_on_after_an_old_one_was_started() {
     let (before, since) = (world.chunk_of("/before"), world.chunk_of("/since"));
     let held = || vec![held(before, 5), held(since, 5)];
     world.start_over(copy, false);
-    // One without a term, which must not take this one's for the cluster's.
+    // A server without a term: it must not take this term for the cluster's.
     assert_eq!(world.come(1, None, vec![]), None);
     assert_eq!(world.come(2, Some(term), held()), None);
     assert!(world.outdated().is_some());
@@ -186,7 +188,7 @@ fn an_old_journal_that_is_accepted_gives_out_nothing_again() {
     let report = vec![held(before, 5), held(lost, 5)];
     let reply = world.beat(heartbeat(2, &registered, 1, report)).unwrap();
     assert_eq!((world.outdated(), world.summary().safe_mode), (None, 0));
-    // What only the lost one knew is an orphan as any other.
+    // What only the lost journal knew is an orphan like any other.
     let version = Version(1);
     let commands: Vec<_> = reply.commands.into_iter().map(|command| command.item).collect();
     assert_eq!(commands, [ServerCommand::Delete { chunk: lost, version, orphan: true }]);
@@ -199,7 +201,7 @@ fn an_old_journal_that_is_accepted_gives_out_nothing_again() {
     assert_eq!(world.outdated(), None, "once accepted, it is the cluster's");
 }
 
-/// The segment that had them is gone, and what is left knows the very term. Only a name changed.
+/// The segment with the last records is gone, but what is left knows the term. Only a name changed.
 #[test]
 fn a_journal_without_its_last_records_is_noticed_by_their_number_and_changes_nothing() {
     let Split { mut world, term, .. } = Split::new(false);
@@ -216,7 +218,7 @@ fn a_journal_without_its_last_records_is_noticed_by_their_number_and_changes_not
     };
     let last = cut.len() as u64;
     world.start_over(cut, false);
-    // The starts have as many records as are missing, and more.
+    // The new starts make as many records as are missing, and more.
     for _ in 0..3 {
         assert_eq!((kept(&mut world, 1), kept(&mut world, 2)), (0, 0));
         let by = OutdatedBy::Record { told, last };
@@ -228,7 +230,7 @@ fn a_journal_without_its_last_records_is_noticed_by_their_number_and_changes_not
         world.notices.clear();
         world.restart_in_safe_mode();
     }
-    // The whole one goes on, and one that is accepted, too.
+    // The complete journal goes on, and so does one that is accepted.
     world.start_over(whole.clone(), false);
     assert_eq!(kept(&mut world, 1), 0, "not sure yet");
     assert!(kept(&mut world, 2) > told, "on disk when it is told");
@@ -239,7 +241,7 @@ fn a_journal_without_its_last_records_is_noticed_by_their_number_and_changes_not
     world.mkdirs("/d");
 }
 
-/// As a snapshot of the file system is: the copy has the very term that went on.
+/// Like a snapshot of the file system: the copy has the very term that went on.
 #[test]
 fn a_copy_of_the_same_start_gives_out_no_id_that_was_given_out_since_and_is_noticed_late_too() {
     let mut world = World::with_servers(2);
@@ -258,7 +260,7 @@ fn a_copy_of_the_same_start_gives_out_no_id_that_was_given_out_since_and_is_noti
     assert_ne!(world.chunk_of("/new"), lost, "a late server has other bytes by that name");
     assert_eq!(world.outdated(), None);
     world.come(2, Some(term), vec![held(lost, 5)]);
-    // None was given out by the copy's own start, so that what it left out begins before.
+    // The copy's own start gave out no id, so that the skipped range begins before.
     let next = ChunkId(world.chunk_of("/before").0 + 1);
     let by = OutdatedBy::Chunk { chunk: lost, next };
     assert_eq!(world.outdated(), Some(Outdated { host: host(2), by }));

@@ -1,4 +1,4 @@
-//! The trash: what users remove, how they get it back, and when it goes.
+//! The trash: what users remove, how they get it back, and when it is removed for good.
 
 use chunkstore_protocol::path::TRASH_FOLDER;
 
@@ -10,7 +10,7 @@ fn with_trash() -> Settings {
     Settings { trash_interval: DAY, ..settings() }
 }
 
-/// A cluster of two servers that keeps what is removed for a day, past its start.
+/// A cluster of two servers, past its start, that keeps removed entries for a day.
 fn kept() -> World {
     let mut world = World::empty_with(with_trash());
     world.pass(settings().dead_after);
@@ -189,7 +189,8 @@ fn when_space_runs_short_the_oldest_goes_until_there_is_enough() {
     assert!(!left.is_empty() && folders.ends_with(&left), "the youngest stay: {left:?}");
 }
 
-/// A cluster of so many servers with as many removed files of 6 bytes in all replicas, and what registered.
+/// A cluster with this many servers and removed files, of 6 bytes in all replicas each; and the
+/// registrations.
 fn with_removed(n_servers: usize, n_files: usize) -> (World, Vec<ServerRegistered>) {
     let mut world = World::empty_with(with_trash());
     world.pass(settings().dead_after);

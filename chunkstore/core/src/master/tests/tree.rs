@@ -233,8 +233,8 @@ fn an_owner_too_many_is_refused_until_another_has_nothing_left() {
     assert_eq!(world.mkdir("/m"), Ok(Reply::Done));
 }
 
-/// What the master keeps in memory for a file of one chunk with three replicas and a name of ten
-/// bytes, all tables full.
+/// The master's memory for a file of one chunk with three replicas and a name of ten bytes, when
+/// all tables are full.
 #[test]
 fn a_file_of_one_chunk_costs_the_master_less_than_250_bytes() {
     const NAME_BYTES: usize = 16;
@@ -358,7 +358,7 @@ fn one_step_locates_no_more_than_its_bound() {
     let paths: Arc<[_]> =
         (0..READ_STEP + 10).map(|n| path(&format!("/staging/job/{n:06}"))).collect();
     match world.query(Query::LocateMany { paths: Arc::clone(&paths), from: 0 }).unwrap() {
-        // Each has one chunk, and costs four more.
+        // Each has one chunk, and its path counts as four more.
         Reply::LocatedMany(located) => assert_eq!(located.len(), READ_STEP / 5),
         other => panic!("{other:?}"),
     }

@@ -1,7 +1,8 @@
-//! A loop whose journal's disk hangs, or is full in the middle of a step: it holds up nobody, says so, and can be stopped.
+//! A loop whose journal's disk hangs, or is full in the middle of a step: it blocks nobody, reports
+//! it, and can be stopped.
 //!
-//! The disk hangs by a named pipe in the place of the next file that the journal makes: it can't be opened for writing
-//! before somebody reads from it.
+//! The hang is made by a named pipe in place of the next file that the journal creates: opening it
+//! for writing blocks until somebody reads from it.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,7 +17,7 @@ const LARGE: Options = Options { segment_bytes: 64 << 10, timeout: Duration::fro
 const PATIENCE: Duration = Duration::from_millis(700);
 const O_NONBLOCK: i32 = 0o4000;
 
-/// A file that whoever makes it waits for, until this is dropped.
+/// A file whose creation blocks until this is dropped.
 struct Pipe(PathBuf);
 
 impl Pipe {
@@ -30,7 +31,7 @@ impl Pipe {
 impl Drop for Pipe {
     fn drop(&mut self) {
         let reader = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(&self.0);
-        // Whoever comes later finds no pipe any more.
+        // Later attempts find no pipe any more.
         std::fs::remove_file(&self.0).ok();
         drop(reader);
     }
@@ -45,7 +46,7 @@ async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     tokio::time::timeout(DEADLINE, wait).await.unwrap_or_else(|_| panic!("not in time: {what}"));
 }
 
-/// A toy with the next segment prepared, and a pipe or a folder in the place of the one after that.
+/// A toy with the next segment prepared, and a pipe or folder in place of the one after it.
 async fn with_two_segments(dir: &Path, options: Options, settings: Settings) -> Toys {
     Journal::create(dir, options).unwrap();
     let recovered = recover::<Totals>(dir, options).unwrap();
@@ -57,7 +58,7 @@ async fn with_two_segments(dir: &Path, options: Options, settings: Settings) -> 
 /// Adds until the disk hangs and that is noticed; returns the last total that was told.
 async fn add_until_it_hangs(dir: &Path, toys: &mut Toys) -> u64 {
     let mut told = 0;
-    // Once the prepared segment is in use, the one after it is made, and that hangs.
+    // Once the prepared segment is in use, the next one is created, which hangs.
     let is_in_use = || !dir.join("prepared.log").exists();
     while !is_in_use() {
         toys.ask(Ask::AddOften(50)).await;
@@ -74,7 +75,8 @@ async fn add_until_it_hangs(dir: &Path, toys: &mut Toys) -> u64 {
     told
 }
 
-/// One thread runs everything, as on a host with one processor: what holds it up holds up all.
+/// Runs everything in one thread, as on a host with one processor: whatever blocks it blocks
+/// everything.
 fn in_one_thread<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let (done, is_done) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -137,7 +139,7 @@ fn a_disk_that_answers_again_is_gone_on_with() {
         let mut last = 0;
         toys.running.stop().await.unwrap();
         while let Some(tell) = toys.told.recv().await {
-            // There is no room for the next segment: the pipe was no place for one.
+            // There is no room for the next segment, as it can't be made from the pipe.
             match tell {
                 Tell::Total(total) => last = total,
                 Tell::Refused => {}
@@ -156,7 +158,7 @@ fn a_loop_on_a_full_disk_with_half_a_step_in_its_hands_can_be_stopped() {
         std::fs::create_dir(dir.path().join("prepared.tmp")).unwrap();
         toys.ask(Ask::Add(7)).await;
         assert_eq!(toys.next().await, Tell::Total(7));
-        // More than two segments take.
+        // More than fits into two segments.
         toys.ask(Ask::AddOften(1000)).await;
         toys.ask(Ask::Read).await;
         wait_until("both segments are in use", || !dir.path().join("prepared.log").exists()).await;

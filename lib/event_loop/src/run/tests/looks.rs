@@ -1,4 +1,4 @@
-//! Looking at the machine beside its loop: never at what a crash takes back.
+//! Reading the machine beside its loop never shows what a crash could take back.
 
 use super::*;
 use crate::View;
@@ -32,7 +32,7 @@ async fn nobody_sees_what_is_not_on_disk() {
     }
     held.await_handled().await;
     assert_eq!(total(&view), Some(3));
-    // A record of a time-out is one like any other.
+    // A time-out's record is like any other.
     held.toys.ask(Ask::AlarmIn(Duration::ZERO)).await;
     held.await_sync_of(3).await;
     held.await_handled().await;
