@@ -296,7 +296,7 @@ fn say_record(record: &Record) {
             tracing::info!(%job, n_maps, input_bytes, "job planned");
         }
         Record::AttemptFailed { attempt, host, failure, .. } => {
-            tracing::warn!(%attempt, %host, kind = ?failure.kind, message = failure.message, "attempt failed");
+            tracing::warn!(%attempt, %host, kind = ?failure.kind, failure = failure.message, "attempt failed");
         }
         Record::MapOutputLost { attempt } => {
             tracing::debug!(%attempt, "map output lost: the map runs again");

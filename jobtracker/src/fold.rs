@@ -126,7 +126,7 @@ mod tests {
     fn planned_elsewhere() -> PlannedSplit {
         let mut planned = planned();
         let piece = &mut planned.split.pieces[0];
-        (piece.path, piece.e_tag) = ("s3://bucket/in/a".into(), Some("tag".to_owned()));
+        (piece.path, piece.e_tag) = ("s3://bucket/in/a".into(), Some("tag".into()));
         planned.homes.clear();
         planned
     }

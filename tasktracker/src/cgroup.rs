@@ -104,6 +104,9 @@ struct Folder {
 /// How long the end of a killed group is waited for.
 const ROUNDS_MAX: u32 = 2000;
 
+/// No group can be limited to more processes (the kernel's `PID_MAX_LIMIT`): to say so is no limit.
+const PIDS_MAX: u32 = 4 << 20;
+
 /// Of all groups' names.
 const PREFIX: &str = "howdah-";
 
@@ -278,6 +281,9 @@ impl Folder {
         let set = |file: &str, value: u64| write(&self.path.join(file), &value.to_string());
         for controller in &self.controllers {
             match (controller, self.version) {
+                (Controller::Pids, _) if limits.processes > PIDS_MAX => {
+                    write(&self.path.join("pids.max"), "max")?;
+                }
                 (Controller::Pids, _) => set("pids.max", limits.processes.into())?,
                 (Controller::Memory, Version::V1) => {
                     set("memory.limit_in_bytes", limits.memory)?;

@@ -19,13 +19,15 @@ pub(crate) fn shared(
         *home = known;
         place
     });
-    let mut paths: BTreeSet<Arc<str>> = BTreeSet::new();
+    let mut texts: BTreeSet<Arc<str>> = BTreeSet::new();
+    let mut share = |text: &mut Arc<str>| match texts.get(text) {
+        Some(same) => *text = Arc::clone(same),
+        None => drop(texts.insert(Arc::clone(text))),
+    };
     for planned in &mut splits {
         for piece in &mut planned.split.pieces {
-            match paths.get(&piece.path) {
-                Some(same) => piece.path = Arc::clone(same),
-                None => drop(paths.insert(Arc::clone(&piece.path))),
-            }
+            share(&mut piece.path);
+            piece.e_tag.iter_mut().for_each(&mut share);
         }
         planned.homes.shrink_to_fit();
         planned.split.pieces.shrink_to_fit();

@@ -64,7 +64,7 @@ impl LineEnds<'_> {
 pub(super) struct Found {
     path: Arc<str>,
     length: u64,
-    e_tag: Option<String>,
+    e_tag: Option<Arc<str>>,
     /// None for an object: it is equally far from all hosts.
     chunks: Vec<ChunkLocation>,
 }
@@ -72,12 +72,12 @@ pub(super) struct Found {
 impl Found {
     pub(super) fn file(path: &StorePath, located: Located) -> Self {
         let (path, length, chunks) = (path.as_str().into(), located.length, located.chunks);
-        Self { path, length, e_tag: None, chunks }
+        Self { path, length, e_tag: Some(located.file.0.to_string().into()), chunks }
     }
 
     pub(super) fn object(object: Object) -> Self {
         let (path, length) = (object.url.to_string().into(), object.bytes);
-        Self { path, length, e_tag: object.e_tag, chunks: Vec::new() }
+        Self { path, length, e_tag: object.e_tag.map(Into::into), chunks: Vec::new() }
     }
 
     /// Its splits, none longer than `split_bytes` unless the formats require it. Those beyond

@@ -402,9 +402,10 @@ pub struct SplitPiece {
     pub length: u64,
     /// Length of the whole file: where the last record must end.
     pub file_length: u64,
-    /// In another store: what tells this object from a later one of the same name.
+    /// What tells this file from a later one of the same name: in the chunk store its id, which it keeps when more is
+    /// appended; in another store the object's ETag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub e_tag: Option<String>,
+    pub e_tag: Option<Arc<str>>,
 }
 
 impl Split {

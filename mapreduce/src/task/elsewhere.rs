@@ -59,10 +59,11 @@ pub(crate) async fn read_all(
     Ok(())
 }
 
-fn replaced(input: &str) -> Failure {
+/// An input is no longer what the splits were cut from: it would be so on every host.
+pub(super) fn replaced(input: &str) -> Failure {
     bad_job(format!(
-        "input {input} is not the object any more that it was when the job was planned; it was replaced meanwhile: \
-         submit the job again"
+        "input {input} is not the file that it was when the job was planned; it was replaced meanwhile: submit the job \
+         again"
     ))
 }
 

@@ -192,15 +192,14 @@ async fn read_all(
 ) -> Result<(), Failure> {
     let unavailable = |error: StoreError| unreadable(&piece.path, error);
     let mut reader = store.open_range(path, offset, length).await.map_err(unavailable)?;
-    if reader.len() != piece.file_length {
-        // The splits were cut from another file: records would be torn or missing.
-        let why = format!(
-            "it has {} bytes and had {} when the job was planned; it was replaced meanwhile: \
-             submit the job again",
-            reader.len(),
-            piece.file_length
-        );
-        return Err(unreadable(&piece.path, why));
+    let is_planned = match piece.e_tag.as_deref() {
+        // What is appended later is not read.
+        Some(id) => reader.file().0.to_string() == id && reader.len() >= piece.file_length,
+        None => reader.len() == piece.file_length,
+    };
+    if !is_planned {
+        // The splits were cut from another file: records would be torn, missing, or those of both.
+        return Err(elsewhere::replaced(&piece.path));
     }
     while let Some(block) = reader.next().await.map_err(unavailable)? {
         // Who has seen enough stops listening.
