@@ -191,6 +191,25 @@ fn a_local_job_that_is_interrupted_or_crashes_leaves_nothing() {
 }
 
 #[test]
+fn what_a_local_jobs_command_leaves_running_ends_with_the_job() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name).display().to_string();
+    fs::write(path("in"), "a line\n").unwrap();
+    script(Path::new(&path("map")), "#!/bin/sh\nsleep 1000 > /dev/null 2>&1 &\necho $! > \"$PID\"\ncat\n");
+    let (input, output, map, pid) = (path("in"), path("out"), path("map"), path("pid"));
+    let job = format!(
+        "name: n\ninput: ['{input}']\noutput: '{output}'\nprogram:\n  streaming: {{mapper: '{map}', env: {{PID: '{pid}'}}}}\n"
+    );
+    fs::write(path("job.yaml"), job).unwrap();
+    let _ = run(["local", &path("job.yaml")]).success();
+    let pid = fs::read_to_string(pid).unwrap();
+    let stat = format!("/proc/{}/stat", pid.trim());
+    // Nobody may wait for the dead here.
+    let is_gone = || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
+    wait::until("what was left running has ended", PATIENCE, || is_gone().then_some(()));
+}
+
+#[test]
 fn an_interrupted_put_frees_the_name_and_an_interrupted_get_leaves_nothing() {
     let dev = Dev::start(&DevOptions::trackers(1));
     let tree = dev.scratch().join("tree");

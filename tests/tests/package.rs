@@ -85,6 +85,8 @@ fn the_packages_hold_what_the_pages_say_where_the_units_look_for_it() {
         "usr/share/doc/howdah/copyright",
         "usr/share/doc/howdah/config/five-hosts.yaml",
         "usr/share/doc/howdah/docs/from-zero-to-five-hosts.md",
+        "usr/share/doc/howdah/docs/design/journals.md",
+        "usr/share/doc/howdah/docs/openapi/jobtracker.json",
         "usr/share/doc/howdah/dashboards/METRICS.md",
     ];
     for file in expected {

@@ -115,11 +115,12 @@ async fn run_apart(job: &JobFile, local: &LocalJob) -> anyhow::Result<LocalResul
         child.map_err(|error| early(anyhow!("cannot run {}: {error}", program.display())))?;
     let pid = child.id().context("a child that was just started has no process id")?;
     let ended = end.or(exchange(&mut child, encoded)).await;
+    // Commands may have left something running, as on a cluster, where it is ended, too.
+    if let Some(group) = Pid::from_raw(pid.cast_signed()) {
+        // Nothing of it may be left.
+        rustix::process::kill_process_group(group, Signal::KILL).ok();
+    }
     if ended.is_err() {
-        if let Some(group) = Pid::from_raw(pid.cast_signed()) {
-            // It may have ended in between.
-            rustix::process::kill_process_group(group, Signal::KILL).ok();
-        }
         child.wait().await.context("cannot wait for the job's process")?;
     }
     traces.remove(pid);

@@ -87,17 +87,20 @@ fn ends(
 /// A file, or a folder's files but `_*` and `.*`, with their lengths.
 fn files(path: &Path) -> Result<Vec<(String, u64)>, Failure> {
     let problem = |error: std::io::Error| unavailable(path, &error.to_string());
-    let about = std::fs::metadata(path).map_err(problem)?;
-    if !about.is_dir() {
-        return Ok(vec![(text(path)?, about.len())]);
+    // Of a link that leads nowhere, it is the link that can't be read.
+    let about = |path: &Path| {
+        std::fs::metadata(path).map_err(|error| unavailable(path, &error.to_string()))
+    };
+    let itself = about(path)?;
+    if !itself.is_dir() {
+        return Ok(vec![(text(path)?, itself.len())]);
     }
     let mut found: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(path).map_err(problem)? {
-        let entry = entry.map_err(problem)?;
-        if !is_hidden(&entry.file_name().to_string_lossy())
-            && std::fs::metadata(entry.path()).map_err(problem)?.is_file()
-        {
-            found.push(entry.path());
+        let path = entry.map_err(problem)?.path();
+        let is_read = path.file_name().is_some_and(|name| !is_hidden(&name.to_string_lossy()));
+        if is_read && about(&path)?.is_file() {
+            found.push(path);
         }
     }
     if found.is_empty() {
@@ -108,10 +111,7 @@ fn files(path: &Path) -> Result<Vec<(String, u64)>, Failure> {
         return Err(failure(FailureKind::InputUnavailable, message));
     }
     found.sort();
-    let with_length = |path: PathBuf| {
-        let about = std::fs::metadata(&path).map_err(problem)?;
-        Ok((text(&path)?, about.len()))
-    };
+    let with_length = |path: PathBuf| Ok((text(&path)?, about(&path)?.len()));
     found.into_iter().map(with_length).collect()
 }
 
