@@ -12,7 +12,7 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use command::{Command, CommandError};
+pub use command::{Command, CommandError, TASK_PATH};
 pub use key_fields::{KeyFields, KeyFieldsError, KeyPart, Place};
 
 /// What stands for "no reducer at all", as on Hadoop's command line.
