@@ -475,6 +475,7 @@ impl LiveJob {
             attempts: ended.attempts + live.attempts,
             failed_attempts: ended.failed,
             killed_attempts: ended.killed - tasks.came_back,
+            lost_outputs: ended.attempts.saturating_sub(succeeded + ended.failed + ended.killed),
             node_local: ended.node_local + live.node_local,
             rack_local: ended.rack_local + live.rack_local,
             off_rack: ended.off_rack + live.off_rack,

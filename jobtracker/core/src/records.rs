@@ -233,6 +233,9 @@ pub struct KilledAttempt {
     /// How near to its bytes a map ran; absent in a record, which tells it beside this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Locality>,
+    /// Why; absent in records of the releases before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Failure>,
 }
 
 /// When an attempt began and when it ended, by the JobTracker's clock; zero where that is not known: an attempt that went
