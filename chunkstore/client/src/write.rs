@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use chunkstore_core::writer::{GaveUp, Lease, Next, Sent, Writer};
-use chunkstore_protocol::{Allocation, Created, Done, FileId, FileStatus, Renew, StorePath};
+use chunkstore_protocol::{
+    Allocation, Close, CloseInto, Created, Done, FileId, FileStatus, Renew, Replace, StorePath,
+};
 use ids::{HostName, Monotonic};
 use net::CallError;
 use tokio::task::JoinHandle;
@@ -141,7 +143,24 @@ impl FileWriter {
     /// # Errors
     /// As [`Self::write`]. When a chunk could not be written the open file is taken back. When it, or a folder above it,
     /// was moved or removed meanwhile, with where the file, which is closed then, is now ([`StoreError::Moved`]).
-    pub async fn close(mut self) -> Result<FileStatus, StoreError> {
+    pub async fn close(self) -> Result<FileStatus, StoreError> {
+        self.close_to(None).await
+    }
+
+    /// The same, and the file gets the name `path` in the same step, in place of a file there if `replace` says so. What is
+    /// written under a name of its own and closed so is never found whole under that one, whoever dies.
+    ///
+    /// # Errors
+    /// As [`Self::close`]. When it can't have that name; then the file is taken back.
+    pub async fn close_into(
+        self,
+        path: &StorePath,
+        replace: Replace,
+    ) -> Result<FileStatus, StoreError> {
+        self.close_to(Some(CloseInto { path: path.clone(), replace })).await
+    }
+
+    async fn close_to(mut self, into: Option<CloseInto>) -> Result<FileStatus, StoreError> {
         if self.chunk_length > 0
             && let Err(error) = self.seal_chunk().await
         {
@@ -149,13 +168,20 @@ impl FileWriter {
             let _ = self.abandon().await;
             return Err(error);
         }
-        let Self { store, path, core, renewals, .. } = self;
-        let closed = store.change("/v1/files/close", &path, |stamp| core.close(stamp)).await;
-        drop(renewals);
-        let closed: FileStatus = closed?;
-        match closed.path == path {
+        let target = into.as_ref().map_or(&self.path, |into| &into.path).clone();
+        let request = |stamp| Close { into: into.clone(), ..self.core.close(stamp) };
+        let closed = self.store.change("/v1/files/close", &target, request).await;
+        let closed: FileStatus = match closed {
+            Err(error) if into.is_some() && error.problem().is_some_and(|it| it.status < 500) => {
+                // It is open still.
+                let _ = self.abandon().await;
+                return Err(error);
+            }
+            closed => closed?,
+        };
+        match closed.path == target {
             true => Ok(closed),
-            false => Err(StoreError::Moved { path, now: closed.path }),
+            false => Err(StoreError::Moved { path: target, now: closed.path }),
         }
     }
 

@@ -188,6 +188,16 @@ impl MultipartStore for ChunkObjectStore {
         self.names.object(location).map(|_| Names::new_upload())
     }
 
+    /// As all other ways to put refuse attributes.
+    async fn create_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<MultipartId> {
+        meta::refuse_attributes(&options.attributes)?;
+        self.create_multipart(location).await
+    }
+
     /// The index is the caller's alone: the order of the parts is what completing the upload says.
     async fn put_part(
         &self,

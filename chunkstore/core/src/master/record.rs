@@ -9,6 +9,7 @@ use chunkstore_protocol::{ChunkId, FileId, IfWriterDies, SealedChunk, ServerAddr
 use ids::{ClusterId, Epoch, HostName, UnixMillis};
 use serde::{Deserialize, Serialize};
 
+pub use super::moved::Moved;
 pub use super::stamp::{RequestDigest, Stamp};
 
 /// Winners of a publish go into one record until their names have this many bytes; then another is
@@ -18,6 +19,11 @@ pub(crate) const WINNER_BYTES_PER_RECORD: usize = 512 << 10;
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(id: &u64) -> bool {
     *id == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_unknown(at: &UnixMillis) -> bool {
+    at.0 == 0
 }
 
 /// A fact of the chunk master's durable state.
@@ -134,6 +140,9 @@ pub enum Record {
         file: FileId,
         /// Its last chunk, if that has bytes.
         sealed: Option<Sealed>,
+        /// Where it went in the same step.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        moved: Option<Box<Moved>>,
     },
     /// The writer gave an open file up.
     FileAbandoned {
@@ -210,6 +219,9 @@ pub enum Record {
         file: FileId,
         /// Which beginning it was: a primary that has forgotten it can't begin again.
         beginning: u64,
+        /// When; zero in records of the releases before.
+        #[serde(default, skip_serializing_if = "is_unknown")]
+        at: UnixMillis,
     },
     /// A log's open chunk is sealed, or given up.
     LogChunkEnded {

@@ -4,7 +4,7 @@
 //! a token is about is the edge's to check.
 
 use chunkstore_protocol::path::SYSTEM_FOLDER;
-use chunkstore_protocol::{FileId, Replace, SetOwner, StorePath};
+use chunkstore_protocol::{Close, FileId, Replace, SetOwner, StorePath};
 use ids::UnixMillis;
 
 use super::error::FsError;
@@ -95,7 +95,10 @@ impl Master {
             Mutation::SetOwner(SetOwner { path, .. }) => {
                 self.find(path).and_then(|id| Err(self.not_yours(by, path, id)))
             }
-            // Whoever holds the lease had the right when it began.
+            // Whoever holds the lease had the right when it began; but not to another name.
+            Mutation::Close(Close { into: Some(into), .. }) => {
+                self.may_put(by, &into.path, into.replace)
+            }
             Mutation::Allocate(_) | Mutation::Close(_) | Mutation::Abandon(_) => Ok(()),
             // The edge lets superusers alone ask.
             Mutation::Drain(_) | Mutation::Forget(_) => Ok(()),
