@@ -274,8 +274,8 @@ fn send_all(
     }
 }
 
-/// Writes the pieces and closes the file, in place of another one if it is to go `into` its name; tells whether it did. What fails, or is to stop, is given up. With a time
-/// what is written shows after it, however slowly more comes.
+/// Writes the pieces and closes the file, in place of another one if it is to go `into` its name; tells whether it did. What
+/// fails, or is to stop, is given up. With a time what is written shows after it, however slowly more comes.
 pub(super) async fn fill(
     mut writer: FileWriter,
     (mut ahead, show_after): (Ahead, Option<Duration>),

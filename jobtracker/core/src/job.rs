@@ -465,8 +465,7 @@ impl LiveJob {
             TaskKind::Map => entry.maps_done,
             TaskKind::Reduce => entry.reduces_done,
         });
-        let ended = entry.map(|entry| entry.tally(kind)).unwrap_or_default();
-        let live = tasks.live;
+        let (ended, live) = (entry.map(|it| it.tally(kind)).unwrap_or_default(), tasks.live);
         TaskCounts {
             total,
             waiting: total.saturating_sub(succeeded + tasks.running),
