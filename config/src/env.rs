@@ -79,6 +79,12 @@ impl<S: Source> Env<S> {
         self.filled("HOWDAH_TOKEN_FILE").map(PathBuf::from)
     }
 
+    /// `PATH`: the folders in which whoever gives commands has programs.
+    pub fn program_folders(&self) -> Vec<PathBuf> {
+        let path = self.filled("PATH").unwrap_or_default();
+        std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect()
+    }
+
     /// The variable that an entry of `stores` names with `secret_env`.
     pub fn store_secret(&self, name: &str) -> Option<OsString> {
         self.filled(name)
@@ -134,7 +140,9 @@ mod tests {
             ("RUST_BACKTRACE", "0"),
             ("HOWDAH_LONG", "1"),
             ("HOWDAH_SEED", "7"),
+            ("PATH", "/home/ann/bin::/bin:."),
         ]);
+        assert_eq!(env.program_folders(), ["/home/ann/bin", "/bin"].map(PathBuf::from));
         assert_eq!(env.config_file(), Some("/etc/howdah.yaml".into()));
         assert_eq!(env.token_file(), Some("/home/ann/token".into()));
         assert_eq!(env.listen_fd(), Ok(Some(3)));

@@ -32,7 +32,10 @@ pub(crate) struct HadoopLine {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HadoopLineError {
     /// An option that nobody knows.
-    #[error("{0} is no option of Hadoop Streaming: `howdah streaming --help` lists them")]
+    #[error(
+        "{option} is no option of Hadoop Streaming{meant}: `howdah streaming --help` lists them",
+        option = .0, meant = meant(.0)
+    )]
     Unknown(String),
     /// An option without its value.
     #[error("{0} needs a value")]
@@ -61,6 +64,40 @@ pub(crate) enum HadoopLineError {
         /// What it must be.
         wanted: &'static str,
     },
+}
+
+/// The options that are understood.
+const OPTIONS: &[&str] = &[
+    "-input",
+    "-output",
+    "-mapper",
+    "-combiner",
+    "-reducer",
+    "-file",
+    "-files",
+    "-archives",
+    "-cmdenv",
+    "-numReduceTasks",
+    "-D",
+    "-jobconf",
+    "--config",
+    "-partitioner",
+    "-inputformat",
+    "-outputformat",
+    "-inputreader",
+    "-io",
+    "-cacheFile",
+    "-cacheArchive",
+    "-mapdebug",
+    "-reducedebug",
+    "-background",
+    "-verbose",
+    "-lazyOutput",
+];
+
+fn meant(given: &str) -> String {
+    let nearest = net::nearest(given, OPTIONS.iter().copied());
+    nearest.map_or_else(String::new, |option| format!(" (did you mean {option}?)"))
 }
 
 /// What was read so far.
@@ -559,7 +596,9 @@ mod tests {
             ("-reducer org.example", "x"),
             ("-reducer org.apache.hadoop.mapred.lib.LongSumReducer", "write a command"),
             ("-numReduceTasks many", "whole number"),
-            ("-mapred x", "-mapred is no option"),
+            ("-mapredtask x", "-mapredtask is no option of Hadoop Streaming: "),
+            ("-maper x", "-maper is no option of Hadoop Streaming (did you mean -mapper?)"),
+            ("--input x", "(did you mean -input?)"),
             ("-D x", "NAME=VALUE"),
             ("-cmdenv x", "NAME=VALUE"),
             ("-output /twice", "-output is given twice"),

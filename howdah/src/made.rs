@@ -50,8 +50,7 @@ impl Made {
     }
 
     /// The file `written` has taken the place of what stood at `path`, if anything did: it stays.
-    pub(crate) fn has_replaced(&self, written: &StorePath, path: &StorePath) {
-        lock(&self.files).remove(written);
+    pub(crate) fn has_replaced(&self, path: &StorePath) {
         lock(&self.replaced).push(path.clone());
     }
 

@@ -18,6 +18,7 @@ mod jobs;
 mod local_file;
 mod made;
 mod masters;
+mod own_programs;
 mod predecessor;
 mod progress;
 mod prompt_words;

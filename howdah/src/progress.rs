@@ -10,6 +10,7 @@ use mapreduce_protocol::{JobState, JobStatus, TaskCounts};
 const TASKS: &str = "{prefix:>7} [{bar:40}] {pos}/{len} {msg}";
 const BYTES: &str = "{prefix} [{bar:40}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
 const ENDLESS: &str = "{prefix} {bytes} {binary_bytes_per_sec}";
+const ITEMS: &str = "{prefix} [{bar:40}] {pos}/{len} {msg} {eta}";
 /// Work that is over sooner shows no bar.
 const SILENT: Duration = Duration::from_secs(1);
 
@@ -146,6 +147,57 @@ impl ByteProgress {
     /// Bytes that are through.
     pub(crate) fn moved(&self) -> u64 {
         self.moved.load(Ordering::Relaxed)
+    }
+
+    /// Takes the bar off the screen.
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Things that are done one after the other: files, chunks, paths.
+pub(crate) struct ItemProgress {
+    bar: Option<ProgressBar>,
+    started: clock::Stopwatch,
+}
+
+impl ItemProgress {
+    /// Whether anybody would see it: a total that nobody sees need not be asked for.
+    pub(crate) fn is_seen() -> bool {
+        on_terminal()
+    }
+
+    /// A bar for `total` of what `what` names, on a terminal, when it has gone on for a moment; elsewhere nothing is shown.
+    pub(crate) fn new(prefix: &'static str, total: u64, what: &'static str) -> Self {
+        let bar = on_terminal().then(|| {
+            ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden())
+                .with_style(style(ITEMS))
+                .with_prefix(prefix)
+                .with_message(what)
+        });
+        Self { bar, started: clock::Stopwatch::start() }
+    }
+
+    /// So many are done. What was not known at first makes the total more.
+    pub(crate) fn set(&self, done: u64) {
+        let Some(bar) = &self.bar else { return };
+        if bar.is_hidden() && self.started.elapsed() >= SILENT {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        if bar.length().is_some_and(|total| total < done) {
+            bar.set_length(done);
+        }
+        bar.set_position(done);
+    }
+
+    /// Writes something without disturbing the bar.
+    pub(crate) fn beside<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
     }
 
     /// Takes the bar off the screen.

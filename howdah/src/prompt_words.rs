@@ -1,62 +1,68 @@
-//! The chunk master speaks to REST: its remedies are fields of requests. At the prompt they are flags, or other verbs. Where
-//! errors are said, `fs` calls this.
+//! The chunk master speaks to REST: its remedies are fields of requests. At the prompt they are flags, or other verbs. A problem
+//! names its remedies beside its sentence, and here they get the command line's words. Where errors are said, `fs` calls this.
 
 use chunkstore_client::StoreError;
-use chunkstore_protocol::StorePath;
+use chunkstore_protocol::Remedy;
+use net::{CallError, Problem};
 
 use crate::cli::shell_word;
 use crate::exit::sentence;
 
-/// What the chunk master says, and what that is at the prompt.
-const WORDS: &[(&str, &str)] = &[
-    ("empty it first, or ask for `recursive`", "add -r to remove it with what is in it"),
-    ("with `skip_trash`", "with --skip-trash"),
-    (", or ask for 1 replica", ", or have 1 replica (`howdah fs put --replication 1`)"),
-    (
-        "or let the file have smaller chunks",
-        "or let the file have smaller chunks (`howdah fs put --chunk-size`)",
-    ),
-    ("chunk_bytes ", "--chunk-size "),
-    (
-        "append bytes to it, or create a log under another name",
-        "leave --lines or --record out to append bytes to it, or name a log",
-    ),
-    ("or its lease expired; create it again", "or its lease expired; write it again"),
-];
-
-/// How the chunk master says that a folder is missing.
-const MISSING: &str = " can't be made: its folder ";
-const MAKE_IT: &str = "; make it first, or ask for `parents`";
-
 /// The error in words of the command line. One that has no others stays what it is.
 pub(crate) fn at_the_prompt(error: anyhow::Error) -> anyhow::Error {
-    let make = missing_folder(&error).map_or_else(
-        || "; make it first".to_owned(),
-        |folder| format!("; make it first (`howdah fs mkdir -p {}`)", shell_word(&folder)),
-    );
-    in_words(error, &make)
+    in_words(error, words)
 }
 
 /// The same of a verb that makes missing folders itself where that is asked for.
 pub(crate) fn with_parents_flag(error: anyhow::Error) -> anyhow::Error {
-    in_words(error, "; make it first, or add -p")
+    in_words(error, |remedy| match remedy {
+        Remedy::MakeFolder { .. } => "make it first, or add -p".to_owned(),
+        other => words(other),
+    })
 }
 
-fn in_words(error: anyhow::Error, make: &str) -> anyhow::Error {
-    let said = sentence(&error);
-    let mut words = said.replace(MAKE_IT, make);
-    for (theirs, ours) in WORDS {
-        words = words.replace(theirs, ours);
-    }
-    if words == said { error } else { anyhow::anyhow!(words) }
+fn words(remedy: &Remedy) -> String {
+    let words = match remedy {
+        Remedy::MakeFolder { folder } => {
+            return format!("make it first (`howdah fs mkdir -p {}`)", shell_word(folder));
+        }
+        Remedy::Recursive => "add -r to remove it with what is in it",
+        Remedy::SkipTrash => "move it to a shorter path, or remove it for good with --skip-trash",
+        Remedy::SmallerChunks => "let the file have smaller chunks (`howdah fs put --chunk-size`)",
+        Remedy::OneReplica => "have 1 replica (`howdah fs put --replication 1`)",
+        Remedy::ChunkBytes => {
+            return remedy.to_string().replace("`chunk_bytes`", "--chunk-size");
+        }
+        Remedy::AppendBytes => "leave --lines or --record out to append bytes to it, or name a log",
+        Remedy::WriteAgain => "write it again",
+        // There is no other word for these.
+        Remedy::StartServers | Remedy::FreeSpace | Remedy::Wait => return remedy.to_string(),
+    };
+    words.to_owned()
 }
 
-/// The folder that would hold what can't be made: those above it may be missing too.
-fn missing_folder(error: &anyhow::Error) -> Option<StorePath> {
-    let problem =
-        error.chain().find_map(|cause| cause.downcast_ref().and_then(StoreError::problem))?;
-    let (path, _) = problem.detail.split_once(MISSING)?;
-    path.parse::<StorePath>().ok()?.parent()
+fn in_words(error: anyhow::Error, words: impl Fn(&Remedy) -> String) -> anyhow::Error {
+    let Some((detail, ours)) = problem_of(&error).and_then(|it| in_words_of(it, words)) else {
+        return error;
+    };
+    anyhow::anyhow!(sentence(&error).replace(&detail, &ours))
+}
+
+/// What the chunk master said, and the same with our words for what to do; nothing where a remedy is not known, or none is told.
+fn in_words_of(problem: &Problem, words: impl Fn(&Remedy) -> String) -> Option<(String, String)> {
+    let cause = problem.cause.as_ref()?;
+    let known = |it: &net::Remedy| Remedy::of(&it.kind, it.path.as_deref());
+    let remedies = problem.remedies.iter().map(known).collect::<Option<Vec<_>>>()?;
+    let remedies: Vec<_> = remedies.iter().map(words).collect();
+    let ours = format!("{cause}; {}", remedies.join(", or "));
+    (ours != problem.detail).then(|| (problem.detail.clone(), ours))
+}
+
+fn problem_of(error: &anyhow::Error) -> Option<&Problem> {
+    error.chain().find_map(|cause| {
+        let by_store = cause.downcast_ref().and_then(StoreError::problem);
+        by_store.or_else(|| cause.downcast_ref().and_then(CallError::problem))
+    })
 }
 
 #[cfg(test)]
@@ -65,8 +71,16 @@ mod tests {
 
     use super::*;
 
-    fn refused(said: &str) -> anyhow::Error {
-        let problem = net::Problem::new(404, "not-found", said);
+    /// An error as the client has it, of what the chunk master says in these words.
+    fn refused(remedies: &[Remedy]) -> anyhow::Error {
+        let words = chunkstore_protocol::Remedies(remedies).to_string();
+        let of = |it: &Remedy| net::Remedy {
+            kind: it.as_str().to_owned(),
+            path: it.path().map(ToString::to_string),
+        };
+        let remedies = remedies.iter().map(of).collect();
+        let problem = Problem::new(404, "not-found", format!("it is so; {words}"));
+        let problem = problem.with_remedies(remedies, &words);
         let error = StoreError::NotFound { path: "/x".parse().unwrap(), problem };
         let failed: Result<(), _> = Err(error);
         failed.context("cannot move /x to /x/y").unwrap_err()
@@ -74,34 +88,44 @@ mod tests {
 
     #[test]
     fn remedies_are_those_of_the_command_line() {
-        let missing = "/a b/c/d can't be made: its folder /a b does not exist; make it first, or ask for `parents`";
-        for (theirs, ours) in [
-            (missing, "`howdah fs mkdir -p '/a b/c'`"),
-            ("/a has entries: empty it first, or ask for `recursive`", "/a has entries: add -r"),
+        let missing = || Remedy::MakeFolder { folder: "/a b/c".parse().unwrap() };
+        for (remedies, ours) in [
+            (vec![missing()], "make it first (`howdah fs mkdir -p '/a b/c'`)"),
+            (vec![Remedy::Recursive], "add -r to remove it with what is in it"),
+            (vec![Remedy::SkipTrash], "remove it for good with --skip-trash"),
             (
-                "move it to a shorter path, or remove it for good with `skip_trash`",
-                "with --skip-trash",
+                vec![Remedy::StartServers, Remedy::OneReplica, Remedy::Wait],
+                "start chunkservers, or have 1 replica (`howdah fs put --replication 1`), or wait: none has ever \
+                 registered, and they may yet",
             ),
-            ("start chunkservers, or ask for 1 replica", "`howdah fs put --replication 1`"),
-            ("chunk_bytes 7 is not allowed", "--chunk-size 7 is"),
             (
-                "/a is not a log: append bytes to it, or create a log under another name",
-                "leave --lines",
+                vec![Remedy::FreeSpace, Remedy::SmallerChunks],
+                "or add servers, or let the file have smaller chunks (`howdah fs put --chunk-size`)",
             ),
+            (vec![Remedy::ChunkBytes], "give as --chunk-size a multiple of 65536"),
+            (vec![Remedy::AppendBytes], "leave --lines or --record out"),
+            (vec![Remedy::WriteAgain], "write it again"),
         ] {
-            let said = sentence(&at_the_prompt(refused(theirs)));
-            assert!(said.starts_with("cannot move /x to /x/y: ") && said.contains(ours), "{said}");
-            for field in ["`parents`", "`recursive`", "`skip_trash`"] {
-                assert!(!said.contains(field), "{said}");
-            }
+            let said = sentence(&at_the_prompt(refused(&remedies)));
+            assert!(said.starts_with("cannot move /x to /x/y: it is so; "), "{said}");
+            assert!(said.contains(ours), "{said}");
+            assert!(!said.contains("parents`") && !said.contains("recursive`"), "{said}");
         }
-        let said = sentence(&with_parents_flag(refused(missing)));
-        assert!(said.ends_with("/a b does not exist; make it first, or add -p"), "{said}");
+        let said = sentence(&with_parents_flag(refused(&[missing()])));
+        assert!(said.ends_with("it is so; make it first, or add -p"), "{said}");
     }
 
     #[test]
     fn what_needs_no_other_words_stays_the_error_that_it_is() {
         let early = crate::exit::early(anyhow!("cannot read x"));
         assert!(at_the_prompt(early).is::<crate::exit::Early>());
+        let same = at_the_prompt(refused(&[Remedy::StartServers]));
+        assert!(same.chain().any(<dyn std::error::Error>::is::<StoreError>));
+        // Of a newer chunk master.
+        let mut problem = Problem::new(404, "not-found", "it is so; dance");
+        problem.cause = Some("it is so".to_owned());
+        problem.remedies = vec![net::Remedy { kind: "dance".to_owned(), path: None }];
+        let error = StoreError::NotFound { path: "/x".parse().unwrap(), problem };
+        assert_eq!(sentence(&at_the_prompt(error.into())), "it is so; dance");
     }
 }

@@ -120,7 +120,7 @@ mod tests {
 
     fn killed_attempt(attempt: AttemptId, split: Option<Split>) -> KilledAttempt {
         let (host, span) = ("host-1".parse().unwrap(), Span::default());
-        KilledAttempt { attempt, host, split, span, place: None }
+        KilledAttempt { attempt, host, split, span, place: None, why: None }
     }
 
     fn planned_elsewhere() -> PlannedSplit {
@@ -300,6 +300,17 @@ mod tests {
                 place: None,
             },
             Record::HistoryWritten { job: job(4) },
+            Record::AttemptKilled {
+                killed: KilledAttempt {
+                    span,
+                    why: Some(Failure {
+                        kind: FailureKind::Killed,
+                        message: "a backup won".to_owned(),
+                    }),
+                    ..killed_attempt(job(6).task(TaskKind::Map, 0).attempt(2), None)
+                },
+                place: None,
+            },
         ]
     }
 

@@ -111,7 +111,8 @@ export function open(main, context) {
       placed ? `${count(job.maps.rack_local)} on the rack, ${count(job.maps.off_rack)} elsewhere` : "");
     const bad = job.maps.failed_attempts + job.reduces.failed_attempts;
     const killed = job.maps.killed_attempts + job.reduces.killed_attempts;
-    figures.bad.set(count(bad), killed ? `${count(killed)} killed` : "");
+    const lost = (job.maps.lost_outputs ?? 0) + (job.reduces.lost_outputs ?? 0);
+    figures.bad.set(count(bad), [killed && `${count(killed)} killed`, lost && `${count(lost)} with a lost output`].filter(Boolean).join(", "));
     figures.bad.classList.toggle("bad", bad > 0);
     drawProgress();
   }
@@ -427,40 +428,40 @@ export function open(main, context) {
 
 const AFTER = { submission: "the submission", slot: "the slot was free", maps: "the last map", other_try: "another try of its task failed" };
 const OBSTACLES = {
-  not_planned: () => "Its splits are not known yet.",
+  not_planned: () => "The job's splits are not known yet: its input is being looked at.",
   store: (it) => `${it.why[0].toUpperCase()}${it.why.slice(1)}.`,
-  no_staging: () => "Its staging folder is being made.",
-  splits_not_read: () => "Its list of splits is read again, since the JobTracker has restarted.",
-  publishing: () => "All its tasks are done, and its output is published.",
-  paused: () => "It is paused.",
+  no_staging: () => "The job's staging folder is being made.",
+  splits_not_read: () => "The job's list of splits is read again, since the JobTracker has restarted.",
+  publishing: () => "All tasks of the job are done, and its output is being published.",
+  paused: () => "The job, or its pool, is paused.",
   jobtracker_starts: (it) => `The JobTracker has just started: TaskTrackers may still tell what runs, for ${duration(it.for_ms)} yet.`,
   no_trackers: () => "No TaskTracker is registered.",
   pool: (it) => it.why,
   others_first: (it) => `${plural(it.jobs, "other job")} that wants slots comes first.`,
   maps_not_done: (it) => `Reduces begin when ${count(it.needed)} maps are done; ${count(it.done)} are.`,
-  maps_go_first: () => "The last slot that reduces do not hold is left to maps, which wait.",
+  maps_go_first: () => "Reduces hold all slots but one, and that one is left to maps, which wait.",
 };
 const WHY = {
-  nothing_in_the_way: "nothing is in the way", not_asking: "its TaskTracker asks for no work", no_free_slot: "all slots are taken", too_far: "too far from its bytes, as yet",
-  failed_there: "it has failed there", left_alone: "its job leaves it alone for a while", closed: "gets no new tasks",
+  nothing_in_the_way: "nothing is in the way", not_asking: "the TaskTracker asks for no work", no_free_slot: "all slots are taken", too_far: "too far from the task's input, as yet",
+  failed_there: "an attempt of the task failed, or was killed, there", left_alone: "the job leaves this host alone for a while: its tasks failed there", closed: "gets no new attempts",
 };
-const LIMITS = { node_local: "on a host of its bytes", rack_local: "on the rack of its bytes", off_rack: "anywhere" };
+const LIMITS = { node_local: "on a host of its input", rack_local: "in a rack of its input", off_rack: "anywhere" };
 
 const obstacle = (it) => OBSTACLES[it.obstacle]?.(it) ?? it.obstacle;
 
 function ofTask(task) {
   const lines = task.obstacles.map(obstacle);
-  if (task.homes.length) lines.push(`Its bytes are on ${task.homes.join(", ")}.`);
+  if (task.homes.length) lines.push(`The task's input is on ${task.homes.join(", ")}.`);
   if (task.input) {
     const place = task.input.host ? `host ${task.input.host}` : `rack ${task.input.rack}`;
-    lines.push(`${place} holds ${percent(task.input.share)} of its input, ${bytes(task.input.bytes)}.`);
+    lines.push(`${place} holds ${percent(task.input.share)} of the task's input, ${bytes(task.input.bytes)}.`);
   }
   if (task.waits && task.limit) {
-    lines.push(`It may run ${LIMITS[task.limit]}${task.farther_in_ms === null ? "" : `, farther after ${duration(task.farther_in_ms)}`}.`);
+    lines.push(`The task may run ${LIMITS[task.limit]} now${task.farther_in_ms === null ? "" : `, and farther away in ${duration(task.farther_in_ms)}`}.`);
   }
   for (const it of task.hosts) {
-    const named = it.hosts.join(", ") + (it.hosts.length < it.n_hosts ? ", …" : "");
-    lines.push(`${plural(it.n_hosts, "host")}: ${WHY[it.why] ?? it.why} (${named})`);
+    const named = it.hosts.join(", ") + (it.hosts.length < it.n_hosts ? ` and ${count(it.n_hosts - it.hosts.length)} more` : "");
+    lines.push(`On ${named}: ${WHY[it.why] ?? it.why}.`);
   }
   for (const it of task.attempts) {
     lines.push(`${it.attempt} ${it.state.toLowerCase()} on ${it.host}${it.failure ? `: ${it.failure.message}` : ""}`);

@@ -75,7 +75,7 @@ export function open(main, { rest: [job, attempt], feed, signal, title, failed }
     const known = [["Host", of.host], ["Began", time(of.began_at)], ["Took", took],
       ["Locality", of.place?.replaceAll("_", " ")], ["Read", read.slice(0, 3).join(", ") + (read.length > 3 ? `, and ${read.length - 3} more` : "")]];
     put(facts, known.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
-    put(why, of.failure && notice("bad", h("strong", {}, of.failure.kind.replaceAll("_", " ")), ` ${of.failure.message}`));
+    put(why, of.failure && notice(of.state === "KILLED" ? "warn" : "bad", h("strong", {}, of.failure.kind.replaceAll("_", " ")), ` ${of.failure.message}`));
   }
 
   function add(told) {

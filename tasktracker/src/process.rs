@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
+use mapreduce_protocol::streaming::TASK_PATH;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use tasktracker_core::{DiskNumber, Limits};
@@ -37,8 +38,6 @@ pub(crate) const FOLDER_VARIABLE: &str = "HOWDAH_ATTEMPT_FOLDER";
 
 /// Beyond its limit: so that one that goes beyond is seen to, and ends for that.
 const SPARE_PROCESSES: u32 = 8;
-
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What to run.
 #[derive(Debug)]
@@ -249,7 +248,8 @@ fn spawn(executable: Executable, null: &File) -> Result<Process, StartError> {
 
 fn environment(executable: &Executable) -> io::Result<Vec<CString>> {
     let folder = executable.folder.as_os_str().as_bytes();
-    let mut variables = vec![vfork::c_string(PATH)?, vfork::c_string("LANG=C.UTF-8")?];
+    let mut variables =
+        vec![vfork::c_string(format!("PATH={TASK_PATH}"))?, vfork::c_string("LANG=C.UTF-8")?];
     for name in ["HOME", "TMPDIR", FOLDER_VARIABLE] {
         variables.push(vfork::c_string([name.as_bytes(), b"=", folder].concat())?);
     }

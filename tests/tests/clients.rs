@@ -195,7 +195,10 @@ fn what_a_local_jobs_command_leaves_running_ends_with_the_job() {
     let scratch = tempfile::tempdir().unwrap();
     let path = |name: &str| scratch.path().join(name).display().to_string();
     fs::write(path("in"), "a line\n").unwrap();
-    script(Path::new(&path("map")), "#!/bin/sh\nsleep 1000 > /dev/null 2>&1 &\necho $! > \"$PID\"\ncat\n");
+    script(
+        Path::new(&path("map")),
+        "#!/bin/sh\nsleep 1000 > /dev/null 2>&1 &\necho $! > \"$PID\"\ncat\n",
+    );
     let (input, output, map, pid) = (path("in"), path("out"), path("map"), path("pid"));
     let job = format!(
         "name: n\ninput: ['{input}']\noutput: '{output}'\nprogram:\n  streaming: {{mapper: '{map}', env: {{PID: '{pid}'}}}}\n"

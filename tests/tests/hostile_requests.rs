@@ -151,6 +151,45 @@ fn fuzz(prey: &Prey, master: &str, job: &str, seed: u64) -> Vec<String> {
 }
 
 #[test]
+fn a_path_that_is_none_is_refused_at_each_entrance_of_the_jobtracker() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    dev.put_text("one\n", "/in/text");
+    let address = dev.address_of("jobtracker");
+    let before = dev.run(&["fs", "ls", "-aR", "/in"]).success().text();
+    let document = document("jobtracker");
+    let takes_path = |operation: &&Operation<'_>| {
+        let parameters = operation.said["parameters"].as_array();
+        parameters.into_iter().flatten().any(|it| it["name"] == "path")
+    };
+    let all = operations(&document);
+    let entrances: Vec<_> = all.iter().filter(takes_path).collect();
+    assert!(entrances.len() >= 5, "of {}", all.len());
+    let (part, whole) = (format!("/{}", "x".repeat(256)), "/x".repeat(2049));
+    for Operation { method, path, .. } in entrances {
+        for (bad, said) in [
+            ("", "leading '/'"),
+            ("in", "leading '/'"),
+            ("//", "'..' part"),
+            ("/in/", "'..' part"),
+            ("/in/..", "'..' part"),
+            ("/./in", "'..' part"),
+            ("/in%2f..%2f..", "'..' part"),
+            ("/in%00", "NUL"),
+            ("/in%ff", ""),
+            (&part, "too long"),
+            (&whole, "too long"),
+        ] {
+            let target = format!("{path}?path={bad}");
+            let answer = http::request(&address, method, &target, &[], "").expect("an answer");
+            assert_eq!(answer.status, 400, "{method} {target}: {}", answer.text);
+            assert_eq!(answer.body["type"], "invalid-request", "{method} {target}");
+            assert!(answer.text.contains(said), "{method} {target}: {}", answer.text);
+        }
+    }
+    assert_eq!(dev.run(&["fs", "ls", "-aR", "/in"]).success().text(), before);
+}
+
+#[test]
 fn no_request_gets_another_answer_than_the_description_says() {
     let seed = config::env::process().seed().unwrap_or(6);
     println!("HOWDAH_SEED={seed}");

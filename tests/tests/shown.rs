@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use serde_json::{Deserializer, Value};
+use serde_json::{Deserializer, Value, json};
 use tests::cluster::PATIENCE;
 use tests::command::run;
 use tests::{Dev, DevOptions, wait};
@@ -74,6 +74,102 @@ fn every_command_prints_the_same_document_in_json_and_yaml_and_a_table_for_peopl
         assert_eq!(shape(&table), shape(&text("text")), "{command:?}: as before");
     }
     let _ = dev.run(&["job", "list", "--format", "xml"]).refused(2, &["table", "json", "yaml"]);
+}
+
+#[test]
+fn what_changes_something_answers_with_a_document_too() {
+    let dev = Dev::start(&DevOptions::trackers(2));
+    let file = dev.scratch().join("file");
+    std::fs::write(&file, "one\ntwo\n").expect("a file");
+    let local = file.to_str().expect("text");
+    let got = dev.scratch().join("got");
+    let answer = |args: &[&str]| -> Value {
+        let answer = dev.run(&[&["fs"], args, &["--format", "json"]].concat()).success().text();
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{args:?}: {error}: {answer}"))
+    };
+    let commands: [(&[&str], Value); 16] = [
+        (&["mkdir", "/d", "/e"], json!({"folders": ["/d", "/e"]})),
+        (&["put", local, "/d/f"], json!({"files": 1, "bytes": 8})),
+        (&["put", "-f", local, "/d/f"], json!({"files": 1, "bytes": 8})),
+        (&["cp", "/d/f", "/d/g"], json!({"files": 1, "bytes": 8})),
+        (&["cp", "-r", "/d", "/e/d"], json!({"files": 2, "bytes": 16})),
+        (&["append", local, "/d/g"], json!({"files": 1, "bytes": 8})),
+        (&["append", "--lines", local, "/log"], json!({"records": 2})),
+        (&["get", "/d", got.to_str().expect("text")], json!({"files": 2, "bytes": 24})),
+        (
+            &["touch", "/d/f", "/d/new"],
+            json!({"files": [{"path": "/d/f", "is_new": false}, {"path": "/d/new", "is_new": true}]}),
+        ),
+        (&["mv", "/d/new", "/d/old"], json!({"moved": [{"from": "/d/new", "to": "/d/old"}]})),
+        (&["setrep", "1", "/d"], json!({"replication": 1, "files": 3})),
+        (&["chown", "-R", "ann", "/e"], json!({"owner": "ann", "entries": 4})),
+        (
+            &["rm", "--skip-trash", "/d/old"],
+            json!({"removed": [{"path": "/d/old", "trash": null}]}),
+        ),
+        (&["orphans", "host-1"], json!({"host": "host-1", "orphans": 0})),
+        (&["orphans", "--delete", "host-1"], json!({"host": "host-1", "deleted": 0})),
+        (&["rm", "-f", "/none"], json!({"removed": []})),
+    ];
+    for (args, expected) in commands {
+        assert_eq!(answer(args), expected, "{args:?}");
+    }
+    let removed = answer(&["rm", "/d/f"]);
+    let there = removed["removed"][0]["trash"].as_str().expect("a place");
+    assert!(there.starts_with("/.howdah/trash/") && there.ends_with("/d/f"), "{removed}");
+    let expunged = answer(&["expunge"]);
+    assert_eq!((&expunged["removed"][0]["files"], &expunged["others"]), (&json!(1), &json!(0)));
+    assert_eq!(answer(&["expunge"]), json!({"removed": [], "others": 0}));
+    assert!(answer(&["drain", "host-2"])["drain"].is_object());
+    let back = answer(&["undrain", "host-2"]);
+    assert_eq!((&back["host"], &back["drain"]), (&json!("host-2"), &Value::Null));
+}
+
+#[test]
+fn the_systems_folder_is_listed_where_it_is_asked_for_and_a_local_file_is_compared() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    dev.put_text("one\ntwo\n", "/in/f");
+    let listed = |args: &[&str]| dev.run(&[&["fs", "ls"], args].concat()).success().text();
+    for hidden in [&["/"][..], &["-R", "/"]] {
+        let listed = listed(hidden);
+        assert!(listed.contains("/in") && !listed.contains("/.howdah"), "{hidden:?}: {listed}");
+    }
+    assert!(listed(&["-a", "/"]).contains("/.howdah"));
+    let all = listed(&["-aR", "/"]);
+    assert!(all.contains("/.howdah/") && all.contains("/in/f"), "{all}");
+    assert!(!listed(&["/.howdah"]).is_empty());
+
+    let file = dev.scratch().join("copy");
+    std::fs::write(&file, "one\ntwo\n").expect("a file");
+    let (local, url) = (file.to_str().expect("text"), format!("file://{}", file.display()));
+    let sum = |args: &[&str]| {
+        let told = dev.run(&[&["fs", "checksum"], args].concat()).success().text();
+        told.split(' ').next().unwrap_or_default().to_owned()
+    };
+    let stored = sum(&["/in/f"]);
+    assert_eq!([sum(&["--local", local]), sum(&[&url])], [stored.clone(), stored]);
+    let _ = dev.run(&["fs", "checksum", "s3://bucket/x"]).refused(2, &["e-tag"]);
+    let _ = dev.run(&["fs", "checksum", "--local", "/no/such"]).refused(1, &["/no/such"]);
+}
+
+#[test]
+fn a_line_that_no_record_can_hold_is_named_with_how_many_are_in_the_log() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    let (fine, long) = (dev.scratch().join("fine"), dev.scratch().join("long"));
+    std::fs::write(&fine, "1\n2\n3\n").expect("a file");
+    let line = "x".repeat(2 << 20);
+    std::fs::write(&long, format!("4\n5\n{line}\n6\n")).expect("a file");
+    let (fine, long) = (fine.to_str().expect("text"), long.to_str().expect("text"));
+    let refused = dev.run(&["fs", "append", "--lines", fine, long, "/log"]);
+    let place = format!("line 3 of {long} has more than");
+    let _ = refused.refused(
+        1,
+        &["/log, which has the first 5 of these records", &place, "cut it into several"],
+    );
+    assert_eq!(dev.run(&["fs", "cat", "/log"]).success().text(), "1\n2\n3\n4\n5");
+    let whole = dev.run(&["fs", "append", "--record", long, "/log"]);
+    let _ =
+        whole.refused(1, &["has the first 0 of these records", &format!("{long} has more than")]);
 }
 
 #[test]

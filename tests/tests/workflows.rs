@@ -151,10 +151,16 @@ fn a_job_that_fails_is_named_with_its_line_and_goes_on_when_it_is_mended() {
         );
     fs::write(&file, &broken).expect("it is ours");
     let failed = dev.run(&["workflow", "run", &file, "--run", "mended", "--var", "wait=0"]);
-    let _ = failed.refused(
+    let failed = failed.refused(
         1,
         &["flow.yaml:16: job double, round 3", "FAILED", "howdah workflow resume mended"],
     );
+    // What went wrong stands first, then where that is written, then what to do.
+    let last: Vec<_> = failed.stderr.lines().rev().take(2).collect();
+    assert!(last[1].starts_with("  ") && last[1].contains("flow.yaml:16"), "{}", failed.stderr);
+    assert!(last[0].contains("`howdah workflow resume mended`"), "{}", failed.stderr);
+    let cause = failed.stderr.lines().find(|line| line.contains("FAILED: ")).unwrap_or_default();
+    assert!(cause.starts_with("howdah: job_"), "{}", failed.stderr);
     let before = jobs(&dev);
     assert_eq!(before.get("growing: double, round 3"), Some(&1));
     assert!(!before.contains_key("growing: result"), "{before:?}");

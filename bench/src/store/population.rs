@@ -135,6 +135,7 @@ fn file(n: u64, servers: &[ServerAddress], stamps: &mut Stamps) -> [Record; 2] {
         at: at(n),
         file: id(n),
         sealed: Some(sealed(n)),
+        moved: None,
     };
     [created, closed]
 }

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use chunkstore_core::writer::{GaveUp, Lease, Next, Sent, Writer};
-use chunkstore_protocol::{Allocation, Created, Done, FileId, FileStatus, Renew, StorePath};
+use chunkstore_protocol::{
+    Allocation, Close, CloseInto, Created, Done, FileId, FileStatus, Renew, Replace, StorePath,
+};
 use ids::{HostName, Monotonic};
 use net::CallError;
 use tokio::task::JoinHandle;
@@ -141,10 +143,29 @@ impl FileWriter {
     /// Ends the file: seals its last chunk and tells the master. From then on it is readable,
     /// complete and durable on at least `min(2, replicas asked for)` disks.
     ///
+    /// # Errors
     /// Like [`Self::write`]. If a chunk could not be written, the open file is abandoned. If the
     /// file, or a folder above it, was moved or removed meanwhile, the file is closed and the error
     /// says where it is now ([`StoreError::Moved`]).
-    pub async fn close(mut self) -> Result<FileStatus, StoreError> {
+    pub async fn close(self) -> Result<FileStatus, StoreError> {
+        self.close_to(None).await
+    }
+
+    /// Like [`Self::close`], and gives the file the name `path` in the same step, replacing a file
+    /// there if `replace` says so. A file that is written under another name and closed like this
+    /// never stays behind complete under that name, whoever dies.
+    ///
+    /// # Errors
+    /// Like [`Self::close`]. If the file can't get that name, it is abandoned.
+    pub async fn close_into(
+        self,
+        path: &StorePath,
+        replace: Replace,
+    ) -> Result<FileStatus, StoreError> {
+        self.close_to(Some(CloseInto { path: path.clone(), replace })).await
+    }
+
+    async fn close_to(mut self, into: Option<CloseInto>) -> Result<FileStatus, StoreError> {
         if self.chunk_length > 0
             && let Err(error) = self.seal_chunk().await
         {
@@ -152,13 +173,20 @@ impl FileWriter {
             let _ = self.abandon().await;
             return Err(error);
         }
-        let Self { store, path, core, renewals, .. } = self;
-        let closed = store.change("/v1/files/close", &path, |stamp| core.close(stamp)).await;
-        drop(renewals);
-        let closed: FileStatus = closed?;
-        match closed.path == path {
+        let target = into.as_ref().map_or(&self.path, |into| &into.path).clone();
+        let request = |stamp| Close { into: into.clone(), ..self.core.close(stamp) };
+        let closed = self.store.change("/v1/files/close", &target, request).await;
+        let closed: FileStatus = match closed {
+            Err(error) if into.is_some() && error.problem().is_some_and(|it| it.status < 500) => {
+                // It is open still.
+                let _ = self.abandon().await;
+                return Err(error);
+            }
+            closed => closed?,
+        };
+        match closed.path == target {
             true => Ok(closed),
-            false => Err(StoreError::Moved { path, now: closed.path }),
+            false => Err(StoreError::Moved { path: target, now: closed.path }),
         }
     }
 

@@ -11,7 +11,7 @@ use ids::{ClientId, HostName, RackName, RequestStamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ChunkId, FileId, OpenLogChunk, ProblemKind, StorePath, Version};
+use crate::{ChunkId, FileId, OpenLogChunk, ProblemKind, Replace, StorePath, Version};
 
 /// Replicas of a file that may be asked for, at most.
 pub const REPLICATION_MAX: u8 = 10;
@@ -197,6 +197,19 @@ pub struct Close {
     /// An allocated chunk that was not used.
     #[serde(default)]
     pub abandoned: Option<ChunkId>,
+    /// The name that the file gets in the same step; where it can't have it, the file stays open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub into: Option<CloseInto>,
+}
+
+/// Where a file goes as it is closed: nobody ever finds it whole under the name that it was written by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CloseInto {
+    /// The path.
+    pub path: StorePath,
+    /// Whether it may take another file's place there.
+    #[serde(default, skip_serializing_if = "Replace::is_never")]
+    pub replace: Replace,
 }
 
 /// `POST /v1/files/abandon` → [`Done`]. The writer gives up: the open file disappears; one opened by

@@ -12,6 +12,7 @@ pub mod logs;
 pub mod namespace;
 pub mod path;
 pub mod problem;
+pub mod remedy;
 pub mod replica;
 pub mod servers;
 
@@ -21,6 +22,7 @@ pub use logs::*;
 pub use namespace::*;
 pub use path::{PathError, StorePath};
 pub use problem::ProblemKind;
+pub use remedy::{Remedies, Remedy};
 pub use replica::ReplicaKey;
 pub use servers::*;
 

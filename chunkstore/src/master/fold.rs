@@ -24,7 +24,9 @@ impl State for MasterState {
 
 #[cfg(test)]
 mod tests {
-    use chunkstore_core::master::{Adopted, Allotted, NewFolder, RequestDigest, Sealed, Stamp};
+    use chunkstore_core::master::{
+        Adopted, Allotted, Moved, NewFolder, RequestDigest, Sealed, Stamp,
+    };
     use chunkstore_protocol::{ChunkId, FileId, IfWriterDies, ServerAddress, Version};
     use event_loop::encode_record;
     use ids::{Epoch, HostName, UnixMillis};
@@ -70,7 +72,13 @@ mod tests {
     /// One record of each kind, as a single master could write them.
     fn every_kind() -> impl Iterator<Item = Record> {
         let first = one_of_each().into_iter().chain(servers());
-        first.chain(logs()).chain(starts()).chain(owners()).chain(lapsed())
+        first
+            .chain(logs())
+            .chain(starts())
+            .chain(owners())
+            .chain(lapsed())
+            .chain(timed())
+            .chain(moved())
     }
 
     /// The records about logs.
@@ -90,11 +98,29 @@ mod tests {
                 owner: "alice".to_owned(),
             },
             Record::LogChunkAllotted { file, allotted: allotted(50) },
-            Record::LogChunkBegun { file, beginning: u64::MAX },
+            Record::LogChunkBegun { file, beginning: u64::MAX, at: UnixMillis(0) },
             Record::LogChunkEnded { at, file, sealed: Some(sealed) },
             Record::LogChunkAllotted { file, allotted: allotted(51) },
             Record::LogChunkEnded { at, file, sealed: None },
         ]
+    }
+
+    /// Logs' chunks as they begin since that has a time.
+    fn timed() -> [Record; 2] {
+        let file = FileId(12);
+        [
+            Record::LogChunkAllotted { file, allotted: allotted(53) },
+            Record::LogChunkBegun { file, beginning: 3, at: UnixMillis(16) },
+        ]
+    }
+
+    /// A file that goes to another place as it is closed.
+    fn moved() -> [Record; 2] {
+        let (file, at) = (FileId(11), UnixMillis(17));
+        let moved = Moved { parent: FileId(7), name: "moved".to_owned(), replaced: None };
+        let moved = Some(Box::new(moved));
+        let closed = Record::FileClosed { stamp: stamp(44), at, file, sealed: None, moved };
+        [reopened(43, file, 54), closed]
     }
 
     fn lapsed() -> [Record; 2] {
@@ -161,7 +187,7 @@ mod tests {
                 sealed: Some(sealed(1)),
                 allotted: allotted(2),
             },
-            Record::FileClosed { stamp: stamp(4), at, file, sealed: Some(sealed(2)) },
+            Record::FileClosed { stamp: stamp(4), at, file, sealed: Some(sealed(2)), moved: None },
             created(5, "b", 3, 3),
             Record::FileAbandoned { stamp: stamp(6), at, file: FileId(3) },
             created(7, "c", 4, 4),

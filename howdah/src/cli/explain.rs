@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use mapreduce_protocol::{
-    Explanation, HostObstacle, InputPlace, PathLink, Place, ReduceInput, TaskExplanation,
+    AttemptId, Explanation, HostObstacle, InputPlace, PathLink, Place, ReduceInput, TaskExplanation,
 };
 
 use super::{Format, shown};
@@ -32,9 +32,12 @@ pub(super) fn print(
     }
     explanation.tasks.iter().for_each(|task| text.push_str(&of_task(task)));
     if !explanation.path.is_empty() {
-        text.push_str("what made it as long as it is, one after the other:\n");
+        text.push_str("what made the job as long as it is, one after the other:\n");
     }
-    explanation.path.iter().for_each(|link| text.push_str(&of_link(link)));
+    let mut before = None;
+    for link in &explanation.path {
+        text.push_str(&of_link(link, before.replace(link.attempt)));
+    }
     quiet_if_closed(std::io::stdout().lock().write_all(text.as_bytes()))
 }
 
@@ -46,15 +49,16 @@ fn of_task(task: &TaskExplanation) -> String {
     }
     if task.waits && !task.homes.is_empty() {
         let homes: Vec<_> = task.homes.iter().map(ToString::to_string).collect();
-        let _ = writeln!(text, "  its bytes are on {}", homes.join(", "));
+        let _ = writeln!(text, "  the task's input is on {}", homes.join(", "));
     }
     if let Some(input) = &task.input {
         let _ = writeln!(text, "  {}", of_input(input));
     }
     if let Some(limit) = task.limit.filter(|_| task.waits) {
         let farther = task.farther_in_ms.map(Duration::from_millis).map(shown::duration);
-        let farther = farther.map(|after| format!(", farther after {after}")).unwrap_or_default();
-        let _ = writeln!(text, "  it may run {}{farther}", of_place(limit));
+        let farther = farther.map(|after| format!(", and farther away in {after}"));
+        let farther = farther.unwrap_or_default();
+        let _ = writeln!(text, "  the task may run {} now{farther}", of_place(limit));
     }
     task.hosts.iter().for_each(|hosts| text.push_str(&of_hosts(hosts)));
     for attempt in &task.attempts {
@@ -74,31 +78,78 @@ fn of_input(input: &ReduceInput) -> String {
         InputPlace::Rack(rack) => format!("rack {rack}"),
     };
     let (percent, bytes) = (100.0 * share, shown::size(*bytes, true));
-    let enough = if *is_home { "" } else { ": too little to be placed by" };
-    format!("{place} holds {percent:.0} % of its input, {bytes}{enough}")
+    let enough = match is_home {
+        true => "so the task waits a while for a slot there",
+        false => "too little for the task to wait for a slot there",
+    };
+    format!("{place} holds {percent:.0} % of the task's input, {bytes}: {enough}")
 }
 
 fn of_hosts(obstacle: &HostObstacle) -> String {
     let HostObstacle { why, n_hosts, hosts } = obstacle;
     let named: Vec<_> = hosts.iter().map(ToString::to_string).collect();
-    let more = if hosts.len() < *n_hosts as usize { ", …" } else { "" };
-    let noun = if *n_hosts == 1 { "host" } else { "hosts" };
-    format!("  {n_hosts} {noun}: {why} ({}{more})\n", named.join(", "))
+    let more = match (*n_hosts as usize).saturating_sub(hosts.len()) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    format!("  on {}{more}: {why}\n", named.join(", "))
 }
 
-fn of_link(link: &PathLink) -> String {
+fn of_link(link: &PathLink, before: Option<AttemptId>) -> String {
     let PathLink { attempt, host, began_at, ended_at, after, .. } = link;
     let began = shown::time(*began_at);
     let took = ended_at.map(|ended| Duration::from_millis(ended.0.saturating_sub(began_at.0)));
     let took =
         took.map_or_else(|| "runs".to_owned(), |took| format!("took {}", shown::duration(took)));
-    format!("  {began}  {attempt} on {host} {took}, {after}\n")
+    format!("  {began}  {attempt} on {host} {took}, {}\n", after.words(before))
 }
 
 fn of_place(place: Place) -> &'static str {
     match place {
-        Place::NodeLocal => "on a host of its bytes",
-        Place::RackLocal => "on the rack of its bytes",
+        Place::NodeLocal => "on a host of its input",
+        Place::RackLocal => "in a rack of its input",
         Place::OffRack => "anywhere",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_link_of_the_path_names_the_one_that_it_came_after() {
+        let link = |number: u32, kind: &str, after: &str| {
+            json!({
+                "attempt": format!("attempt_20261122_0001_{kind}_{number:06}_0"), "host": "a", "state": "SUCCEEDED",
+                "began_at": 1000 * number, "ended_at": 1000 * number + 500, "after": after,
+            })
+        };
+        let explanation: Explanation = serde_json::from_value(json!({
+            "job": "job_20261122_0001", "state": "SUCCEEDED", "obstacles": [], "tasks": [],
+            "path": [
+                link(1, "m", "submission"), link(2, "m", "slot"), link(3, "r", "maps"), link(3, "r", "other_try"),
+            ],
+        }))
+        .unwrap();
+        let mut before = None;
+        let links = explanation.path.iter();
+        let said: Vec<_> = links.map(|link| of_link(link, before.replace(link.attempt))).collect();
+        for (said, words) in said.iter().zip([
+            "from the job's submission on\n",
+            "in the slot that attempt_20261122_0001_m_000001_0 had held\n",
+            "once attempt_20261122_0001_m_000002_0, the last of the maps, had ended\n",
+            "once attempt_20261122_0001_r_000003_0, another try of the task, had ended\n",
+        ]) {
+            assert!(said.ends_with(words), "{said}");
+        }
+    }
+
+    #[test]
+    fn hosts_stand_before_what_is_in_the_way_there() {
+        let obstacle = json!({"why": "no_free_slot", "n_hosts": 5, "hosts": ["a", "b"]});
+        let obstacle: HostObstacle = serde_json::from_value(obstacle).unwrap();
+        assert_eq!(of_hosts(&obstacle), "  on a, b and 3 more: all slots are taken\n");
     }
 }

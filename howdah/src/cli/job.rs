@@ -413,12 +413,17 @@ fn said(attempts: &[AttemptStatus]) -> String {
 
 fn counts_line(counts: TaskCounts, has_ended: bool) -> String {
     let TaskCounts { total, waiting, running, succeeded, .. } = counts;
-    let TaskCounts { attempts, failed_attempts, killed_attempts, .. } = counts;
+    let TaskCounts { attempts, failed_attempts, killed_attempts, lost_outputs, .. } = counts;
+    // They have succeeded, and their tasks have not: without them the numbers would not add up.
+    let lost = match lost_outputs {
+        0 => String::new(),
+        n => format!(", {n} whose output was lost"),
+    };
     // Of a job that has ended nothing waits any more.
     let waits = if has_ended { "not run" } else { "waiting" };
     format!(
         "{succeeded} of {total} succeeded, {running} running, {waiting} {waits}; {attempts} attempts, \
-         {failed_attempts} failed, {killed_attempts} killed; {} node-local, {} rack-local, {} off-rack",
+         {failed_attempts} failed, {killed_attempts} killed{lost}; {} node-local, {} rack-local, {} off-rack",
         counts.node_local, counts.rack_local, counts.off_rack
     )
 }

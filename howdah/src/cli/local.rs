@@ -17,6 +17,7 @@ use super::{Global, runtime};
 use crate::exit::{Interrupted, OrEarly, early};
 use crate::job_changes::JobChanges;
 use crate::job_file::JobFile;
+use crate::own_programs::say_own;
 use crate::signals::termination;
 use crate::submit::say_left_behind;
 use crate::supervise::end_with_this_process;
@@ -43,6 +44,7 @@ pub(crate) fn run(args: &LocalArgs, global: &Global) -> anyhow::Result<()> {
     let job = JobFile::read_changed(&args.file, &args.changes).or_early()?;
     job.read_executable().or_early()?;
     say_left_behind(&job);
+    say_own(&job);
     let mut job = job.with_local_paths().or_early()?.with_files_found().or_early()?;
     let recursion = Recursion { wanted: args.recursive, by: "--recursive" };
     inputs::of_this_host(&mut job, recursion)?;

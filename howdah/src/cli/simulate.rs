@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -13,13 +14,15 @@ use config::{Bytes, Config, Time};
 use mapreduce_protocol::{JobId, JobState};
 use serde_json::json;
 use simulator::cluster::{
-    Cluster, Deaths, InUse, JobPlan, JobReport, Rates, Report, Scenario, SimulationError, simulate,
+    Cluster, Deaths, InUse, JobPlan, JobReport, Rates, Report, Scenario, SimulationError,
+    simulate_telling,
 };
 
 use super::size::parse_size;
 use super::{Format, Global, runtime, shown};
 use crate::exit::{OrEarly, early};
 use crate::job_file::JobFile;
+use crate::progress::ItemProgress;
 use crate::say::quiet_if_closed;
 use crate::session::Session;
 use crate::simulation::{Assumed, of_file, of_history};
@@ -157,15 +160,30 @@ impl Share {
 pub(crate) fn run(args: &SimulateArgs, global: &Global) -> anyhow::Result<()> {
     let config = global.client_config()?;
     let job = plan(args, &config)?;
-    let live = |trackers: usize| {
+    let n_tasks = (job.maps.len() + job.reduces.len()) as u64;
+    let progress = ItemProgress::new("simulate", 2 * n_tasks, "tasks");
+    // How many tasks are done in each of the two.
+    let done = [AtomicU64::new(0), AtomicU64::new(0)];
+    let live = |trackers: usize, own: usize| {
         let scenario = scenario(args, &config, job.clone(), trackers);
-        simulate(&scenario).map_err(|error| match error {
+        let tell = |n_done: u64| {
+            done[own].store(n_done, Ordering::Relaxed);
+            progress.set(done.iter().map(|it| it.load(Ordering::Relaxed)).sum());
+        };
+        simulate_telling(&scenario, &tell).map_err(|error| match error {
             SimulationError::Invalid(invalid) => early(invalid),
             SimulationError::NoEnd(no_end) => no_end.into(),
         })
     };
     let other = args.compare_trackers.unwrap_or(args.trackers.saturating_add(MORE_HOSTS));
-    let (report, compared) = (live(args.trackers)?, live(other)?);
+    // Neither knows of the other, and each has a world of its own.
+    let (report, compared) = std::thread::scope(|scope| {
+        let compared = scope.spawn(|| live(other, 1));
+        let report = live(args.trackers, 0);
+        let compared = compared.join().map_err(|_| anyhow!("the simulation has panicked"));
+        anyhow::Ok((report?, compared??))
+    })?;
+    progress.finish();
     match global.format {
         Format::Json | Format::Yaml => global.format.print(&json!({
             "trackers": args.trackers,

@@ -218,8 +218,16 @@ impl<'a> Command<'a> {
         // Of two clients that begin it at once, the first one's counts.
         (driver.shipped, driver.nonce, driver.keep) =
             (written.shipped, written.nonce, written.keep);
-        crate::say::tell!("{}", driver.run);
-        driver.drive().await
+        if !self.format.is_document() {
+            crate::say::tell!("{}", driver.run);
+        }
+        driver.drive().await?;
+        self.has_succeeded(&driver.run)
+    }
+
+    /// What programs are told of a run that is over. People know its name already.
+    fn has_succeeded(&self, run: &str) -> anyhow::Result<()> {
+        self.format.print(&json!({"run": run, "state": "SUCCEEDED"}))
     }
 
     async fn resume(
@@ -241,7 +249,7 @@ impl<'a> Command<'a> {
                 folder.remove_data(&folder.work()?).await?;
             }
             say!("{run}: all is done already");
-            return Ok(());
+            return self.has_succeeded(run);
         }
         let file = match newer {
             None => old.clone(),
@@ -266,7 +274,8 @@ impl<'a> Command<'a> {
                 bail!("another client goes on with another file: resume {} again", driver.run);
             }
         }
-        driver.drive().await
+        driver.drive().await?;
+        self.has_succeeded(&driver.run)
     }
 
     async fn list(&self, place: &PlaceArgs) -> anyhow::Result<()> {

@@ -7,8 +7,8 @@ use anyhow::{Context, anyhow};
 use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
 use chunkstore_protocol::StorePath;
 
-use super::Tree;
 use super::put::{Ahead, fill, pieces_of, read_ahead, read_stream, scan_local};
+use super::{Copied, Tree};
 use crate::exit::{Interrupted, OrEarly};
 use crate::made::{Made, UNDO_PATIENCE};
 use crate::progress::ByteProgress;
@@ -21,7 +21,7 @@ pub(crate) async fn append(
     from: &[PathBuf],
     path: &StorePath,
     end: &mut Termination,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Copied> {
     let mut tree = Tree::default();
     for source in from {
         scan_local(source, path, &mut tree).or_early()?;
@@ -33,7 +33,8 @@ pub(crate) async fn append(
     let files = from.to_vec();
     let pieces = files.into_iter().flat_map(pieces_of);
     let progress = ByteProgress::new("append", tree.bytes);
-    append_pieces(store, read_ahead(pieces), path, &progress, end).await
+    append_pieces(store, read_ahead(pieces), path, &progress, end).await?;
+    Ok(Copied { files: from.len(), bytes: progress.moved() })
 }
 
 /// The same with all that `source` gives.
@@ -42,9 +43,10 @@ pub(crate) async fn append_stream(
     source: impl Read + Send + 'static,
     path: &StorePath,
     end: &mut Termination,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Copied> {
     let progress = ByteProgress::endless("append");
-    append_pieces(store, read_stream(source), path, &progress, end).await
+    append_pieces(store, read_stream(source), path, &progress, end).await?;
+    Ok(Copied { files: 1, bytes: progress.moved() })
 }
 
 async fn append_pieces(
@@ -63,7 +65,7 @@ async fn append_pieces(
     };
     let writer = writer.with_context(|| format!("cannot append to {path}"))?;
     let made = Made::new(vec![path.clone()], Vec::new());
-    let mut work = std::pin::pin!(fill(writer, (ahead, None), &made, progress));
+    let mut work = std::pin::pin!(fill(writer, (ahead, None), None, &made, progress));
     let appended = end.or(&mut work).await;
     if appended.is_err() {
         made.stop();

@@ -10,7 +10,7 @@ use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, StorePath};
 use futures_util::{StreamExt, stream};
 
-use super::{CopyOptions, ENTRIES_MAX, Sources, Tree, refuse_clashes};
+use super::{Copied, CopyOptions, ENTRIES_MAX, Sources, Tree, refuse_clashes};
 use crate::exit::{OrEarly as _, early};
 use crate::failures::Failures;
 use crate::local_file::{LocalFileError, UnfinishedFolder, move_new};
@@ -36,9 +36,10 @@ pub(crate) async fn get(
     to: &Path,
     options: &CopyOptions,
     failures: &mut Failures,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Copied> {
+    let mut copied = Copied::default();
     let targets = targets_of(&from, to, options)?;
-    let Some((_, first)) = targets.first() else { return Ok(()) };
+    let Some((_, first)) = targets.first() else { return Ok(copied) };
     let unfinished = UnfinishedFolder::beside(first)?;
     let mut fetches = Vec::new();
     for (index, (source, target)) in targets.into_iter().enumerate() {
@@ -51,11 +52,14 @@ pub(crate) async fn get(
     let fetched = fetch_all(store, &fetches, options, &progress, failures).await;
     progress.finish();
     fetched?;
-    for Fetch { source, whole, target, .. } in fetches.iter().filter(|fetch| !fetch.failed.get()) {
+    for Fetch { source, whole, target, tree, .. } in fetches.iter().filter(|it| !it.failed.get()) {
         let placed = place(whole, target, options.replace);
-        failures.take(placed.with_context(|| format!("cannot get {source}")))?;
+        if failures.take(placed.with_context(|| format!("cannot get {source}")))?.is_some() {
+            copied.files += tree.files.len();
+            copied.bytes += tree.bytes;
+        }
     }
-    Ok(())
+    Ok(copied)
 }
 
 fn targets_of<'a>(

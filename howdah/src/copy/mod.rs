@@ -17,6 +17,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
 use chunkstore_protocol::{FileKind, StorePath};
+use serde::Serialize;
 
 pub(crate) use self::append::{append, append_stream};
 pub(crate) use self::get::get;
@@ -45,6 +46,15 @@ impl Default for CopyOptions {
     fn default() -> Self {
         Self { replace: false, at_once: FILES_AT_ONCE, create: CreateOptions::default() }
     }
+}
+
+/// What one command has copied: what programs are told of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Copied {
+    /// Files.
+    pub(crate) files: usize,
+    /// Their bytes.
+    pub(crate) bytes: u64,
 }
 
 /// What stands at `path`, if anything does.

@@ -15,7 +15,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _, WriteMultipart};
 use tokio::sync::watch;
 
-use super::CopyOptions;
+use super::{Copied, CopyOptions};
 use crate::exit::Interrupted;
 use crate::local_file::UNFINISHED;
 use crate::progress::ByteProgress;
@@ -82,8 +82,9 @@ pub(crate) async fn copy_objects(
     pairs: Vec<(From, To)>,
     options: &CopyOptions,
     end: &mut Termination,
-) -> anyhow::Result<()> {
-    let progress = ByteProgress::new(verb, pairs.iter().map(|(from, _)| from.bytes).sum());
+) -> anyhow::Result<Copied> {
+    let (files, bytes) = (pairs.len(), pairs.iter().map(|(from, _)| from.bytes).sum());
+    let progress = ByteProgress::new(verb, bytes);
     let (stopper, stop) = Stop::new();
     let copies = stream::iter(pairs).map(|(from, to)| {
         let (progress, stop) = (&progress, &stop);
@@ -95,7 +96,7 @@ pub(crate) async fn copy_objects(
     let copies = copies.buffer_unordered(options.at_once).try_collect::<()>();
     let copied = stopper.or(copies, end).await;
     progress.finish();
-    copied
+    copied.map(|()| Copied { files, bytes })
 }
 
 /// Makes an object of all that comes.
@@ -105,7 +106,7 @@ pub(crate) async fn copy_stream(
     to: &To,
     options: &CopyOptions,
     end: &mut Termination,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Copied> {
     let progress = ByteProgress::endless(verb);
     let (stopper, stop) = Stop::new();
     let copy = async {
@@ -114,7 +115,8 @@ pub(crate) async fn copy_stream(
     };
     let copied = stopper.or(copy, end).await;
     progress.finish();
-    copied.with_context(|| format!("cannot write {}", to.name()))
+    copied.with_context(|| format!("cannot write {}", to.name()))?;
+    Ok(Copied { files: 1, bytes: progress.moved() })
 }
 
 /// Tells copies to give up what they have begun.

@@ -15,7 +15,7 @@ use clock::Stopwatch;
 use tokio::sync::mpsc;
 
 use super::making::{Making, missing_above};
-use super::{CopyOptions, Sources, Target, Tree, kind_at, name_of, refuse_clashes};
+use super::{Copied, CopyOptions, Sources, Target, Tree, kind_at, name_of, refuse_clashes};
 use crate::exit::OrEarly;
 use crate::local_file::UNFINISHED;
 use crate::made::Made;
@@ -42,7 +42,7 @@ pub(crate) async fn put(
     target: &Target,
     options: &CopyOptions,
     end: &mut Termination,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Copied> {
     let to = &target.path;
     let into_folder = matches!(kind_at(store, to).await?, Some(FileKind::Folder));
     if !into_folder && from.paths.iter().any(|source| !source.is_dir()) {
@@ -67,7 +67,8 @@ pub(crate) async fn put(
         made: Made::new(targets, above),
         progress: ByteProgress::new("put", tree.bytes),
     };
-    put.run("put", put_tree(&put, &tree), end).await
+    put.run("put", put_tree(&put, &tree), end).await?;
+    Ok(Copied { files: tree.files.len(), bytes: put.progress.moved() })
 }
 
 /// Makes a file of all that `source` gives.
@@ -77,17 +78,18 @@ pub(crate) async fn put_stream(
     target: &Target,
     options: &CopyOptions,
     end: &mut Termination,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Copied> {
     let path = &target.path;
     target.check_file()?;
     let above = missing_above(store, path).await?;
     let made = Made::new(vec![path.clone()], above);
     let put = Making { store, options, made, progress: ByteProgress::endless("put") };
     let ahead = read_stream(source);
-    put.run("put", put_file(&put, path, true, (ahead, Some(SHOW_AFTER))), end).await
+    put.run("put", put_file(&put, path, true, (ahead, Some(SHOW_AFTER))), end).await?;
+    Ok(Copied { files: 1, bytes: put.progress.moved() })
 }
 
-/// Makes a file of the pieces. To replace one it is written beside it, and then moved over it.
+/// Makes a file of the pieces. To replace one it is written beside it, and takes its place as it is closed.
 async fn put_file(
     put: &Making<'_>,
     path: &StorePath,
@@ -98,11 +100,11 @@ async fn put_file(
     let beside = put.options.replace.then(|| beside(path)).flatten();
     let written = beside.as_ref().unwrap_or(path);
     let writer = put.store.create(written, options).await?;
-    if fill(writer, pieces, &put.made, &put.progress).await? {
-        put.made.add_file(written);
-        if beside.is_some() {
-            put.store.rename_over(written, path, Replace::Always).await?;
-            put.made.has_replaced(written, path);
+    let into = beside.as_ref().map(|_| path);
+    if fill(writer, pieces, into, &put.made, &put.progress).await? {
+        match into {
+            None => put.made.add_file(path),
+            Some(_) => put.made.has_replaced(path),
         }
     }
     Ok(())
@@ -154,7 +156,7 @@ pub(crate) async fn put_blocks(
     let options = CreateOptions { parents: true, ..CreateOptions::default() };
     let writer = store.create(path, options).await?;
     let alone = Made::new(vec![path.clone()], Vec::new());
-    fill(writer, (read_ahead(blocks.map(Ok)), None), &alone, progress).await.map(drop)
+    fill(writer, (read_ahead(blocks.map(Ok)), None), None, &alone, progress).await.map(drop)
 }
 
 /// What is to be copied; all of it can be read, and has names that the chunk store takes.
@@ -272,11 +274,12 @@ fn send_all(
     }
 }
 
-/// Writes the pieces and closes the file; tells whether it did. What fails, or is to stop, is given up. With a time
-/// what is written shows after it, however slowly more comes.
+/// Writes the pieces and closes the file, in place of another one if it is to go `into` its name; tells whether it did. What
+/// fails, or is to stop, is given up. With a time what is written shows after it, however slowly more comes.
 pub(super) async fn fill(
     mut writer: FileWriter,
     (mut ahead, show_after): (Ahead, Option<Duration>),
+    into: Option<&StorePath>,
     made: &Made,
     progress: &ByteProgress,
 ) -> Result<bool, StoreError> {
@@ -315,7 +318,11 @@ pub(super) async fn fill(
         writer.abandon().await.ok();
         return written;
     }
-    writer.close().await.map(|_closed| true)
+    let closed = match into {
+        Some(path) => writer.close_into(path, Replace::Always).await,
+        None => writer.close().await,
+    };
+    closed.map(|_closed| true)
 }
 
 #[cfg(test)]

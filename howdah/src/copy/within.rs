@@ -5,7 +5,7 @@ use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, Replace, StorePath};
 
 use super::making::{Making, missing_above};
-use super::{CopyOptions, ENTRIES_MAX, Tree};
+use super::{Copied, CopyOptions, ENTRIES_MAX, Tree};
 use crate::failures::Failures;
 use crate::made::Made;
 use crate::progress::ByteProgress;
@@ -24,7 +24,7 @@ pub(crate) async fn copy(
     options: &CopyOptions,
     end: &mut Termination,
     failures: &mut Failures,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Copied> {
     let (mut tree, mut targets) = (Tree::default(), Vec::new());
     for (from, to) in pairs {
         let scanned = scan_one(store, from, to, recursive).await;
@@ -34,13 +34,14 @@ pub(crate) async fn copy(
             targets.push(to.clone());
         }
     }
-    let Some(first) = targets.first() else { return Ok(()) };
+    let Some(first) = targets.first() else { return Ok(Copied::default()) };
     let above =
         if tree.folders.is_empty() { Vec::new() } else { missing_above(store, first).await? };
     let made = Made::new(targets, above);
     let copy = Making { store, options, made, progress: ByteProgress::new("cp", tree.bytes) };
     let file = async |from: &Source, to: &StorePath, _| copy_file(&copy, from, to).await;
-    copy.run("copy to", copy.tree(&tree, file), end).await
+    copy.run("copy to", copy.tree(&tree, file), end).await?;
+    Ok(Copied { files: tree.files.len(), bytes: tree.bytes })
 }
 
 async fn scan_one(
@@ -76,7 +77,7 @@ async fn copy_file(
     copy.store.copy(from, to, replace, false).await?;
     copy.progress.add(*length);
     match copy.options.replace {
-        true => copy.made.has_replaced(to, to),
+        true => copy.made.has_replaced(to),
         false => copy.made.add_file(to),
     }
     Ok(())

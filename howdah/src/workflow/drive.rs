@@ -19,7 +19,7 @@ use super::folder::{End, RunFolder, Saved};
 use super::plan::{Done, Entry, Execution, Next, Plan, RunNames};
 use crate::cli::inputs::{self, Recursion};
 use crate::cli::run_locally;
-use crate::exit::{Interrupted, OrEarly as _, early};
+use crate::exit::{Interrupted, OrEarly as _, early, say_error, sentence};
 use crate::job_file::JobFile;
 use crate::progress::JobProgress;
 use crate::say::{plain, say};
@@ -135,18 +135,22 @@ impl Driver<'_> {
                     while running.next().await.is_some() {}
                     return Err(error);
                 }
-                // The others go on to their ends, which are written down.
+                // The others go on to their ends, which are written down. What failed first is told last, with what to do.
+                Err(error) if failed.is_some() => say_error(&error),
                 Err(error) => failed = Some(error),
             }
         }
         match failed {
-            Some(error) => Err(error.context(format!(
-                "what was done is kept in {}: `{}` goes on from there; with `--file {}` by the file, and the scripts that it \
-                 names, as they are then",
-                self.folder.shown(),
-                self.resume_command(),
-                self.file.path.display()
-            ))),
+            Some(error) => Err(and_then(
+                error,
+                &format!(
+                    "what was done is kept in {}: `{}` goes on from there; with `--file {}` by the file, and the scripts \
+                     that it names, as they are then",
+                    self.folder.shown(),
+                    self.resume_command(),
+                    self.file.path.display()
+                ),
+            )),
             None if is_finished => self.finish().await,
             None => bail!("{}: no job can run, and some have not", self.file.path.display()),
         }
@@ -194,19 +198,20 @@ impl Driver<'_> {
         let (rounds, until) = it.map_or((0, None), |it| (it.rounds, it.until.as_ref()));
         let until = until.map(ToString::to_string).unwrap_or_default();
         let uncounted = self.counters_there_are(name, done).map(|there| format!(" ({there})"));
-        anyhow!(
-            "{}: after {rounds} rounds it is not true that {until}{}: raise 'rounds', and resume with --file",
-            self.file.place_of(name),
+        let error = anyhow!(
+            "after {rounds} rounds of {} it is not true that {until}{}: raise 'rounds', and resume with --file",
+            plain(name),
             uncounted.unwrap_or_default()
-        )
+        );
+        and_then(error, &self.file.place_of(name))
     }
 
     fn never_counted(&self, name: &str, done: &Done) -> anyhow::Error {
-        anyhow!(
-            "{}: {}. Mend the counter of 'until', and resume with --file; a job that may have nothing to count counts 0",
-            self.file.place_of(name),
+        let error = anyhow!(
+            "{}. Mend the counter of 'until', and resume with --file; a job that may have nothing to count counts 0",
             self.counters_there_are(name, done).unwrap_or_default()
-        )
+        );
+        and_then(error, &self.file.place_of(name))
     }
 
     fn counters_there_are(&self, name: &str, done: &Done) -> Option<String> {
@@ -282,9 +287,13 @@ impl Driver<'_> {
             }
         };
         let ran: anyhow::Result<Entry> = ran.await;
-        let ran = ran.with_context(|| {
+        let ran = ran.map_err(|error| {
             let place = self.file.place_of(&execution.job);
-            if execution.round == 0 { place } else { format!("{place}, round {}", execution.round) }
+            let round = match execution.round {
+                0 => String::new(),
+                round => format!(", round {round}"),
+            };
+            and_then(error, &format!("{place}{round}"))
         });
         (execution, ran)
     }
@@ -410,6 +419,13 @@ impl Driver<'_> {
         };
         Ok(Found::Ended(self.folder.write_job_end(execution, n, end).await?))
     }
+}
+
+/// What went wrong first, and below it what `behind` says: where it stands, what to do. Causes keep their types, and are said
+/// once, since the sentence has their words.
+fn and_then(error: anyhow::Error, behind: &str) -> anyhow::Error {
+    let said = sentence(&error);
+    error.context(format!("{said}\n  {behind}"))
 }
 
 fn is_interruption(error: &anyhow::Error) -> bool {

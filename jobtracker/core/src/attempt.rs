@@ -218,7 +218,7 @@ impl Core {
     ) {
         let Some(ended) = self.take_attempt(attempt) else { return };
         if failure.kind.blame() == Blame::Nobody {
-            self.on_killed(attempt, ended);
+            self.on_killed(attempt, ended, failure);
             return self.wait_again(attempt.task);
         }
         self.count_failure(now, attempt, &ended, (failure, record));
@@ -394,12 +394,13 @@ impl Core {
         true
     }
 
-    /// The tracker that ran `attempt` is gone or does not know it: the task runs elsewhere, and no
-    /// failure is counted.
-    pub(crate) fn on_attempt_lost(&mut self, attempt: AttemptId) {
+    /// The tracker that ran `attempt` is gone or does not know it, as `why` says: the task runs
+    /// elsewhere, and no failure is counted.
+    pub(crate) fn on_attempt_lost(&mut self, attempt: AttemptId, why: &str) {
         let task = attempt.task;
         if let Some(lost) = self.take_attempt(attempt) {
-            self.on_killed(attempt, lost);
+            let why = Failure { kind: FailureKind::TrackerLost, message: why.to_owned() };
+            self.on_killed(attempt, lost, why);
             self.wait_again(task);
         }
     }
@@ -429,14 +430,16 @@ impl Core {
         }
     }
 
-    /// Records an attempt that was killed or lost, unless it had come back: then it is on record
-    /// already.
-    pub(crate) fn on_killed(&mut self, attempt: AttemptId, ended: LiveAttempt) {
+    /// Records an attempt that was killed or lost, and why, unless it had come back: then it is on
+    /// record already.
+    pub(crate) fn on_killed(&mut self, attempt: AttemptId, ended: LiveAttempt, mut why: Failure) {
         self.counted.attempts_killed += 1;
         if !ended.came_back {
             let split = self.split(attempt.task).and_then(told);
             let span = ended.span(self.wall);
-            let killed = KilledAttempt { attempt, host: ended.host, split, span, place: None };
+            why.message = cut(why.message, mapreduce_protocol::FAILURE_BYTES_MAX);
+            let (host, why) = (ended.host, Some(why));
+            let killed = KilledAttempt { attempt, host, split, span, place: None, why };
             self.record(Record::AttemptKilled { killed, place: ended.place });
         }
     }

@@ -4,7 +4,8 @@
 
 use ids::{Monotonic, Now};
 use mapreduce_protocol::{
-    AttemptId, JobId, JobState, NamedOutput, TaskId, TaskKind, TrackerCommand, is_url, staged_name,
+    AttemptId, Failure, FailureKind, JobId, JobState, NamedOutput, TaskId, TaskKind,
+    TrackerCommand, is_url, staged_name,
 };
 
 use crate::bounds::cut;
@@ -220,7 +221,8 @@ impl Core {
     /// Tells its tracker to end a running attempt, which may no longer win.
     pub(crate) fn kill_attempt(&mut self, attempt: AttemptId, reason: &str) {
         if let Some(live) = self.withdraw(attempt, reason) {
-            self.on_killed(attempt, live);
+            let why = Failure { kind: FailureKind::Killed, message: reason.to_owned() };
+            self.on_killed(attempt, live, why);
         }
     }
 

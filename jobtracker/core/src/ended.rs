@@ -72,7 +72,7 @@ impl KilledAttempt {
             attempt: self.attempt,
             host: self.host.clone(),
             state: AttemptState::Killed,
-            failure: None,
+            failure: self.why.clone(),
             split: self.split.clone(),
             place: self.place,
             span: self.span,

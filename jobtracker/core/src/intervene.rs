@@ -36,17 +36,19 @@ impl Core {
         }
         let (state, failure) = match counts {
             EndsAs::Killed => {
-                self.on_killed(attempt, ended);
+                let failure = Failure { kind: FailureKind::Killed, message: REASON.to_owned() };
+                self.on_killed(attempt, ended, failure.clone());
                 self.wait_again(attempt.task);
-                (AttemptState::Killed, None)
+                (AttemptState::Killed, failure)
             }
             EndsAs::Failed => {
                 let message = "a client asked that it counts as failed".to_owned();
                 let failure = Failure { kind: FailureKind::FailedOnRequest, message };
                 self.count_failure(now, attempt, &ended, (failure.clone(), None));
-                (AttemptState::Failed, Some(failure))
+                (AttemptState::Failed, failure)
             }
         };
+        let failure = Some(failure);
         let status =
             self.shown(&EndedAttempt { attempt, host, state, failure, split, place, span, status });
         self.reply(to, Reply::Attempt(Box::new(status)));

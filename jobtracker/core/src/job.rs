@@ -462,8 +462,7 @@ impl LiveJob {
         let tasks = self.tasks(kind);
         let total = u32::try_from(tasks.states.len()).unwrap_or(u32::MAX);
         let succeeded = entry.map_or(0, |entry| entry.n_done(kind));
-        let ended = entry.map(|entry| entry.tally(kind)).unwrap_or_default();
-        let live = tasks.live;
+        let (ended, live) = (entry.map(|it| it.tally(kind)).unwrap_or_default(), tasks.live);
         TaskCounts {
             total,
             waiting: total.saturating_sub(succeeded + tasks.running),
@@ -472,6 +471,7 @@ impl LiveJob {
             attempts: ended.attempts + live.attempts,
             failed_attempts: ended.failed,
             killed_attempts: ended.killed - tasks.came_back,
+            lost_outputs: ended.attempts.saturating_sub(succeeded + ended.failed + ended.killed),
             node_local: ended.node_local + live.node_local,
             rack_local: ended.rack_local + live.rack_local,
             off_rack: ended.off_rack + live.off_rack,

@@ -234,6 +234,9 @@ pub struct KilledAttempt {
     /// How close to its input a map ran; absent in a record, which has a field of its own for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Locality>,
+    /// Why; absent in records of the releases before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Failure>,
 }
 
 /// When an attempt began and ended, by the JobTracker's clock. Zero if unknown: an attempt that

@@ -193,7 +193,7 @@ impl Core {
         }
         let running: BTreeSet<_> = running.iter().copied().collect();
         for attempt in before.into_keys().filter(|it| !running.contains(it)) {
-            self.on_attempt_lost(attempt);
+            self.on_attempt_lost(attempt, "its TaskTracker does not run it any more");
         }
     }
 
@@ -336,7 +336,10 @@ impl Core {
             live.reduce_inputs.forget(tracker.number);
         }
         for attempt in tracker.occupied().keys() {
-            self.on_attempt_lost(*attempt);
+            self.on_attempt_lost(
+                *attempt,
+                "its TaskTracker was lost: it ended, or was silent for too long",
+            );
         }
         let lost = self.outputs_on(host);
         let (attempts, map_outputs) = (tracker.occupied().len(), lost.len());

@@ -156,7 +156,7 @@ async fn submit(
 async fn check_pool(state: &ServerState, pool: Option<&str>) -> Result<(), Problem> {
     let Some(name) = pool else { return Ok(()) };
     let pools = match state.query(Query::Pools).await? {
-        Reply::Pools(PoolList { pools }) => pools.into_iter().map(|pool| pool.name),
+        Reply::Pools(PoolList { pools }) => pools.into_iter().map(|it| it.pool),
         other => return Err(unexpected(&other)),
     };
     let pools: Vec<_> = pools.collect();

@@ -29,12 +29,12 @@ pub use capability::{
 pub use client::{CallError, Client, ClientSettings};
 pub use entrance::Observer;
 pub use path::Path;
-pub use problem::Problem;
+pub use problem::{Problem, Remedy};
 pub use query::Query;
 pub use random::{hex, random_hex, random_u64};
 pub use reqwest;
 pub use retry::{Backoff, retrying, retrying_while};
-pub use schema_words::schema_words;
+pub use schema_words::{nearest, schema_words};
 pub use serve::{ConnectionLimits, Listener, serve, serve_within};
 pub use server::{Access, Caller, Guard, Json, Routes};
 pub use tls::{OwnFiles, Tls, TlsError, TlsFiles};

@@ -26,6 +26,23 @@ pub struct Problem {
     /// Seconds after which another try may succeed; sent as `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u32>,
+    /// What is wrong, without what to do: `detail` is this and, behind it, `remedies` in words. Absent without them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// What to do, one of these is enough: for programs that say it in words of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedies: Vec<Remedy>,
+}
+
+/// One thing to do about a problem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Remedy {
+    /// Stable kebab-case name; there may be new ones.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The path that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }
 
 impl Problem {
@@ -37,7 +54,26 @@ impl Problem {
             .and_then(|s| s.canonical_reason())
             .unwrap_or("Error")
             .to_owned();
-        Self { kind: kind.to_owned(), title, status, detail: detail.into(), retry_after: None }
+        Self {
+            kind: kind.to_owned(),
+            title,
+            status,
+            detail: detail.into(),
+            retry_after: None,
+            cause: None,
+            remedies: Vec::new(),
+        }
+    }
+
+    /// The same, with what to do: `words` say it at the end of `detail`.
+    #[must_use]
+    pub fn with_remedies(mut self, remedies: Vec<Remedy>, words: &str) -> Self {
+        if !remedies.is_empty() {
+            let cause = self.detail.strip_suffix(words).map(|it| it.trim_end_matches([';', ' ']));
+            self.cause = cause.map(str::to_owned);
+            self.remedies = remedies;
+        }
+        self
     }
 
     /// Adds a hint when to try again.

@@ -1,9 +1,34 @@
 //! Rewords serde's errors on malformed YAML and JSON for whoever wrote the text, without the names
 //! of our types. Called by the JSON extractor and the reader of job files.
 
-/// `text`, a message of serde, with the expected type named as in YAML and JSON.
+/// `text`, a message of serde, with the expected type named as in YAML and JSON, and with the key or
+/// name that was probably meant by an unknown one.
 #[must_use]
 pub fn schema_words(text: &str) -> String {
+    match meant(text) {
+        Some(name) => {
+            text.replacen("`, expected ", &format!("` (did you mean `{name}`?), expected "), 1)
+        }
+        None => typed(text),
+    }
+}
+
+/// The name among `known` that differs from `given` by only a few letters, if there is one.
+pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |other: &&str| strsim::osa_distance(given, other);
+    let close = known.into_iter().min_by_key(distance)?;
+    (distance(&close) <= (given.chars().count() / 3).max(1)).then_some(close)
+}
+
+/// The key or name that was probably meant by an unknown one.
+fn meant(text: &str) -> Option<&str> {
+    let unknown = ["unknown field `", "unknown variant `"];
+    let (_, rest) = unknown.into_iter().find_map(|words| text.rsplit_once(words))?;
+    let (given, expected) = rest.split_once("`, expected ")?;
+    nearest(given, expected.split('`').skip(1).step_by(2))
+}
+
+fn typed(text: &str) -> String {
     // The last occurrence: what comes before it is what was found instead, which may be any text.
     let Some((before, expected)) = text.rsplit_once("expected ") else {
         return text.to_owned();
@@ -52,6 +77,24 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+
+    #[test]
+    fn of_an_unknown_key_the_one_that_was_meant_is_told() {
+        let text = "redcues: unknown field `redcues`, expected one of `name`, `reduces` at line 2 column 1";
+        let expected = "redcues: unknown field `redcues` (did you mean `reduces`?), expected one of `name`, `reduces` at \
+                        line 2 column 1";
+        assert_eq!(schema_words(text), expected);
+        let text = "unknown variant `txt`, expected `text` or `lines`";
+        assert!(schema_words(text).contains("(did you mean `text`?)"));
+        for far in [
+            "unknown field `colour`, expected one of `name`, `reduces`",
+            "unknown field `a`, there are no fields",
+        ] {
+            assert_eq!(schema_words(far), far);
+        }
+        assert_eq!(nearest("inptu", ["output", "input"]), Some("input"));
+        assert_eq!(nearest("x", []), None);
+    }
 
     #[derive(Debug, Deserialize)]
     #[allow(dead_code, reason = "only errors are looked at")]

@@ -219,27 +219,27 @@ pub enum After {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotPlanned => f.write_str("its splits are not known yet"),
-            Self::NoStaging => f.write_str("its staging folder is being made"),
+            Self::NotPlanned => f.write_str("the job's splits are not known yet: its input is being looked at"),
+            Self::NoStaging => f.write_str("the job's staging folder is being made"),
             Self::SplitsNotRead => {
-                f.write_str("its list of splits is read again, since the JobTracker has restarted")
+                f.write_str("the job's list of splits is read again, since the JobTracker has restarted")
             }
             Self::Store { why } => f.write_str(why),
-            Self::Publishing => f.write_str("all its tasks are done, and its output is published"),
-            Self::Paused => f.write_str("it is paused: `howdah job resume` lets it go on"),
+            Self::Publishing => f.write_str("all tasks of the job are done, and its output is being published"),
+            Self::Paused => f.write_str("the job, or its pool, is paused: `howdah job resume`, or `howdah pool resume`, lets it go on"),
             Self::JobtrackerStarts { for_ms } => write!(
                 f,
-                "the JobTracker has just started, and waits up to {for_ms} ms for what TaskTrackers still run"
+                "the JobTracker has just started, and waits up to {for_ms} ms for TaskTrackers to tell what they still run"
             ),
-            Self::NoTrackers => f.write_str("no TaskTracker is registered: start one"),
+            Self::NoTrackers => f.write_str("no TaskTracker is registered: start one (`howdah tasktracker`)"),
             Self::Pool { why } => f.write_str(why),
-            Self::OthersFirst { jobs } => write!(f, "{jobs} other jobs that want slots come first"),
+            Self::OthersFirst { jobs } => write!(f, "{jobs} other job(s) that want slots come first (`howdah pool list` shows the shares)"),
             Self::MapsNotDone { done, needed } => write!(
                 f,
-                "reduces begin when {needed} maps are done (reduce_slowstart), and {done} are"
+                "reduces begin when {needed} maps are done (reduce_slowstart): {done} are so far"
             ),
             Self::MapsGoFirst => {
-                f.write_str("maps wait for the last slot that reduces do not hold")
+                f.write_str("reduces hold all slots but one, and that one is left to maps, which wait")
             }
         }
     }
@@ -250,7 +250,7 @@ impl fmt::Display for Unsplit {
         let Self { files, longest, bytes } = self;
         write!(
             f,
-            "{files} of its files can't be split: one map reads all of each; the longest is {longest} of {bytes} bytes"
+            "{files} of the job's input files can't be split: one map reads all of each; the longest is {longest} of {bytes} bytes"
         )
     }
 }
@@ -258,26 +258,29 @@ impl fmt::Display for Unsplit {
 impl fmt::Display for WhyNotThere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NothingInTheWay => "nothing is in the way",
+            Self::NothingInTheWay => "nothing is in the way: the task starts in a moment",
             Self::NotAsking => {
-                "its TaskTracker asks for no work: it is silent, for a moment at least"
+                "the TaskTracker asks for no work: it is silent, for a moment at least"
             }
             Self::NoFreeSlot => "all slots are taken",
-            Self::TooFar => "too far from its bytes, for now",
-            Self::FailedThere => "it failed, or was killed, there",
-            Self::LeftAlone => "the job leaves it alone for a while, since its tasks failed there",
+            Self::TooFar => "too far from the task's input, for now",
+            Self::FailedThere => "an attempt of the task failed, or was killed, there",
+            Self::LeftAlone => "the job leaves this host alone for a while: its tasks failed there",
             Self::Closed => "gets no new attempts (`howdah host list` says why)",
         })
     }
 }
 
-impl fmt::Display for After {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Submission => "after the submission",
-            Self::Slot => "in the slot of that one",
-            Self::Maps => "after that one, the last map",
-            Self::OtherTry => "after that try",
-        })
+impl After {
+    /// The same in words; `before` is the attempt before it on the path.
+    #[must_use]
+    pub fn words(self, before: Option<AttemptId>) -> String {
+        let before = before.map_or_else(|| "the attempt before".to_owned(), |it| it.to_string());
+        match self {
+            Self::Submission => "from the job's submission on".to_owned(),
+            Self::Slot => format!("in the slot that {before} had held"),
+            Self::Maps => format!("once {before}, the last of the maps, had ended"),
+            Self::OtherTry => format!("once {before}, another try of the task, had ended"),
+        }
     }
 }

@@ -70,7 +70,10 @@ impl fmt::Display for Ailment {
                 write!(f, "{path} can't be written to: {message}; mend or replace its disk")
             }
             Self::DiskFull { path, free: 0, .. } => {
-                write!(f, "{path} takes no more: no space is left (df), or no inodes (df -i); remove files there")
+                write!(
+                    f,
+                    "{path} takes no more: no space is left (df), or no inodes (df -i); remove files there"
+                )
             }
             Self::DiskFull { path, free, needed } => {
                 let (free, needed) = (free >> 20, needed >> 20);

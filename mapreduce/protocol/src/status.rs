@@ -131,12 +131,20 @@ pub struct TaskCounts {
     pub failed_attempts: u32,
     /// Attempts that were killed or lost with their tracker.
     pub killed_attempts: u32,
+    /// Attempts that had succeeded, and whose output was lost, or made void, later; absent if there are none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub lost_outputs: u32,
     /// Attempts on a host that holds a replica of their split.
     pub node_local: u32,
     /// Attempts on the rack of one.
     pub rack_local: u32,
     /// Attempts elsewhere.
     pub off_rack: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_none(number: &u32) -> bool {
+    *number == 0
 }
 
 /// `GET /v1/jobs`: newest first.
@@ -171,7 +179,7 @@ pub struct AttemptStatus {
     pub address: Option<String>,
     /// What became of it.
     pub state: AttemptState,
-    /// Why it failed, if it did.
+    /// Why it failed, or was killed, if it did.
     pub failure: Option<Failure>,
     /// What a map reads: absent of reduces, while a restarted JobTracker has not read a long list of
     /// splits again, and of winners of such a job when it is over.

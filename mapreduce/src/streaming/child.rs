@@ -66,6 +66,8 @@ pub(super) struct Child {
     buffer: Vec<u8>,
     may_leave_input: bool,
     may_fail: bool,
+    /// What is wrong with its file, if it fails: the folder may be gone by then.
+    complaint: Option<String>,
     /// See [`LEFT_SILENCE_MAX`].
     left_silence_max: Duration,
 }
@@ -83,6 +85,7 @@ impl Child {
             command.parse().map_err(|error| bad_job(format!("'{role}': {error}")))?;
         let mut process = workplace.prepare(&command, environment);
         process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let complaint = workplace.complaint(&command);
         let mut process = workplace::start(process, role, &command)?;
         let stdin = process.stdin.take().map(OwnedFd::from);
         let stdout = process.stdout.take().map(OwnedFd::from);
@@ -104,6 +107,7 @@ impl Child {
             buffer: vec![0; READ_BYTES],
             may_leave_input: about.partial_input,
             may_fail: about.nonzero_exit,
+            complaint,
             left_silence_max: LEFT_SILENCE_MAX,
         };
         let opened = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
@@ -358,7 +362,9 @@ impl Child {
                 }
                 _ => "",
             };
-            let message = format!("the {role} `{command}` ended with status {code}; {tail}{hint}");
+            let complaint = self.complaint.iter().map(|it| format!("; {it}")).collect::<String>();
+            let message =
+                format!("the {role} `{command}` ended with status {code}; {tail}{hint}{complaint}");
             return Err(failure(FailureKind::UserCode, message));
         }
         Ok(())

@@ -18,6 +18,7 @@ mod environment;
 mod find;
 mod host_copy;
 mod input;
+mod interpreter;
 mod keys;
 mod line_ends;
 mod output;

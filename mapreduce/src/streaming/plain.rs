@@ -263,7 +263,12 @@ impl Plain<'_> {
         // The two share where they are in the file.
         let has_read_all = input.stream_position().map_err(disk)? >= text.len() as u64;
         if status.signal().is_some() || !status.success() && !self.about.nonzero_exit {
-            return Err(failed(format!("the {role} `{command}`: {status}: {}", reporter.tail())));
+            let complaint = workplace.complaint(&command).map(|it| format!("; {it}"));
+            return Err(failed(format!(
+                "the {role} `{command}`: {status}: {}{}",
+                reporter.tail(),
+                complaint.unwrap_or_default()
+            )));
         }
         if !has_read_all && !self.about.partial_input {
             return Err(failed(format!("the {role} `{command}` has not read all of its input")));

@@ -18,6 +18,7 @@ use mapreduce_protocol::{Failure, FailureKind, Streaming};
 use super::archive;
 use super::environment::Environment;
 use super::host_copy::HostCopy;
+use super::interpreter;
 use crate::task::failure::{bad_job, disk, failure};
 use crate::task::progress::Progress;
 
@@ -157,6 +158,14 @@ impl Workplace {
         process.envs(environment.variables());
         process.env(FOLDER_VARIABLE, &self.folder);
         process
+    }
+
+    /// What is wrong with the file of a command that has failed, if its first bytes tell.
+    pub(super) fn complaint(&self, command: &Command) -> Option<String> {
+        match command {
+            Command::Words(words) => interpreter::complaint(&self.program(&words[0]), &words[0]),
+            Command::Shell(_) => None,
+        }
     }
 
     /// One of the job's files before one of the host's.

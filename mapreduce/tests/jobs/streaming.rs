@@ -481,6 +481,7 @@ fn failure(json: &str, folder: &Folder) -> Failure {
 fn each_way_to_fail_has_a_cause_that_says_so() {
     let folder = Folder::with(&[prose(20_000)]);
     file(&folder, "dos", "#!/bin/sh\r\ncat\r\n");
+    file(&folder, "bare.py", "import sys\nfor line in sys.stdin:\n    print(line)\n");
     let table = [
         (
             "cat; echo the cause >&2; exit 3",
@@ -506,9 +507,10 @@ fn each_way_to_fail_has_a_cause_that_says_so() {
         ),
         ("dos", FailureKind::ProgramUnavailable, "names an interpreter that is not on this host"),
         ("no-such-program | cat; false", FailureKind::UserCode, "not found"),
+        ("./bare.py", FailureKind::UserCode, "write 'python3 ./bare.py' as the command"),
     ];
     for (command, kind, expected) in table {
-        let json = format!(r#"{{"mapper": {command:?}, "files": ["dos"]}}"#);
+        let json = format!(r#"{{"mapper": {command:?}, "files": ["dos", "bare.py"]}}"#);
         let failure = failure(&json, &folder);
         assert!(failure.message.contains(expected), "{command}: {}", failure.message);
         assert_eq!(failure.kind, kind, "{command}: {}", failure.message);

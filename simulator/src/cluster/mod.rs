@@ -36,6 +36,17 @@ pub use world::{NoEnd, SimulationError};
 /// # Errors
 /// The scenario is invalid, or its jobs do not end.
 pub fn simulate(scenario: &Scenario) -> Result<Report, SimulationError> {
+    simulate_telling(scenario, &|_| {})
+}
+
+/// The same, which tells now and then how many tasks are done: large ones take a while.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn simulate_telling(
+    scenario: &Scenario,
+    tell: &dyn Fn(u64),
+) -> Result<Report, SimulationError> {
     scenario.check().map_err(SimulationError::Invalid)?;
-    world::World::new(scenario).run().map_err(SimulationError::NoEnd)
+    world::World::new(scenario).run(tell).map_err(SimulationError::NoEnd)
 }

@@ -37,6 +37,8 @@ const STORE_TIME: Duration = Duration::from_millis(50);
 const BOOT_TIME: Duration = Duration::from_secs(2);
 /// How often the book looks at what the pools hold.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Events after which it is told how far it is.
+const TELL_EVERY: u64 = 1000;
 /// Jobs that have not ended by then never will.
 const LONGEST: Duration = Duration::from_hours(24 * 30);
 
@@ -124,6 +126,8 @@ pub(crate) struct World<'a> {
     numbers: BTreeMap<HostName, usize>,
     woken: Monotonic,
     n_events: u64,
+    /// Tasks that have succeeded; one that was run again counts again.
+    n_won: u64,
 }
 
 impl<'a> World<'a> {
@@ -163,11 +167,12 @@ impl<'a> World<'a> {
             next_reply: 0,
             numbers,
             n_events: 0,
+            n_won: 0,
         }
     }
 
-    /// Runs until all jobs have ended.
-    pub(crate) fn run(mut self) -> Result<Report, NoEnd> {
+    /// Runs until all jobs have ended. From time to time `tell` gets the number of finished tasks.
+    pub(crate) fn run(mut self, tell: &dyn Fn(u64)) -> Result<Report, NoEnd> {
         let begins = self.line.now().monotonic;
         self.prepare(begins);
         self.tell(Input::Start);
@@ -182,6 +187,9 @@ impl<'a> World<'a> {
                 return Err(NoEnd { jobs: self.book.n_unfinished() });
             }
             self.n_events += 1;
+            if self.n_events.is_multiple_of(TELL_EVERY) {
+                tell(self.n_won);
+            }
             match due.filter(|_| is_timeout) {
                 Some(due) => {
                     self.line.pass(due);
@@ -320,6 +328,7 @@ impl<'a> World<'a> {
         let durable = if output.records.is_empty() { now } else { now + SYNC_TIME };
         for record in &output.records {
             self.book.record(now, record);
+            self.n_won += u64::from(matches!(record, Record::TaskSucceeded { .. }));
             self.see(record);
         }
         for effect in output.effects {

@@ -192,6 +192,16 @@ impl MultipartStore for ChunkObjectStore {
         self.names.object(location).map(|_| Names::new_upload())
     }
 
+    /// Refuses attributes, as all other ways to put do.
+    async fn create_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<MultipartId> {
+        meta::refuse_attributes(&options.attributes)?;
+        self.create_multipart(location).await
+    }
+
     /// The index only matters to the caller: the order of the parts is stated when the upload is
     /// completed.
     async fn put_part(

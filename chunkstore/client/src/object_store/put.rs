@@ -6,11 +6,10 @@ use object_store::{Error, PutMode, PutPayload, PutResult, Result, UpdateVersion}
 
 use super::names::Names;
 use super::{ChunkObjectStore, meta};
-use crate::{CreateOptions, StoreError};
+use crate::{CreateOptions, FileWriter, StoreError};
 
 impl ChunkObjectStore {
-    /// Makes an object appear completely or not at all. If this is dropped at the very end, the
-    /// written file may stay beside it, hidden.
+    /// Makes an object appear completely or not at all.
     pub(super) async fn put_object(
         &self,
         location: &Path,
@@ -20,16 +19,12 @@ impl ChunkObjectStore {
         let path = self.names.object(location)?;
         let replace = self.may_replace(location, mode).await?;
         let beside = Names::beside(&path)?;
-        let written = self.write(&beside, payload).await;
-        let written = written.map_err(|error| meta::failed(location, error))?;
-        match self.store.rename_over(&beside, &path, replace).await {
-            Ok(()) => Ok(meta::put_result(&written)),
-            Err(error) => {
-                // The caller must get the first error; what is left is hidden.
-                let _ = self.store.delete_for_good(&beside, false).await;
-                Err(meta::failed(location, error))
-            }
-        }
+        let written = async {
+            let writer = self.begin(&beside, payload).await?;
+            writer.close_into(&path, replace).await
+        };
+        let written = written.await.map_err(|error| meta::failed(location, error))?;
+        Ok(meta::put_result(&written))
     }
 
     /// What the object may replace. If that is already violated, nothing is written.
@@ -69,6 +64,11 @@ impl ChunkObjectStore {
         path: &StorePath,
         payload: PutPayload,
     ) -> Result<FileStatus, StoreError> {
+        self.begin(path, payload).await?.close().await
+    }
+
+    /// The same, which is still to be closed.
+    async fn begin(&self, path: &StorePath, payload: PutPayload) -> Result<FileWriter, StoreError> {
         let options = CreateOptions { parents: true, ..CreateOptions::default() };
         let mut writer = self.store.create(path, options).await?;
         for bytes in payload {
@@ -78,6 +78,6 @@ impl ChunkObjectStore {
                 return Err(error);
             }
         }
-        writer.close().await
+        Ok(writer)
     }
 }

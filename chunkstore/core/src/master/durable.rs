@@ -175,14 +175,7 @@ impl Durable {
                 dropped
             }
             Record::FileReopened { .. } => self.apply_reopened(record),
-            Record::FileClosed { stamp, at, file, sealed } => {
-                let dropped = self.settle(*file, sealed.as_ref(), *at);
-                self.writers.remove(file);
-                self.namespace.touch(*file, *at);
-                self.namespace.file_mut(*file).cut = false;
-                self.reply_closed(stamp, *file, *at);
-                dropped
-            }
+            Record::FileClosed { .. } => self.apply_closed(record),
             Record::AppendAbandoned { stamp, at, file } => {
                 self.reply(stamp, CachedReply::Done);
                 self.undo_append(*file, *at)

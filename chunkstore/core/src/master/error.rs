@@ -4,12 +4,11 @@
 
 mod forget;
 
-use chunkstore_protocol::block::BLOCK_BYTES;
-use chunkstore_protocol::{CHUNK_BYTES_MAX, ChunkId, FileId, ProblemKind, StorePath};
+use chunkstore_protocol::{ChunkId, FileId, ProblemKind, Remedies, Remedy, StorePath};
 use ids::HostName;
 
 use super::concat::ConcatError;
-use super::error_words::{FewerReplicas, Hosts, Live, Unfits, WhyNeeded};
+use super::error_words::{Hosts, Live, Unfits, WhyNeeded, for_parent, for_room, for_servers};
 use super::rights::NotYours;
 pub use super::server_error::ServerError;
 use super::terms::Outdated;
@@ -41,7 +40,7 @@ pub enum FsError {
     },
     /// The folder that should hold the new entry is not there.
     #[error(
-        "{path} can't be made: its folder {folder} does not exist; make it first, or ask for `parents`"
+        "{path} can't be made: its folder {folder} does not exist; {}", Remedies(&for_parent(path))
     )]
     ParentMissing {
         /// What was to be made.
@@ -70,7 +69,7 @@ pub enum FsError {
         path: StorePath,
     },
     /// A folder with entries is only removed if the request says so.
-    #[error("{path} has entries: empty it first, or ask for `recursive`")]
+    #[error("{path} has entries; {}", Remedies(&[Remedy::Recursive]))]
     FolderNotEmpty {
         /// The folder.
         path: StorePath,
@@ -96,7 +95,8 @@ pub enum FsError {
     },
     /// The trash can't hold it.
     #[error(
-        "{path} can't go to the trash: paths there would exceed 4096 bytes; move it to a shorter path, or remove it for good with `skip_trash`"
+        "{path} can't go to the trash: paths there would exceed 4096 bytes; {}",
+        Remedies(&[Remedy::SkipTrash])
     )]
     TooLongForTrash {
         /// What was to be removed.
@@ -123,7 +123,7 @@ pub enum FsError {
         path: StorePath,
     },
     /// The file is no log.
-    #[error("{path} is not a log: append bytes to it, or create a log under another name")]
+    #[error("{path} is not a log; {}", Remedies(&[Remedy::AppendBytes]))]
     NotALog {
         /// The file.
         path: StorePath,
@@ -147,7 +147,8 @@ pub enum FsError {
     },
     /// The file is not open, or is open for another client.
     #[error(
-        "this client holds no lease on file {}: it was closed, removed, or its lease expired; create it again", file.0
+        "this client holds no lease on file {}: it was closed, removed, or its lease expired; {}",
+        file.0, Remedies(&[Remedy::WriteAgain])
     )]
     LeaseLost {
         /// The file.
@@ -214,8 +215,8 @@ pub enum FsError {
     },
     /// Fewer live chunkservers than a chunk needs.
     #[error(
-        "a chunk of {path} needs {needed} live chunkserver(s){}, there {}{}; start chunkservers{}{}",
-        WhyNeeded(*needed), Live(live), Unfits(unfit), FewerReplicas(*needed), if *starting { ", or wait: none has ever registered, and they may yet" } else { "" }
+        "a chunk of {path} needs {needed} live chunkserver(s){}, there {}{}; {}",
+        WhyNeeded(*needed), Live(live), Unfits(unfit), Remedies(&for_servers(*needed, *starting))
     )]
     NoLiveServers {
         /// The file.
@@ -231,8 +232,8 @@ pub enum FsError {
     },
     /// Enough servers are alive, but too few have room.
     #[error(
-        "no {needed} chunkserver(s) with room for a chunk of {chunk_bytes} bytes of {path}{}{}; free space there, lower chunkserver.reserve where it is what lacks, add servers, or let the file have smaller chunks{}",
-        WhyNeeded(*needed), Unfits(unfit), FewerReplicas(*needed)
+        "no {needed} chunkserver(s) with room for a chunk of {chunk_bytes} bytes of {path}{}{}; {}",
+        WhyNeeded(*needed), Unfits(unfit), Remedies(&for_room(*needed))
     )]
     NoRoom {
         /// The file.
@@ -322,7 +323,7 @@ pub enum FsError {
     },
     /// A chunk length out of range.
     #[error(
-        "chunk_bytes {given} is not allowed: give a multiple of {BLOCK_BYTES} up to {CHUNK_BYTES_MAX}"
+        "chunks of {given} bytes are not allowed; {}", Remedies(&[Remedy::ChunkBytes])
     )]
     BadChunkBytes {
         /// The length in the request.
@@ -389,6 +390,15 @@ pub enum UnfitReason {
 }
 
 impl Refusal {
+    /// What to do, as far as programs may say it in words of their own: the sentence ends with these.
+    #[must_use]
+    pub fn remedies(&self) -> Vec<Remedy> {
+        match self {
+            Self::Files(error) => error.remedies(),
+            Self::Servers(_) => Vec::new(),
+        }
+    }
+
     /// The stable kind that programs act on.
     #[must_use]
     pub fn kind(&self) -> ProblemKind {
@@ -400,6 +410,22 @@ impl Refusal {
 }
 
 impl FsError {
+    /// See [`Refusal::remedies`].
+    #[must_use]
+    pub fn remedies(&self) -> Vec<Remedy> {
+        match self {
+            Self::ParentMissing { path, .. } => for_parent(path),
+            Self::FolderNotEmpty { .. } => vec![Remedy::Recursive],
+            Self::TooLongForTrash { .. } => vec![Remedy::SkipTrash],
+            Self::NotALog { .. } => vec![Remedy::AppendBytes],
+            Self::LeaseLost { .. } => vec![Remedy::WriteAgain],
+            Self::NoLiveServers { needed, starting, .. } => for_servers(*needed, *starting),
+            Self::NoRoom { needed, .. } => for_room(*needed),
+            Self::BadChunkBytes { .. } => vec![Remedy::ChunkBytes],
+            _ => Vec::new(),
+        }
+    }
+
     /// The stable kind that programs act on.
     #[must_use]
     pub fn kind(&self) -> ProblemKind {

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use chunkstore_protocol::{Remedy, StorePath};
 use ids::HostName;
 
 use super::error::{Unfit, UnfitReason};
@@ -53,15 +54,26 @@ impl fmt::Display for WhyNeeded {
     }
 }
 
-pub(super) struct FewerReplicas(pub(super) u8);
+/// What to do where the folder of `path` is missing.
+pub(super) fn for_parent(path: &StorePath) -> Vec<Remedy> {
+    let folder = path.parent().unwrap_or_else(StorePath::root);
+    vec![Remedy::MakeFolder { folder }]
+}
 
-impl fmt::Display for FewerReplicas {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 | 1 => Ok(()),
-            _ => f.write_str(", or ask for 1 replica"),
-        }
-    }
+/// What to do where too few servers live.
+pub(super) fn for_servers(needed: u8, starting: bool) -> Vec<Remedy> {
+    let wait = starting.then_some(Remedy::Wait);
+    [Remedy::StartServers].into_iter().chain(one_replica(needed)).chain(wait).collect()
+}
+
+/// What to do where too few have room.
+pub(super) fn for_room(needed: u8) -> Vec<Remedy> {
+    let any = [Remedy::FreeSpace, Remedy::SmallerChunks];
+    any.into_iter().chain(one_replica(needed)).collect()
+}
+
+fn one_replica(needed: u8) -> Option<Remedy> {
+    (needed > 1).then_some(Remedy::OneReplica)
 }
 
 impl fmt::Display for Unfit {
@@ -86,5 +98,46 @@ fn join<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T], none: &str) ->
     match items.len().checked_sub(SHOWN_MAX) {
         Some(more) if more > 0 => write!(f, " and {more} more"),
         Some(_) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chunkstore_protocol::{FileId, Remedies};
+
+    use super::super::error::FsError;
+
+    #[test]
+    fn a_refusal_ends_with_its_remedies() {
+        let path: chunkstore_protocol::StorePath = "/a/b".parse().unwrap();
+        let (p, live, unfit) = (|| path.clone(), Vec::new, Vec::new);
+        for refusal in [
+            FsError::ParentMissing { path: p(), folder: p() },
+            FsError::FolderNotEmpty { path: p() },
+            FsError::TooLongForTrash { path: p() },
+            FsError::NotALog { path: p() },
+            FsError::LeaseLost { file: FileId(7) },
+            FsError::NoLiveServers {
+                path: p(),
+                needed: 2,
+                live: live(),
+                unfit: unfit(),
+                starting: true,
+            },
+            FsError::NoLiveServers {
+                path: p(),
+                needed: 1,
+                live: live(),
+                unfit: unfit(),
+                starting: false,
+            },
+            FsError::NoRoom { path: p(), needed: 2, chunk_bytes: 9, unfit: unfit() },
+            FsError::BadChunkBytes { given: 7 },
+        ] {
+            let remedies = refusal.remedies();
+            assert!(!remedies.is_empty(), "{refusal}");
+            let words = format!("; {}", Remedies(&remedies));
+            assert!(refusal.to_string().ends_with(&words), "{refusal}");
+        }
     }
 }

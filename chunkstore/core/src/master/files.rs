@@ -109,10 +109,14 @@ impl Master {
         stamp: &Stamp,
         request: &Close,
     ) -> Result<Record, FsError> {
-        let Close { stamp: _, file, sealed, abandoned } = request;
+        let Close { stamp: _, file, sealed, abandoned, into } = request;
         let held = self.held(*file, &stamp.client)?;
         let sealed = held.settled(sealed.as_ref(), *abandoned)?;
-        Ok(Record::FileClosed { stamp: stamp.clone(), at, file: *file, sealed })
+        let moved = match into {
+            Some(into) => self.moved((&held.path, *file), into)?,
+            None => None,
+        };
+        Ok(Record::FileClosed { stamp: stamp.clone(), at, file: *file, sealed, moved })
     }
 
     pub(super) fn plan_abandon(

@@ -183,7 +183,10 @@ impl Master {
             Some(before) if before != beginning || !made => {
                 return Err(FsError::LogEnded { chunk });
             }
-            None if made => self.commit(now, Record::LogChunkBegun { file: log, beginning }, out),
+            None if made => {
+                let begun = Record::LogChunkBegun { file: log, beginning, at: now.wall };
+                self.commit(now, begun, out);
+            }
             Some(_) | None => {}
         }
         let file = self.durable.namespace().file(log);

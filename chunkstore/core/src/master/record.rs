@@ -11,6 +11,7 @@ use chunkstore_protocol::{ChunkId, FileId, IfWriterDies, SealedChunk, ServerAddr
 use ids::{ClusterId, Epoch, HostName, UnixMillis};
 use serde::{Deserialize, Serialize};
 
+pub use super::moved::Moved;
 pub use super::stamp::{RequestDigest, Stamp};
 
 /// Winners of a publish go into one record until their names have this many bytes; then another one
@@ -20,6 +21,11 @@ pub(crate) const WINNER_BYTES_PER_RECORD: usize = 512 << 10;
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(id: &u64) -> bool {
     *id == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_unknown(at: &UnixMillis) -> bool {
+    at.0 == 0
 }
 
 /// A fact of the chunk master's durable state.
@@ -138,6 +144,9 @@ pub enum Record {
         file: FileId,
         /// Its last chunk, if that has any bytes.
         sealed: Option<Sealed>,
+        /// Where it went in the same step.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        moved: Option<Box<Moved>>,
     },
     /// The writer gave up an open file.
     FileAbandoned {
@@ -215,6 +224,9 @@ pub enum Record {
         file: FileId,
         /// Identifies this beginning: a primary that has forgotten it can't begin again.
         beginning: u64,
+        /// When; zero in records of the releases before.
+        #[serde(default, skip_serializing_if = "is_unknown")]
+        at: UnixMillis,
     },
     /// A log's open chunk is sealed, or given up.
     LogChunkEnded {

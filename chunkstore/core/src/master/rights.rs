@@ -5,7 +5,7 @@
 //! covers is checked in the HTTP layer.
 
 use chunkstore_protocol::path::SYSTEM_FOLDER;
-use chunkstore_protocol::{FileId, Replace, SetOwner, StorePath};
+use chunkstore_protocol::{Close, FileId, Replace, SetOwner, StorePath};
 use ids::UnixMillis;
 
 use super::error::FsError;
@@ -97,7 +97,10 @@ impl Master {
             Mutation::SetOwner(SetOwner { path, .. }) => {
                 self.find(path).and_then(|id| Err(self.not_yours(by, path, id)))
             }
-            // The holder of the lease had the right when the lease began.
+            // The holder of the lease had the right when the lease began, but only to the file's own name.
+            Mutation::Close(Close { into: Some(into), .. }) => {
+                self.may_put(by, &into.path, into.replace)
+            }
             Mutation::Allocate(_) | Mutation::Close(_) | Mutation::Abandon(_) => Ok(()),
             // The HTTP layer lets only superusers ask for these.
             Mutation::Drain(_) | Mutation::Forget(_) => Ok(()),

@@ -205,6 +205,21 @@ impl Master {
         replace: Replace,
         parents: bool,
     ) -> Result<Target<'p>, FsError> {
+        let target = self.target_at_close(entry, path, replace, parents)?;
+        if target.replaced.is_some() && self.durable.writer(entry).is_some() {
+            return Err(FsError::StillOpen { path: from.clone() });
+        }
+        Ok(target)
+    }
+
+    /// The same of a file that is whole in the same step.
+    pub(super) fn target_at_close<'p>(
+        &self,
+        entry: FileId,
+        path: &'p StorePath,
+        replace: Replace,
+        parents: bool,
+    ) -> Result<Target<'p>, FsError> {
         let there = match (self.durable.namespace().walk(path), replace.expected()) {
             (Walk::Found(there), _) if !replace.is_never() => there,
             (Walk::Missing { .. } | Walk::Blocked { .. }, Some(expected)) => {
@@ -220,10 +235,8 @@ impl Master {
         if tree.file(entry).is_none() {
             return Err(FsError::AlreadyExists { path: path.clone() });
         }
-        for (path, file) in [(from, entry), (path, there)] {
-            if self.durable.writer(file).is_some() {
-                return Err(FsError::StillOpen { path: path.clone() });
-            }
+        if self.durable.writer(there).is_some() {
+            return Err(FsError::StillOpen { path: path.clone() });
         }
         let name = path.name().unwrap_or_default();
         let spot = Spot { parent: tree.parent(there), folders: Vec::new(), name };

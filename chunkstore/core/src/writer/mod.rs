@@ -200,7 +200,7 @@ impl Writer {
     #[must_use]
     pub fn close(&self, stamp: RequestStamp) -> Close {
         let (sealed, abandoned) = (self.sealed.clone(), self.abandoned());
-        Close { stamp, file: self.file, sealed, abandoned }
+        Close { stamp, file: self.file, sealed, abandoned, into: None }
     }
 
     /// The request that removes the open file.

@@ -1,7 +1,7 @@
 //! The HTTP status of each refusal; decided here alone for the chunk master.
 
 use chunkstore_core::master::{FsError, Refusal, Reply};
-use chunkstore_protocol::ProblemKind;
+use chunkstore_protocol::{ProblemKind, Remedies, Remedy};
 use net::Problem;
 use net::api::Problems;
 
@@ -76,7 +76,14 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::Files(FsError::StaleRequest { .. } | FsError::StampReused { .. }) => 409,
         Refusal::Files(_) | Refusal::Servers(_) => status(kind),
     };
-    let problem = Problem::new(status, kind.as_str(), detail);
+    let remedies = refusal.remedies();
+    let words = Remedies(&remedies).to_string();
+    let of = |remedy: &Remedy| net::Remedy {
+        kind: remedy.as_str().to_owned(),
+        path: remedy.path().map(|path| path.as_str().to_owned()),
+    };
+    let problem = Problem::new(status, kind.as_str(), detail)
+        .with_remedies(remedies.iter().map(of).collect(), &words);
     if let Refusal::Files(FsError::SafeMode { seconds, .. }) = refusal {
         return problem.retry_after(u32::try_from(*seconds).unwrap_or(u32::MAX));
     }
@@ -226,5 +233,18 @@ mod tests {
             assert!(problem.detail.contains(remedy), "{}", problem.detail);
             assert_eq!(problem.retry_after.is_some(), status == 503, "{refusal}");
         }
+    }
+
+    #[test]
+    fn what_to_do_is_told_apart_from_what_is_wrong() {
+        let (path, folder) = ("/a/b/c".parse().unwrap(), "/a".parse().unwrap());
+        let problem = refused(&FsError::ParentMissing { path, folder }.into());
+        let cause = problem.cause.expect("there is a remedy");
+        assert_eq!(cause, "/a/b/c can't be made: its folder /a does not exist");
+        assert_eq!(problem.detail, format!("{cause}; make it first, or ask for `parents`"));
+        let remedy = net::Remedy { kind: "make-folder".into(), path: Some("/a/b".into()) };
+        assert_eq!(problem.remedies, [remedy]);
+        let without = refused(&FsError::RootStays.into());
+        assert_eq!((without.cause, without.remedies), (None, Vec::new()));
     }
 }

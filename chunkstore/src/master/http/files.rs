@@ -103,6 +103,8 @@ fn writes() -> Routes<ServerState> {
             post(close)
                 .summary("Ends the writing of a file, which is whole from then on.")
                 .problems(HOLDS)
+                .problems(LOOKS)
+                .problems(REPLACES)
                 .problems(CHANGES),
         )
         .route(
@@ -255,6 +257,10 @@ async fn close(
     caller: Caller,
     Json(request): Json<Close>,
 ) -> Answer<FileStatus> {
+    // Whoever holds the lease had the right to the file when it began; but not to another name.
+    if let Some(into) = &request.into {
+        may_put(&caller, &into.path, into.replace)?;
+    }
     status(state.mutate(&caller, Mutation::Close(request)).await?)
 }
 

@@ -108,7 +108,7 @@ async fn nobody_gets_the_reply_or_the_lease_of_another_by_naming_its_client() {
     let abandon = Abandon { stamp: stamp.clone(), file };
     let abandoned = thief.post::<_, Done>(&address, "/v1/files/abandon", &abandon).await;
     assert_eq!(problem(abandoned), lost);
-    let close = Close { stamp: stamp.clone(), file, sealed: None, abandoned: None };
+    let close = Close { stamp: stamp.clone(), file, sealed: None, abandoned: None, into: None };
     let closed = thief.post::<_, FileStatus>(&address, "/v1/files/close", &close).await;
     assert_eq!(problem(closed), lost);
     let renew = Renew { client: stamp.client.clone(), files: vec![file], wait_ms: 0 };

@@ -1,5 +1,7 @@
 //! Files and folders as clients meet them over HTTP.
 
+use serde_json::{Value, json};
+
 use super::*;
 
 #[tokio::test]
@@ -18,7 +20,8 @@ async fn a_file_is_written_read_and_deleted_over_http() {
 
     let servers: Vec<_> = pipeline.into_iter().map(|server| server.host).collect();
     let sealed = Some(SealedChunk { chunk, version, length: 5, checksum: 9, servers });
-    let request = Close { stamp: cluster.stamp(), file: created.file, sealed, abandoned: None };
+    let request =
+        Close { stamp: cluster.stamp(), file: created.file, sealed, abandoned: None, into: None };
     let status: FileStatus = cluster.call("/v1/files/close", &request).await.unwrap();
     assert!(matches!(status.kind, FileKind::File { length: 5, open: false, .. }));
 
@@ -83,7 +86,8 @@ async fn many_files_are_located_at_once_and_what_is_wrong_with_one_stands_in_its
     let Allocation { chunk, version, pipeline, .. } = created.allocation;
     let servers: Vec<_> = pipeline.into_iter().map(|server| server.host).collect();
     let sealed = Some(SealedChunk { chunk, version, length: 5, checksum: 9, servers });
-    let request = Close { stamp: cluster.stamp(), file: created.file, sealed, abandoned: None };
+    let request =
+        Close { stamp: cluster.stamp(), file: created.file, sealed, abandoned: None, into: None };
     let _: FileStatus = cluster.call("/v1/files/close", &request).await.unwrap();
     let mut paths: Vec<StorePath> =
         ["/theirs", "/mine/f", "/mine/none", "/mine"].map(|path| path.parse().unwrap()).to_vec();
@@ -109,32 +113,24 @@ async fn many_files_are_located_at_once_and_what_is_wrong_with_one_stands_in_its
     cluster.stop().await;
 }
 
-/// Every request that names paths, with `PATH` in place of each of them in turn.
-const REQUESTS: [(&str, &str); 17] = [
-    ("create", r#"{"stamp": STAMP, "path": PATH}"#),
-    ("append", r#"{"stamp": STAMP, "path": PATH}"#),
-    ("stat", r#"{"path": PATH}"#),
-    ("list", r#"{"path": PATH, "limit": 10}"#),
-    ("count", r#"{"path": PATH}"#),
-    ("locate", r#"{"path": PATH}"#),
-    ("locate_many", r#"{"paths": ["/mine", PATH]}"#),
-    ("mkdir", r#"{"stamp": STAMP, "path": PATH, "parents": true}"#),
-    ("rename", r#"{"stamp": STAMP, "from": PATH, "to": "/b"}"#),
-    ("rename", r#"{"stamp": STAMP, "from": "/mine", "to": PATH}"#),
-    ("copy", r#"{"stamp": STAMP, "from": PATH, "to": "/b"}"#),
-    ("copy", r#"{"stamp": STAMP, "from": "/mine", "to": PATH, "parents": true}"#),
-    ("set_replication", r#"{"stamp": STAMP, "path": PATH, "replication": 1}"#),
-    ("delete", r#"{"stamp": STAMP, "path": PATH, "recursive": true}"#),
-    (
-        "publish",
-        r#"{"stamp": STAMP, "staging": PATH, "target": "/b", "winners": [], "marker": "m"}"#,
-    ),
-    (
-        "publish",
-        r#"{"stamp": STAMP, "staging": "/mine", "target": PATH, "winners": [], "marker": "m"}"#,
-    ),
-    ("rename", r#"{"stamp": STAMP, "from": "/mine", "to": PATH, "replace": "always"}"#),
-];
+/// Each field of a request that holds a path, or several: by the description, so that no route is left out.
+fn entrances() -> Vec<(String, String, bool)> {
+    let document: Value = serde_json::from_str(crate::master::openapi()).unwrap();
+    let mut all = Vec::new();
+    for (route, methods) in document["paths"].as_object().unwrap() {
+        let request = &methods["post"]["requestBody"]["content"]["application/json"]["schema"];
+        let Some(name) = request["$ref"].as_str().and_then(|name| name.rsplit('/').next()) else {
+            continue;
+        };
+        let fields = document["components"]["schemas"][name]["properties"].as_object();
+        for (field, schema) in fields.into_iter().flatten() {
+            if schema.to_string().contains("/StorePath\"") {
+                all.push((route.clone(), field.clone(), schema["type"] == "array"));
+            }
+        }
+    }
+    all
+}
 
 #[tokio::test]
 async fn a_path_that_is_none_is_refused_at_every_entrance_and_changes_nothing() {
@@ -156,20 +152,35 @@ async fn a_path_that_is_none_is_refused_at_every_entrance_and_changes_nothing() 
         &format!("/{part}"),
         &whole,
     ];
-    for (name, body) in REQUESTS {
+    let entrances = entrances();
+    for (route, field) in [
+        ("/v1/files/concat", "parts"),
+        ("/v1/files/set_owner", "path"),
+        ("/v1/files/fsck", "path"),
+        ("/v1/files/may_make", "path"),
+        ("/v1/logs/create", "path"),
+        ("/v1/logs/open", "path"),
+        ("/v1/files/publish", "staging"),
+    ] {
+        let is_it = |it: &&(String, String, bool)| (it.0.as_str(), it.1.as_str()) == (route, field);
+        assert!(entrances.iter().any(|it| is_it(&it)), "{route} {field}");
+    }
+    for (route, field, is_list) in entrances {
         for path in bad {
-            let stamp = serde_json::to_string(&cluster.stamp()).unwrap();
-            let path = serde_json::to_string(path).unwrap();
-            let body = body.replace("STAMP", &stamp).replace("PATH", &path);
-            let request: serde_json::Value = serde_json::from_str(&body).unwrap();
-            let route = format!("/v1/files/{name}");
-            match cluster.call::<_, serde_json::Value>(&route, &request).await.unwrap_err() {
+            // What else is missing would be said only behind it.
+            let request = match is_list {
+                true => json!({&field: ["/mine", path]}),
+                false => json!({&field: path}),
+            };
+            let expected = path.parse::<StorePath>().unwrap_err().to_string();
+            match cluster.call::<_, Value>(&route, &request).await.unwrap_err() {
                 CallError::Problem { problem, .. } => {
-                    assert!((400..500).contains(&problem.status), "{body}: {problem}");
-                    assert_eq!(problem.kind, "invalid-request", "{body}");
-                    assert!(!problem.detail.is_empty(), "{body}");
+                    assert_eq!(problem.status, 400, "{route} {field} {path:?}: {problem}");
+                    assert_eq!(problem.kind, "invalid-request", "{route} {field} {path:?}");
+                    let is_said = problem.detail.contains(&expected);
+                    assert!(is_said, "{route} {field} {path:?}: {problem}, and not: {expected}");
                 }
-                other => panic!("{body}: {other}"),
+                other => panic!("{route} {field} {path:?}: {other}"),
             }
         }
     }

@@ -227,15 +227,30 @@ pub(in crate::cli) async fn entries_of(
     Ok(entries)
 }
 
-/// All that is below a folder, each folder before what is in it, sorted.
+/// All that is below a folder, each folder before what is in it, sorted. The system's own folder is meant only where it is named.
 pub(in crate::cli) async fn below(
     store: &ChunkStore,
     folder: &StorePath,
 ) -> Result<Vec<FileStatus>, StoreError> {
     let system: StorePath = SYSTEM_FOLDER.parse().expect("the constant is a path");
-    let is_meant = |path: &StorePath| {
-        path != folder && (folder.is_within(&system) || !path.is_within(&system))
-    };
+    let is_meant = |path: &StorePath| folder.is_within(&system) || !path.is_within(&system);
+    below_where(store, folder, is_meant).await
+}
+
+/// The same with the system's own folder.
+pub(super) async fn all_below(
+    store: &ChunkStore,
+    folder: &StorePath,
+) -> Result<Vec<FileStatus>, StoreError> {
+    below_where(store, folder, |_| true).await
+}
+
+async fn below_where(
+    store: &ChunkStore,
+    folder: &StorePath,
+    is_meant: impl Fn(&StorePath) -> bool,
+) -> Result<Vec<FileStatus>, StoreError> {
+    let is_meant = |path: &StorePath| path != folder && is_meant(path);
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let page = store.list_recursive(folder, after, PAGE_ENTRIES).await?;

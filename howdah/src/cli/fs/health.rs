@@ -18,6 +18,7 @@ use super::health_tables::{bytes, show_faults, text_of_report};
 use super::place::only_own;
 use super::{Format, doing};
 use crate::cli::watch::{Frame, Watch};
+use crate::progress::ItemProgress;
 use crate::say::{say, tell};
 use crate::session::Session;
 
@@ -94,17 +95,25 @@ pub(super) async fn fsck(session: &Session, args: &FsckArgs, format: Format) -> 
     let path = &args.path;
     let mut found = Found::default();
     let mut after = None;
+    let total = match ItemProgress::is_seen() {
+        // What can't be counted is checked all the same.
+        true => store.count(path).await.map_or(0, |counted| counted.files),
+        false => 0,
+    };
+    let progress = ItemProgress::new("fsck", total, "files");
     loop {
         let page = store.fsck(path, after).await.with_context(|| doing("check", path))?;
         after = page.next.clone();
         if !format.is_document() {
-            show_faults(&page.files)?;
+            progress.beside(|| show_faults(&page.files))?;
         }
         found.take(page, format);
+        progress.set(found.checked.files);
         if after.is_none() {
             break;
         }
     }
+    progress.finish();
     found.finish(path, format)
 }
 
@@ -168,27 +177,55 @@ impl Found {
     }
 }
 
-pub(super) async fn drain(session: &Session, args: &DrainArgs) -> anyhow::Result<()> {
+pub(super) async fn drain(
+    session: &Session,
+    args: &DrainArgs,
+    format: Format,
+) -> anyhow::Result<()> {
     let DrainArgs { host, stop, wait } = args;
     let store = session.store().await?;
     store.drain(host, *stop).await.with_context(|| format!("cannot drain {host}"))?;
-    if *wait { await_drain(&store, host).await } else { Ok(()) }
+    if *wait {
+        await_drain(&store, host).await?;
+    }
+    print_server(&store, host, format).await
+}
+
+/// A document of how a server is now. People are told in other words.
+async fn print_server(store: &ChunkStore, host: &HostName, format: Format) -> anyhow::Result<()> {
+    if !format.is_document() {
+        return Ok(());
+    }
+    let servers = store.report().await?.servers;
+    let server = servers.iter().find(|server| server.host == *host);
+    format.print(server.ok_or_else(|| no_server(host))?)
+}
+
+fn no_server(host: &HostName) -> anyhow::Error {
+    anyhow!("no chunkserver {host} belongs to this cluster: `howdah fs report` lists those that do")
 }
 
 /// What `drain --stop` does.
-pub(super) async fn undrain(session: &Session, args: &UndrainArgs) -> anyhow::Result<()> {
+pub(super) async fn undrain(
+    session: &Session,
+    args: &UndrainArgs,
+    format: Format,
+) -> anyhow::Result<()> {
     let UndrainArgs { host } = args;
     let store = session.store().await?;
-    store.drain(host, true).await.with_context(|| format!("cannot undrain {host}"))
+    store.drain(host, true).await.with_context(|| format!("cannot undrain {host}"))?;
+    print_server(&store, host, format).await
 }
 
 /// Says how far it is whenever that changes.
 async fn await_drain(store: &ChunkStore, host: &HostName) -> anyhow::Result<()> {
     let (mut said, mut stuck) = (None, Stuck::default());
+    // How many there were is told by the first look that has counted them.
+    let mut progress: Option<(ItemProgress, u64)> = None;
     loop {
         let report = store.report().await?;
         if let Some(why) = stuck.look(&report, host) {
-            say!("{host}: {why}");
+            beside(progress.as_ref(), || say!("{host}: {why}"));
         }
         let server = report.servers.into_iter().find(|server| server.host == *host);
         let server = server.ok_or_else(|| anyhow!("{host} was forgotten meanwhile"))?;
@@ -200,6 +237,9 @@ async fn await_drain(store: &ChunkStore, host: &HostName) -> anyhow::Result<()> 
             ));
         }
         if left.is_done() {
+            if let Some((progress, _)) = &progress {
+                progress.finish();
+            }
             say!(
                 "{host} is empty but for what others hold too: stop it, then howdah fs forget {host}"
             );
@@ -207,9 +247,22 @@ async fn await_drain(store: &ChunkStore, host: &HostName) -> anyhow::Result<()> 
         }
         if said.replace(left) != Some(left) && left.counted {
             let DrainReport { chunks_left, bytes_left, .. } = left;
-            say!("{host}: {chunks_left} chunks left, {}", bytes(bytes_left));
+            let (progress, total) = progress.get_or_insert_with(|| {
+                (ItemProgress::new("drain", chunks_left, "chunks"), chunks_left)
+            });
+            progress.set(total.saturating_sub(chunks_left));
+            if !ItemProgress::is_seen() {
+                say!("{host}: {chunks_left} chunks left, {}", bytes(bytes_left));
+            }
         }
         tokio::time::sleep(DRAIN_LOOK).await;
+    }
+}
+
+fn beside(progress: Option<&(ItemProgress, u64)>, write: impl FnOnce()) {
+    match progress {
+        Some((progress, _)) => progress.beside(write),
+        None => write(),
     }
 }
 
@@ -242,28 +295,42 @@ impl Stuck {
     }
 }
 
-pub(super) async fn orphans(session: &Session, args: &OrphansArgs) -> anyhow::Result<()> {
+pub(super) async fn orphans(
+    session: &Session,
+    args: &OrphansArgs,
+    format: Format,
+) -> anyhow::Result<()> {
     let OrphansArgs { host, delete } = args;
     let store = session.store().await?;
     if *delete {
         let deleted = store.delete_orphans(host).await;
         let deleted = deleted.with_context(|| format!("cannot delete orphans of {host}"))?;
         say!("{deleted} orphans of {host} are deleted");
-        return Ok(());
+        return format.print(&json!({"host": host, "deleted": deleted}));
     }
     let servers = store.report().await?.servers;
     let server = servers.iter().find(|server| server.host == *host);
-    let server = server.ok_or_else(|| anyhow!("no chunkserver {host} belongs to this cluster"))?;
-    tell!("{}", server.orphans);
-    Ok(())
+    let orphans = server.ok_or_else(|| no_server(host))?.orphans;
+    match format.is_document() {
+        true => format.print(&json!({"host": host, "orphans": orphans})),
+        false => {
+            tell!("{orphans}");
+            Ok(())
+        }
+    }
 }
 
-pub(super) async fn forget(session: &Session, args: &ForgetArgs) -> anyhow::Result<()> {
+pub(super) async fn forget(
+    session: &Session,
+    args: &ForgetArgs,
+    format: Format,
+) -> anyhow::Result<()> {
     let host = &args.host;
     let ForgetArgs { lose_records, lose_chunks, .. } = *args;
     let losses = Losses { lose_records, lose_chunks };
     let forgotten = session.store().await?.forget(host, losses).await;
-    forgotten.with_context(|| format!("cannot forget {host}"))
+    forgotten.with_context(|| format!("cannot forget {host}"))?;
+    format.print(&json!({"host": host, "is_forgotten": true}))
 }
 
 #[cfg(test)]

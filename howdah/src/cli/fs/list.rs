@@ -11,7 +11,7 @@ use clap::{ArgAction, Args};
 use serde::Serialize;
 use serde_json::json;
 
-use super::expand::{ENTRIES_MAX, below, expand_statuses, of_files};
+use super::expand::{ENTRIES_MAX, all_below, below, entries_of, expand_statuses, of_files};
 use super::place::{Place, Places};
 use super::{Format, doing, shown, urls};
 use crate::exit::OrEarly as _;
@@ -28,6 +28,9 @@ pub(super) struct LsArgs {
     /// What is in folders of folders too
     #[arg(short = 'R', long)]
     pub(super) recursive: bool,
+    /// In / the system's own folder, /.howdah, too; with -R also what is in it
+    #[arg(short, long)]
+    pub(super) all: bool,
     /// Sizes for people, like 1.50 MiB
     #[arg(short, long)]
     pub(super) human_readable: bool,
@@ -119,8 +122,10 @@ async fn entries_at(
 ) -> Result<Vec<FileStatus>, StoreError> {
     match found.kind {
         FileKind::Folder if args.directory => Ok(vec![found]),
+        FileKind::Folder if args.recursive && args.all => all_below(store, &found.path).await,
         FileKind::Folder if args.recursive => below(store, &found.path).await,
-        FileKind::Folder => store.list_all(&found.path, ENTRIES_MAX).await,
+        FileKind::Folder if args.all => store.list_all(&found.path, ENTRIES_MAX).await,
+        FileKind::Folder => entries_of(store, &found.path).await,
         FileKind::File { .. } => Ok(vec![found]),
     }
 }

@@ -2,6 +2,7 @@
 //! there are. Each group of verbs has a file of its own, with their arguments and what they print; copies in and out
 //! are in `crate::copy`.
 
+mod checksum;
 mod expand;
 mod expand_local;
 mod hadoop_verbs;
@@ -83,7 +84,7 @@ enum Action {
     /// Write the end of files to standard output
     Tail(read::TailArgs),
     /// Tell the CRC32C of files, in hexadecimal
-    Checksum(read::ChecksumArgs),
+    Checksum(checksum::ChecksumArgs),
     /// List folders
     #[command(disable_help_flag = true)]
     Ls(list::LsArgs),
@@ -143,35 +144,37 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let done = runtime::on_this_thread(async {
         match args.action {
             Action::Put(args) => {
-                transfer::put(&session, &args).await.map_err(or_replace(args.force))
+                transfer::put(&session, &args, format).await.map_err(or_replace(args.force))
             }
-            Action::Get(args) => transfer::get(&session, &args).await,
-            Action::Append(args) => transfer::append(&session, &args).await,
+            Action::Get(args) => transfer::get(&session, &args, format).await,
+            Action::Append(args) => transfer::append(&session, &args, format).await,
             Action::Cat(args) => read::cat(&session, &args).await,
             Action::Text(args) => text::text(&session, &args).await,
             Action::Head(args) => read::head(&session, &args).await,
             Action::Tail(args) => read::tail(&session, &args).await,
-            Action::Checksum(args) => read::checksum(&session, &args, format).await,
+            Action::Checksum(args) => checksum::checksum(&session, &args, format).await,
             Action::Ls(args) => list::ls(&session, &args, format).await,
             Action::Stat(args) => list::stat(&session, &args, format).await,
             Action::Test(args) => return list::test(&session, &args).await,
             Action::Du(args) => usage::du(&session, &args, format).await,
             Action::Df(args) => usage::df(&session, &args, format).await,
             Action::Count(args) => usage::count(&session, &args, format).await,
-            Action::Mkdir(args) => tree::mkdir(&session, &args).await,
-            Action::Touch(args) => tree::touch(&session, &args).await,
-            Action::Mv(args) => tree::mv(&session, &args).await,
-            Action::Cp(args) => tree::cp(&session, &args).await.map_err(or_replace(args.force)),
-            Action::Setrep(args) => replication::setrep(&session, &args).await,
-            Action::Chown(args) => owner::chown(&session, &args).await,
-            Action::Rm(args) => remove::rm(&session, &args).await,
-            Action::Expunge => remove::expunge(&session).await,
+            Action::Mkdir(args) => tree::mkdir(&session, &args, format).await,
+            Action::Touch(args) => tree::touch(&session, &args, format).await,
+            Action::Mv(args) => tree::mv(&session, &args, format).await,
+            Action::Cp(args) => {
+                tree::cp(&session, &args, format).await.map_err(or_replace(args.force))
+            }
+            Action::Setrep(args) => replication::setrep(&session, &args, format).await,
+            Action::Chown(args) => owner::chown(&session, &args, format).await,
+            Action::Rm(args) => remove::rm(&session, &args, format).await,
+            Action::Expunge => remove::expunge(&session, format).await,
             Action::Report { watch } => health::report(&session, watch, format).await,
             Action::Fsck(args) => health::fsck(&session, &args, format).await,
-            Action::Drain(args) => health::drain(&session, &args).await,
-            Action::Undrain(args) => health::undrain(&session, &args).await,
-            Action::Orphans(args) => health::orphans(&session, &args).await,
-            Action::Forget(args) => health::forget(&session, &args).await,
+            Action::Drain(args) => health::drain(&session, &args, format).await,
+            Action::Undrain(args) => health::undrain(&session, &args, format).await,
+            Action::Orphans(args) => health::orphans(&session, &args, format).await,
+            Action::Forget(args) => health::forget(&session, &args, format).await,
         }
         .map(|()| ExitCode::SUCCESS)
     });

@@ -4,12 +4,14 @@ use anyhow::Context;
 use chunkstore_protocol::{FileKind, StorePath};
 use clap::Args;
 use futures_util::{StreamExt as _, stream};
+use serde_json::json;
 
-use super::doing;
 use super::expand::{below, expand_statuses};
 use super::pattern::Pattern;
 use super::place::only_own;
+use super::{Format, doing};
 use crate::failures::Failures;
+use crate::progress::ItemProgress;
 use crate::session::Session;
 
 /// What messages call it.
@@ -33,7 +35,11 @@ pub(super) struct ChownArgs {
     recursive: bool,
 }
 
-pub(super) async fn chown(session: &Session, args: &ChownArgs) -> anyhow::Result<()> {
+pub(super) async fn chown(
+    session: &Session,
+    args: &ChownArgs,
+    format: Format,
+) -> anyhow::Result<()> {
     let store = &session.store().await?;
     let (mut paths, mut failures) = (Vec::new(), Failures::default());
     for found in expand_statuses(store, &args.paths, VERB, &mut failures).await? {
@@ -48,8 +54,14 @@ pub(super) async fn chown(session: &Session, args: &ChownArgs) -> anyhow::Result
         store.set_owner(path, &args.owner).await.with_context(|| doing(VERB, path))
     };
     let mut asked = stream::iter(&paths).map(ask).buffered(AT_ONCE);
+    let (progress, mut n_asked, mut n_entries) =
+        (ItemProgress::new("chown", paths.len() as u64, "entries"), 0, 0);
     while let Some(asked) = asked.next().await {
-        failures.take(asked)?;
+        n_asked += 1;
+        progress.set(n_asked);
+        n_entries += u64::from(failures.take(asked)?.is_some());
     }
+    progress.finish();
+    format.print(&json!({"owner": args.owner, "entries": n_entries}))?;
     failures.end()
 }

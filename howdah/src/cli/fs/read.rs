@@ -1,4 +1,4 @@
-//! `fs cat`, `fs head` and `fs tail`: bytes of files on standard output; and `fs checksum`, which reads none.
+//! `fs cat`, `fs head` and `fs tail`: bytes of files on standard output.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -7,16 +7,14 @@ use anyhow::{Context, anyhow};
 use chunkstore_client::{ChunkStore, FileReader, StoreError};
 use chunkstore_protocol::{FileId, FileKind, StorePath};
 use clap::Args;
-use serde_json::json;
 
 use super::expand::{expand_files, expand_one};
-use super::pattern::Pattern;
-use super::place::{Place, Places, only_own};
-use super::{Format, doing, log, shown, urls};
+use super::place::{Place, Places};
+use super::{doing, log, shown, urls};
 use crate::cli::size::parse_size;
 use crate::exit::early;
 use crate::failures::Failures;
-use crate::say::{Unwritable, quiet_if_closed, say, tell};
+use crate::say::{Unwritable, quiet_if_closed, say};
 use crate::session::Session;
 
 /// Lines that `head` and `tail` show where nothing else is wanted.
@@ -103,16 +101,6 @@ impl Titles {
         self.n_shown += 1;
         write(format!("{gap}==> {} <==\n", crate::say::plain(name)).as_bytes())
     }
-}
-
-/// Arguments of `fs checksum`.
-#[derive(Debug, Args)]
-pub(super) struct ChecksumArgs {
-    /// The files; patterns are expanded
-    #[arg(required = true, value_parser = only_own::<Pattern>(
-        "other stores keep no CRC32C of whole objects: `howdah fs stat` shows an object's e-tag"
-    ))]
-    paths: Vec<Pattern>,
 }
 
 /// Whoever reads the output has seen enough.
@@ -389,30 +377,4 @@ async fn file_at(store: &ChunkStore, path: &StorePath) -> anyhow::Result<FileId>
         FileKind::File { file, .. } => Ok(file),
         FileKind::Folder => Err(anyhow!("{path} is a folder: name a file")),
     }
-}
-
-/// One line for each file: its CRC32C in hexadecimal, and its path.
-pub(super) async fn checksum(
-    session: &Session,
-    args: &ChecksumArgs,
-    format: Format,
-) -> anyhow::Result<()> {
-    let store = session.store().await?;
-    let (mut sums, mut failures) = (Vec::new(), Failures::default());
-    for path in expand_files(&store, &args.paths, &mut failures).await? {
-        let sum = store.checksum(&path).await;
-        let sum = sum.with_context(|| doing("tell the checksum of", &path));
-        if let Some(sum) = failures.take(sum)? {
-            sums.push((format!("{sum:08x}"), path));
-        }
-    }
-    if format.is_document() {
-        let sums = sums.iter().map(|(sum, path)| json!({"path": path, "crc32c": sum}));
-        format.print(&json!({"checksums": sums.collect::<Vec<_>>()}))?;
-        return failures.end();
-    }
-    for (sum, path) in sums {
-        tell!("{sum}  {}", shown::path(&path));
-    }
-    failures.end()
 }

@@ -8,11 +8,13 @@ use chunkstore_protocol::path::TRASH_FOLDER;
 use chunkstore_protocol::{Counted, FileStatus, StorePath};
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::json;
 
 use super::expand::{ENTRIES_MAX, expand, matches};
 use super::place::{Place, Places};
-use super::{doing, shown, urls};
+use super::{Format, doing, shown, urls};
 use crate::failures::Failures;
+use crate::progress::ItemProgress;
 use crate::say::{plain, say, tell};
 use crate::session::Session;
 
@@ -40,20 +42,23 @@ pub(super) struct RmArgs {
     skip_trash: bool,
 }
 
-pub(super) async fn rm(session: &Session, args: &RmArgs) -> anyhow::Result<()> {
+pub(super) async fn rm(session: &Session, args: &RmArgs, format: Format) -> anyhow::Result<()> {
     let patterns = match Place::of_one_kind(&args.paths)? {
         Places::Own(patterns) => patterns,
-        Places::Urls(urls) => return urls::rm(session, &urls, args).await,
+        Places::Urls(urls) => return urls::rm(session, &urls, args, format).await,
     };
     let store = session.store().await?;
     let mut trash = Trash::new(&store).await?;
     let (mut gone, mut failures) = (BTreeSet::new(), Failures::default());
+    let mut told = Vec::new();
     for pattern in &patterns {
         let paths = match args.force {
             true => matches(&store, pattern).await?.into_iter().map(|found| found.path).collect(),
             false => expand(&store, std::slice::from_ref(pattern), &mut failures).await?,
         };
-        for path in paths {
+        let progress = ItemProgress::new("rm", paths.len() as u64, "paths");
+        for (n_done, path) in (0..).zip(paths) {
+            progress.set(n_done);
             // What lies in a folder that was meant too is gone with it.
             let mut folders = std::iter::successors(Some(path.clone()), StorePath::parent);
             if folders.any(|folder| gone.contains(&folder)) {
@@ -72,12 +77,16 @@ pub(super) async fn rm(session: &Session, args: &RmArgs) -> anyhow::Result<()> {
                     }
                 }
             }
-            if !args.skip_trash {
-                trash.tell_of(&path).await?;
-            }
+            let there = match args.skip_trash {
+                true => None,
+                false => trash.tell_of(&path).await?,
+            };
+            told.push(json!({"path": path, "trash": there}));
             gone.insert(path);
         }
+        progress.finish();
     }
+    format.print(&json!({"removed": told}))?;
     failures.end()
 }
 
@@ -103,8 +112,11 @@ impl<'a> Trash<'a> {
         Ok(Self { store, folder, after, n_told: 0 })
     }
 
-    /// Says where what stood at `path` is now; nothing if it is gone for good.
-    pub(super) async fn tell_of(&mut self, path: &StorePath) -> Result<(), StoreError> {
+    /// Says where what stood at `path` is now, and returns it; nothing if it is gone for good, or after many.
+    pub(super) async fn tell_of(
+        &mut self,
+        path: &StorePath,
+    ) -> Result<Option<StorePath>, StoreError> {
         let shown = shown::path(path);
         self.tell_where(path, |there| {
             let path = shown::word(path);
@@ -118,16 +130,16 @@ impl<'a> Trash<'a> {
         &mut self,
         path: &StorePath,
         words: impl Fn(&str) -> String,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<StorePath>, StoreError> {
         self.n_told += 1;
         if self.n_told > TOLD_MAX {
             if self.n_told == TOLD_MAX + 1 {
                 say!("howdah: and so on: `howdah fs ls -R {}` shows all", self.folder);
             }
-            return Ok(());
+            return Ok(None);
         }
         let page = match self.store.list(&self.folder, self.after.clone(), LOOKED_AT_MAX).await {
-            Err(StoreError::NotFound { .. } | StoreError::Forbidden { .. }) => return Ok(()),
+            Err(StoreError::NotFound { .. } | StoreError::Forbidden { .. }) => return Ok(None),
             page => page?,
         };
         for entry in page.entries {
@@ -137,10 +149,10 @@ impl<'a> Trash<'a> {
             if is_there(self.store, &there).await? {
                 say!("howdah: {}", words(&shown::word(&there)));
                 self.after = entry.path.name().map(str::to_owned);
-                return Ok(());
+                return Ok(Some(there));
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 
@@ -163,13 +175,14 @@ fn compact(at: ids::UnixMillis) -> String {
         .map_or_else(|_| String::new(), |time| time.strftime("%Y%m%dT%H%M%S%3fZ").to_string())
 }
 
-pub(super) async fn expunge(session: &Session) -> anyhow::Result<()> {
+pub(super) async fn expunge(session: &Session, format: Format) -> anyhow::Result<()> {
     let store = session.store().await?;
     let folder: StorePath = TRASH_FOLDER.parse().expect("the constant is a path");
     let entries = match store.list_all(&folder, ENTRIES_MAX).await {
-        Err(StoreError::NotFound { .. }) => return Ok(()),
+        Err(StoreError::NotFound { .. }) => Vec::new(),
         entries => entries.with_context(|| doing("list", &folder))?,
     };
+    let (progress, mut n_done) = (ItemProgress::new("expunge", entries.len() as u64, "entries"), 0);
     let mut removals = stream::iter(entries)
         .map(|entry| {
             let store = &store;
@@ -179,14 +192,28 @@ pub(super) async fn expunge(session: &Session) -> anyhow::Result<()> {
             }
         })
         .buffered(REMOVALS_AT_ONCE);
-    let mut n_others = 0;
+    let (mut n_others, mut gone) = (0, Vec::new());
     while let Some(removed) = removals.try_next().await? {
+        n_done += 1;
+        progress.set(n_done);
         match removed {
-            Expunged::Gone(what) => tell!("{what}"),
+            Expunged::Gone(entry, counted) if format.is_document() => {
+                let FileStatus { path, owner, .. } = entry;
+                let Counted { files, bytes, .. } = counted;
+                gone.push(json!({"path": path, "owner": owner, "files": files, "bytes": bytes}));
+            }
+            Expunged::Gone(entry, counted) => {
+                let (path, owner) = (shown::path(&entry.path), plain(&entry.owner));
+                progress.beside(|| {
+                    tell!("{path} of {owner}: {} files, {} bytes", counted.files, counted.bytes);
+                });
+            }
             Expunged::Nothing => {}
             Expunged::Others => n_others += 1,
         }
     }
+    progress.finish();
+    format.print(&json!({"removed": gone, "others": n_others}))?;
     if n_others > 0 {
         say!("howdah: entries of the trash that are other users', and stay: {n_others}");
     }
@@ -196,7 +223,7 @@ pub(super) async fn expunge(session: &Session) -> anyhow::Result<()> {
 /// What became of an entry of the trash.
 enum Expunged {
     /// It is removed; what it was.
-    Gone(String),
+    Gone(FileStatus, Counted),
     /// The chunk master has emptied it, or somebody else has.
     Nothing,
     /// It is another user's.
@@ -214,9 +241,7 @@ async fn expunge_one(store: &ChunkStore, entry: &FileStatus) -> Result<Expunged,
         Err(StoreError::Forbidden { .. }) => Ok(Expunged::Others),
         removed => {
             removed?;
-            let (path, owner) = (shown::path(&entry.path), plain(&entry.owner));
-            let Counted { files, bytes, .. } = counted;
-            Ok(Expunged::Gone(format!("{path} of {owner}: {files} files, {bytes} bytes")))
+            Ok(Expunged::Gone(entry.clone(), counted))
         }
     }
 }

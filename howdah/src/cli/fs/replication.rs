@@ -7,11 +7,12 @@ use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, FileStatus, Liveness, REPLICATION_MAX, StorePath};
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::json;
 
-use super::doing;
 use super::expand::{below, expand_statuses};
 use super::pattern::Pattern;
 use super::place::only_own;
+use super::{Format, doing};
 use crate::failures::Failures;
 use crate::progress::ByteProgress;
 use crate::session::Session;
@@ -42,7 +43,11 @@ pub(super) struct SetrepArgs {
     recursive: bool,
 }
 
-pub(super) async fn setrep(session: &Session, args: &SetrepArgs) -> anyhow::Result<()> {
+pub(super) async fn setrep(
+    session: &Session,
+    args: &SetrepArgs,
+    format: Format,
+) -> anyhow::Result<()> {
     let store = session.store().await?;
     let (mut files, mut failures) = (Vec::new(), Failures::default());
     for found in expand_statuses(&store, &args.paths, VERB, &mut failures).await? {
@@ -68,9 +73,11 @@ pub(super) async fn setrep(session: &Session, args: &SetrepArgs) -> anyhow::Resu
         changed.extend(failures.take(asked)?);
     }
     warn_of_too_few(&store, args.replication).await;
+    let n_files = changed.len();
     if args.wait {
         wait(&store, changed, args.replication).await?;
     }
+    format.print(&json!({"replication": args.replication, "files": n_files}))?;
     failures.end()
 }
 

@@ -9,10 +9,11 @@ use chunkstore_client::CreateOptions;
 use chunkstore_client::stores::StoreUrl;
 use chunkstore_protocol::{REPLICATION_MAX, StorePath};
 use clap::Args;
+use serde_json::json;
 
 use super::expand::expand_files;
 use super::place::{Place, Places, only_own};
-use super::{log, read, shown, urls};
+use super::{Format, log, read, shown, urls};
 use crate::cli::size::parse_size;
 use crate::copy::{self, CopyOptions, FILES_AT_ONCE, Sources};
 use crate::exit::{Interrupted, OrEarly, early};
@@ -81,7 +82,7 @@ fn parse_threads(text: &str) -> Result<usize, String> {
 }
 
 /// What is wrong with local paths is said before the cluster is asked.
-pub(super) async fn put(session: &Session, args: &PutArgs) -> anyhow::Result<()> {
+pub(super) async fn put(session: &Session, args: &PutArgs, format: Format) -> anyhow::Result<()> {
     let (to, named) = last_and_others(&args.paths, "fs put LOCAL... PATH")?;
     let is_stream = is_stream(named)?;
     let mut failures = Failures::default();
@@ -100,23 +101,25 @@ pub(super) async fn put(session: &Session, args: &PutArgs) -> anyhow::Result<()>
                 "--replication and --chunk-size are about files of the chunk store: leave them out for {to}"
             )));
         }
-        match is_stream {
+        let copied = match is_stream {
             true => urls::put_stream(session, to, &options).await?,
             false => urls::put(session, from, to, &options).await?,
-        }
+        };
+        format.print(&copied)?;
         return failures.end();
     }
     let to = shown::target(StoreUrl::without_own_scheme(to)).or_early()?;
     let store = session.store().await?;
     let mut end = termination()?;
-    match is_stream {
+    let copied = match is_stream {
         true => copy::put_stream(&store, io::stdin(), &to, &options, &mut end).await?,
         false => copy::put(&store, from, &to, &options, &mut end).await?,
-    }
+    };
+    format.print(&copied)?;
     failures.end()
 }
 
-pub(super) async fn get(session: &Session, args: &GetArgs) -> anyhow::Result<()> {
+pub(super) async fn get(session: &Session, args: &GetArgs, format: Format) -> anyhow::Result<()> {
     let here = PathBuf::from(".");
     let (to, from) = match args.paths.as_slice() {
         [only] => (&here, std::slice::from_ref(only)),
@@ -128,7 +131,7 @@ pub(super) async fn get(session: &Session, args: &GetArgs) -> anyhow::Result<()>
     let patterns = match Place::all(&from)? {
         Places::Own(patterns) => patterns,
         Places::Urls(urls) if is_dash(to) => return urls::cat(session, &urls).await,
-        Places::Urls(urls) => return urls::get(session, &urls, to, &options).await,
+        Places::Urls(urls) => return urls::get(session, &urls, to, &options, format).await,
     };
     let store = session.store().await?;
     let mut failures = Failures::default();
@@ -141,11 +144,16 @@ pub(super) async fn get(session: &Session, args: &GetArgs) -> anyhow::Result<()>
     let getting = copy::get(&store, from, to, &options, &mut failures);
     let got = termination()?.or(getting).await;
     let remains = "what is not whole is not left behind".to_owned();
-    got.map_err(|by| Interrupted { by, remains })??;
+    let copied = got.map_err(|by| Interrupted { by, remains })??;
+    format.print(&copied)?;
     failures.end()
 }
 
-pub(super) async fn append(session: &Session, args: &AppendArgs) -> anyhow::Result<()> {
+pub(super) async fn append(
+    session: &Session,
+    args: &AppendArgs,
+    format: Format,
+) -> anyhow::Result<()> {
     let (to, from) = last_and_others(&args.paths, "fs append LOCAL... PATH")?;
     let is_stream = is_stream(from)?;
     // One that is missing would be a hole in the file.
@@ -157,12 +165,14 @@ pub(super) async fn append(session: &Session, args: &AppendArgs) -> anyhow::Resu
     let store = session.store().await?;
     let mut end = termination()?;
     if args.lines || args.record {
-        return log::append(&store, from, &to, args.lines, &mut end).await;
+        let records = log::append(&store, from, &to, args.lines, &mut end).await?;
+        return format.print(&json!({"records": records}));
     }
-    match is_stream {
-        true => copy::append_stream(&store, io::stdin(), &to, &mut end).await,
-        false => copy::append(&store, from, &to, &mut end).await,
-    }
+    let copied = match is_stream {
+        true => copy::append_stream(&store, io::stdin(), &to, &mut end).await?,
+        false => copy::append(&store, from, &to, &mut end).await?,
+    };
+    format.print(&copied)
 }
 
 /// Tells whether it is standard input.

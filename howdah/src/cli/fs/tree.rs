@@ -5,11 +5,12 @@ use chunkstore_client::stores::StoreUrl;
 use chunkstore_client::{ChunkStore, CreateOptions, LogOptions, StoreError};
 use chunkstore_protocol::{FileKind, Replace, StorePath};
 use clap::Args;
+use serde_json::json;
 
 use super::expand::expand;
 use super::pattern::Pattern;
 use super::place::only_own;
-use super::{doing, or_replace, shown, urls};
+use super::{Format, doing, or_replace, shown, urls};
 use crate::copy::{self, CopyOptions, Target};
 use crate::exit::{OrEarly, early};
 use crate::failures::Failures;
@@ -71,32 +72,42 @@ pub(super) struct CpArgs {
     pub(super) force: bool,
 }
 
-pub(super) async fn mkdir(session: &Session, args: &MkdirArgs) -> anyhow::Result<()> {
+pub(super) async fn mkdir(
+    session: &Session,
+    args: &MkdirArgs,
+    format: Format,
+) -> anyhow::Result<()> {
     let store = session.store().await?;
-    let mut failures = Failures::default();
+    let (mut folders, mut failures) = (Vec::new(), Failures::default());
     for path in &args.paths {
         let made = store.mkdir(path, args.parents).await.with_context(|| doing("make", path));
-        failures.take(made.map_err(with_parents_flag))?;
+        folders.extend(failures.take(made.map_err(with_parents_flag))?.map(|_| path));
     }
+    format.print(&json!({"folders": folders}))?;
     failures.end()
 }
 
-pub(super) async fn touch(session: &Session, args: &TouchArgs) -> anyhow::Result<()> {
+pub(super) async fn touch(
+    session: &Session,
+    args: &TouchArgs,
+    format: Format,
+) -> anyhow::Result<()> {
     let store = session.store().await?;
-    let mut failures = Failures::default();
+    let (mut files, mut failures) = (Vec::new(), Failures::default());
     for path in &args.paths {
         let made = match args.log {
             true => store.create_log(path, LogOptions::default()).await,
             false => store.write_all(path, Vec::new(), CreateOptions::default()).await,
         };
-        match made {
+        let made = match made {
             // Whatever is there stays as it is.
-            Ok(_) | Err(StoreError::AlreadyExists { .. }) => {}
-            refused => {
-                failures.take(refused.map(drop).with_context(|| doing("make", path)))?;
-            }
-        }
+            Err(StoreError::AlreadyExists { .. }) => Ok(false),
+            made => made.map(|_| true).with_context(|| doing("make", path)),
+        };
+        let made = failures.take(made)?;
+        files.extend(made.map(|is_new| json!({"path": path, "is_new": is_new})));
     }
+    format.print(&json!({"files": files}))?;
     failures.end()
 }
 
@@ -156,28 +167,30 @@ async fn targets_of(
     Ok(targets)
 }
 
-pub(super) async fn mv(session: &Session, args: &MvArgs) -> anyhow::Result<()> {
+pub(super) async fn mv(session: &Session, args: &MvArgs, format: Format) -> anyhow::Result<()> {
     let usage = "fs mv PATH... PATH";
     if let Some((from, to)) = with_urls(&args.paths, usage)? {
-        return urls::mv(session, from, to, args.force).await;
+        return urls::mv(session, from, to, args.force, format).await;
     }
     let (from, to) = sources_and_target(&args.paths, usage)?;
     let store = session.store().await?;
-    let mut failures = Failures::default();
+    let (mut all, mut failures) = (Vec::new(), Failures::default());
     for (from, target) in targets_of(&store, &from, &to, &mut failures).await? {
         let replace = if args.force { Replace::Always } else { Replace::Never };
         let moved = store.rename_over(&from, &target, replace).await;
         let moved = moved.with_context(|| format!("cannot move {from} to {target}"));
-        failures.take(moved.map_err(or_replace(args.force)))?;
+        let moved = failures.take(moved.map_err(or_replace(args.force)))?;
+        all.extend(moved.map(|_| json!({"from": from, "to": target})));
     }
+    format.print(&json!({"moved": all}))?;
     failures.end()
 }
 
-pub(super) async fn cp(session: &Session, args: &CpArgs) -> anyhow::Result<()> {
+pub(super) async fn cp(session: &Session, args: &CpArgs, format: Format) -> anyhow::Result<()> {
     let usage = "fs cp PATH... PATH";
     if let Some((from, to)) = with_urls(&args.paths, usage)? {
         let options = CopyOptions { replace: args.force, ..CopyOptions::default() };
-        return urls::cp(session, from, to, args.recursive, &options).await;
+        return urls::cp(session, from, to, args.recursive, &options, format).await;
     }
     let (from, to) = sources_and_target(&args.paths, usage)?;
     let store = session.store().await?;
@@ -186,7 +199,8 @@ pub(super) async fn cp(session: &Session, args: &CpArgs) -> anyhow::Result<()> {
     let options =
         CopyOptions { replace: args.force, at_once: COPIES_AT_ONCE, ..CopyOptions::default() };
     let end = &mut termination()?;
-    copy::copy(&store, &pairs, args.recursive, &options, end, &mut failures).await?;
+    let copied = copy::copy(&store, &pairs, args.recursive, &options, end, &mut failures).await?;
+    format.print(&copied)?;
     failures.end()
 }
 

@@ -27,10 +27,9 @@ fn a_killed_attempt_runs_again_on_another_host_and_uses_up_no_try() {
     let map = job.task(TaskKind::Map, 0);
     assert_eq!(story.running(&a), [map.attempt(0)]);
     let status = story.end(map.attempt(0), EndsAs::Killed);
-    assert_eq!(
-        (status.state, status.host, status.failure),
-        (AttemptState::Killed, a.clone(), None)
-    );
+    let why = status.failure.map(|why| (why.kind, why.message));
+    let asked = (FailureKind::Killed, "a client asked for its end".to_owned());
+    assert_eq!((status.state, status.host, why), (AttemptState::Killed, a.clone(), Some(asked)));
     assert_eq!(
         (status.began_at, status.ended_at),
         (Some(UnixMillis(MIDNIGHT)), Some(story.now.wall))

@@ -636,6 +636,46 @@ fn attempts_are_listed_with_what_became_of_them() {
 }
 
 #[test]
+fn what_was_killed_says_why_and_each_attempt_is_counted_as_what_it_came_to() {
+    let mut story = Story::begin();
+    let (a, b) = (story.tracker("a", 2), story.tracker("b", 2));
+    let job = story.job(1, &[&["a"], &["a"], &["b"], &["b"]]);
+    let map = |index| job.task(TaskKind::Map, index);
+    story.succeed(map(0).attempt(0));
+    story.answer(|reply_to| Input::EndAttempt {
+        attempt: map(1).attempt(0),
+        counts: EndsAs::Killed,
+        reply_to,
+    });
+    story.fail(map(2).attempt(0), FailureKind::UserCode);
+    story.event(&a, TrackerEvent::MapOutputLost { attempt: map(0).attempt(0) });
+    let on_b = map(3).attempt(0);
+    assert!(story.running(&b).contains(&on_b));
+    story.kill_tracker(&b);
+    story.pass(Duration::from_mins(2));
+    let last = story.running(&a)[0];
+    story.answer(|reply_to| Input::Kill { job, reply_to });
+    let Reply::Attempts(list) = story.query(Query::Attempts { job }) else { panic!("no list") };
+    let why = |attempt: AttemptId| {
+        let found = list.attempts.iter().find(|it| it.attempt == attempt);
+        let why = found.and_then(|it| it.failure.as_ref()).unwrap_or_else(|| panic!("{attempt}"));
+        (why.kind.clone(), why.message.clone())
+    };
+    let asked = "a client asked for its end".to_owned();
+    assert_eq!(why(map(1).attempt(0)), (FailureKind::Killed, asked));
+    let (kind, message) = why(on_b);
+    assert!(kind == FailureKind::TrackerLost && message.contains("silent"), "{message}");
+    assert_eq!(why(last), (FailureKind::Killed, "its job is over".to_owned()));
+    let maps = story.status(job).maps;
+    let sum = maps.succeeded + maps.failed_attempts + maps.killed_attempts + maps.lost_outputs;
+    assert_eq!((maps.attempts, maps.lost_outputs, maps.failed_attempts), (sum, 1, 1), "{maps:?}");
+    let listed = |state| list.attempts.iter().filter(|it| it.state == state).count();
+    let all = [maps, story.status(job).reduces];
+    let killed: u32 = all.iter().map(|it| it.killed_attempts).sum();
+    assert_eq!((listed(AttemptState::Killed), listed(AttemptState::Failed)), (killed as usize, 1));
+}
+
+#[test]
 fn failed_and_killed_maps_name_their_split_even_when_a_long_split_list_is_gone() {
     let mut story = Story::begin();
     story.tracker("a", 2);

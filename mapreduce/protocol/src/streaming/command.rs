@@ -11,6 +11,9 @@ use std::str::FromStr;
 /// they reach the program as they are, and regular expressions are written that way.)
 const FOR_THE_SHELL: &[char] = &['|', '&', ';', '<', '>', '(', ')', '$', '`', '\n'];
 
+/// Where tasks of a cluster look for programs (`PATH`), whoever has started the TaskTracker.
+pub const TASK_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {

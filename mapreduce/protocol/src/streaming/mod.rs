@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::words;
 
-pub use command::{Command, CommandError};
+pub use command::{Command, CommandError, TASK_PATH};
 pub use key_fields::{KeyFields, KeyFieldsError, KeyPart, Place};
 
 /// What stands for "no reducer at all", as on Hadoop's command line.

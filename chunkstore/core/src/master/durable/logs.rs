@@ -47,9 +47,13 @@ impl Durable {
                     .insert(*file, OpenChunk { chunk, version, servers: pipeline, begun: None });
                 Vec::new()
             }
-            Record::LogChunkBegun { file, beginning } => {
+            Record::LogChunkBegun { file, beginning, at } => {
                 if let Some(open) = self.logs.get_mut(file) {
                     open.begun = Some(*beginning);
+                    // Of the records that follow the master hears at the chunk's end.
+                    if at.0 > 0 {
+                        self.namespace.touch(*file, *at);
+                    }
                 }
                 Vec::new()
             }

@@ -4,11 +4,29 @@ use chunkstore_protocol::FileId;
 
 use super::{Dropped, Durable, RECLAIM_STEP};
 use crate::master::layout::File;
+use crate::master::moved::Moved;
 use crate::master::namespace::{Birth, EntryKind};
 use crate::master::record::{Adopted, NewFolder, Record};
 use crate::master::replies::CachedReply;
 
 impl Durable {
+    pub(super) fn apply_closed(&mut self, record: &Record) -> Vec<Dropped> {
+        let Record::FileClosed { stamp, at, file, sealed, moved } = record else {
+            return Vec::new();
+        };
+        let mut dropped = self.settle(*file, sealed.as_ref(), *at);
+        self.writers.remove(file);
+        self.namespace.touch(*file, *at);
+        self.namespace.file_mut(*file).cut = false;
+        if let Some(moved) = moved {
+            let Moved { parent, name, replaced } = moved.as_ref();
+            dropped.extend(self.replace(*replaced, *at));
+            self.namespace.rename(*file, *parent, name, *at);
+        }
+        self.reply_closed(stamp, *file, *at);
+        dropped
+    }
+
     pub(super) fn apply_to_tree(&mut self, record: &Record) -> Vec<Dropped> {
         match record {
             Record::FoldersMade { stamp, at, parent, folders, owner } => {

@@ -229,7 +229,7 @@ fn long_file(world: &mut World, n_chunks: u64) {
         Record::ChunkAllocated { stamp, at, file, sealed, allotted: allotted(n) }
     });
     let (last, sealed) = (stamp(n_chunks + 1), sealed(n_chunks));
-    let closed = Record::FileClosed { stamp: last, at, file, sealed };
+    let closed = Record::FileClosed { stamp: last, at, file, sealed, moved: None };
     for record in std::iter::once(created).chain(allocated).chain([closed]) {
         durable.apply(&record);
         world.journal.push(record);

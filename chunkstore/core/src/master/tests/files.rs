@@ -4,6 +4,79 @@ use chunkstore_protocol::LOCATE_MANY_CHUNKS_MAX;
 
 use super::*;
 
+impl World {
+    /// Writes a file of one chunk under the one name and closes it into the other, by a request of this stamp.
+    fn close_into(
+        &mut self,
+        created: &Created,
+        stamp: RequestStamp,
+        to: &str,
+        replace: Replace,
+    ) -> Result<FileStatus, FsError> {
+        let into = Some(CloseInto { path: path(to), replace });
+        let sealed = Some(seal(&created.allocation, 5));
+        let request = Close { stamp, file: created.file, sealed, abandoned: None, into };
+        match self.mutate(Mutation::Close(request))? {
+            Reply::Status(status) => Ok(status),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_file_takes_anothers_place_as_it_is_closed_and_is_never_whole_beside_it() {
+    let mut world = World::with_servers(3);
+    world.mkdir("/in").unwrap();
+    let old = world.put("/in/f", 7);
+    let created = world.create("/in/.f.new").unwrap();
+    let (n_records, stamp) = (world.journal.len(), world.stamp());
+    let closed = world.close_into(&created, stamp.clone(), "/in/f", Replace::Always).unwrap();
+    assert_eq!(world.journal.len(), n_records + 1, "one record: all of it or nothing");
+    assert_eq!(closed.path, path("/in/f"));
+    assert!(
+        matches!(closed.kind, FileKind::File { file, length: 5, open: false, .. } if file == created.file)
+    );
+    assert_eq!(world.names("/in"), ["/in/f"]);
+    assert_ne!(world.stat("/in/f").unwrap(), old);
+    let again = world.close_into(&created, stamp, "/in/f", Replace::Always).unwrap();
+    assert_eq!(again, closed, "a retry gets the first answer");
+    world.restart();
+    assert_eq!(world.names("/in"), ["/in/f"]);
+}
+
+#[test]
+fn a_file_that_can_not_take_the_place_stays_open() {
+    let mut world = World::with_servers(3);
+    world.mkdir("/in").unwrap();
+    let there = world.put("/in/f", 7);
+    let FileKind::File { file: old, .. } = there.kind else { panic!("{there:?}") };
+    let created = world.create("/in/.f.new").unwrap();
+    for (to, replace, is_refused) in [
+        (
+            "/in/f",
+            Replace::Never,
+            (|it| matches!(it, FsError::AlreadyExists { .. })) as fn(&FsError) -> bool,
+        ),
+        ("/in/f", Replace::Only(FileId(old.0 + 100)), |it| matches!(it, FsError::Changed { .. })),
+        ("/in", Replace::Always, |it| matches!(it, FsError::IsAFolder { .. })),
+        ("/none/f", Replace::Never, |it| matches!(it, FsError::ParentMissing { .. })),
+        ("/", Replace::Always, |it| matches!(it, FsError::RootStays)),
+    ] {
+        let stamp = world.stamp();
+        let refused = world.close_into(&created, stamp, to, replace).unwrap_err();
+        assert!(is_refused(&refused), "{to}: {refused}");
+    }
+    assert_eq!(world.stat("/in/f").unwrap(), there);
+    let stamp = world.stamp();
+    let closed = world.close_into(&created, stamp, "/in/f", Replace::Only(old)).unwrap();
+    assert_eq!(closed.path, path("/in/f"));
+    // To its own name it is closed as ever.
+    let created = world.create("/in/g").unwrap();
+    let stamp = world.stamp();
+    assert!(world.close_into(&created, stamp, "/in/g", Replace::Never).is_ok());
+    assert_eq!(world.names("/in"), ["/in/f", "/in/g"]);
+}
+
 #[test]
 fn a_file_of_three_chunks_is_written_closed_and_located() {
     let mut world = World::with_servers(3);

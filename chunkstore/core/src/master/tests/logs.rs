@@ -129,6 +129,22 @@ fn ends(commands: &[ServerCommand]) -> Vec<ChunkId> {
 }
 
 #[test]
+fn a_log_has_changed_when_a_chunk_of_it_begins_and_when_it_ends() {
+    let mut world = World::with_servers(3);
+    world.create_log("/l").unwrap();
+    let made = world.stat("/l").unwrap().modified;
+    world.pass(Duration::from_millis(500));
+    let open = world.open_log("/l", None).unwrap();
+    assert_eq!(world.stat("/l").unwrap().modified, made, "nothing is in it yet");
+    world.begin(open.chunk, 5).unwrap();
+    let begun = world.stat("/l").unwrap().modified;
+    assert!(begun > made);
+    world.pass(Duration::from_millis(500));
+    assert!(world.begin(open.chunk, 5).is_ok(), "a retry");
+    assert_eq!(world.stat("/l").unwrap().modified, begun);
+}
+
+#[test]
 fn all_clients_are_given_the_same_open_chunk_and_after_its_end_the_next_one() {
     let mut world = World::with_servers(3);
     let made = world.create_log("/d/log").unwrap();

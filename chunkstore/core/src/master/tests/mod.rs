@@ -264,7 +264,7 @@ impl World {
         file: FileId,
         sealed: Option<SealedChunk>,
     ) -> Result<FileStatus, FsError> {
-        let request = Close { stamp: self.stamp(), file, sealed, abandoned: None };
+        let request = Close { stamp: self.stamp(), file, sealed, abandoned: None, into: None };
         match self.mutate(Mutation::Close(request))? {
             Reply::Status(status) => Ok(status),
             other => panic!("{other:?}"),
@@ -408,7 +408,7 @@ fn one_byte_file(parent: FileId, file: FileId, chunk: ChunkId, n: u64) -> [Recor
         owner: OWNER.to_owned(),
     };
     let sealed = Some(Sealed { chunk, version, length: 1, checksum: 7 });
-    [created, Record::FileClosed { stamp: stamp(2 * n + 2), at, file, sealed }]
+    [created, Record::FileClosed { stamp: stamp(2 * n + 2), at, file, sealed, moved: None }]
 }
 
 pub(super) fn create(stamp: RequestStamp, at: &str) -> Create {

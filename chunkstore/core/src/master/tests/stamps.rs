@@ -12,7 +12,13 @@ fn every_mutation_asked_twice_is_carried_out_once_and_answered_alike() {
     let mut requests = vec![
         Mutation::Create(create(world.stamp(), "/new")),
         Mutation::Allocate(Allocate { sealed, ..allocate(world.stamp(), file) }),
-        Mutation::Close(Close { stamp: world.stamp(), file, sealed: None, abandoned: None }),
+        Mutation::Close(Close {
+            stamp: world.stamp(),
+            file,
+            sealed: None,
+            abandoned: None,
+            into: None,
+        }),
         Mutation::Abandon(Abandon { stamp: world.stamp(), file: gone }),
         Mutation::Mkdir(Mkdir { stamp: world.stamp(), path: path("/d"), parents: false }),
         Mutation::Rename(Rename {

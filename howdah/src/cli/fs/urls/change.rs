@@ -5,10 +5,12 @@ use chunkstore_client::stores::StoreUrl;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
+use serde_json::json;
 
 use super::super::place::{Place, Places, UrlPattern};
 use super::super::remove::RmArgs;
 use super::{Meant, Standing, expand, matches, name_of, stores};
+use crate::cli::Format;
 use crate::copy;
 use crate::exit::{OrEarly as _, early};
 use crate::failures::Failures;
@@ -21,22 +23,27 @@ pub(in super::super) async fn rm(
     session: &Session,
     patterns: &[UrlPattern],
     args: &RmArgs,
+    format: Format,
 ) -> anyhow::Result<()> {
-    let mut failures = Failures::default();
+    let (mut told, mut failures) = (Vec::new(), Failures::default());
     let all = match args.force {
         true => expand_what_is(session, patterns).await?,
         false => expand(session, patterns, &mut failures).await?,
     };
     all.iter().try_for_each(|meant| refuse_whole(&meant.url))?;
     for meant in all {
-        failures.take(rm_one(&meant, args).await)?;
+        let removed = failures.take(rm_one(&meant, args).await)?;
+        let path = meant.url.to_string();
+        told.extend(removed.filter(|was_there| *was_there).map(|_| json!({"path": path})));
     }
+    format.print(&json!({"removed": told}))?;
     failures.end()
 }
 
-async fn rm_one(meant: &Meant, args: &RmArgs) -> anyhow::Result<()> {
+/// Whether there was anything.
+async fn rm_one(meant: &Meant, args: &RmArgs) -> anyhow::Result<bool> {
     let objects = match (meant.look().await?, args.recursive) {
-        (None, _) if args.force => return Ok(()),
+        (None, _) if args.force => return Ok(false),
         (None, _) => return Err(anyhow!("{} does not exist", meant.url)),
         (Some(Standing::Object(meta)), _) => vec![meta],
         (Some(Standing::Folder(below)), true) => below,
@@ -45,7 +52,7 @@ async fn rm_one(meant: &Meant, args: &RmArgs) -> anyhow::Result<()> {
             return Err(anyhow!("{url} is a folder: add -r to remove it with what is in it"));
         }
     };
-    remove(meant, objects).await
+    remove(meant, objects).await.map(|()| true)
 }
 
 /// As `/` of the chunk store.
@@ -86,6 +93,7 @@ pub(in super::super) async fn mv(
     from: &[String],
     to: &str,
     force: bool,
+    format: Format,
 ) -> anyhow::Result<()> {
     let usage = "`howdah fs mv` works within one store: copy with `howdah fs cp -r`, then `howdah fs rm -r`";
     let (Places::Urls(patterns), Ok(to)) = (Place::all(from)?, to.parse::<UrlPattern>()) else {
@@ -111,9 +119,13 @@ pub(in super::super) async fn mv(
     };
     let paths = all.iter().map(target_of).collect::<anyhow::Result<Vec<_>>>()?;
     copy::refuse_clashes(paths.iter().map(|path| target.url.with_path(path.clone())))?;
+    let mut told = Vec::new();
     for (meant, path) in all.iter().zip(&paths) {
-        failures.take(move_to(meant, path, force).await)?;
+        let moved = failures.take(move_to(meant, path, force).await)?;
+        let (from, to) = (meant.url.to_string(), target.url.with_path(path.clone()).to_string());
+        told.extend(moved.map(|()| json!({"from": from, "to": to})));
     }
+    format.print(&json!({"moved": told}))?;
     failures.end()
 }
 

@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 use super::super::expand;
 use super::super::place::{Place, Places, UrlPattern};
 use super::{Meant, Standing, name_of};
-use crate::copy::{self, CopyOptions, From, Sources, To, kind_at};
+use crate::cli::Format;
+use crate::copy::{self, Copied, CopyOptions, From, Sources, To, kind_at};
 use crate::exit::{OrEarly as _, early};
 use crate::failures::Failures;
 use crate::session::Session;
@@ -162,7 +163,7 @@ async fn copy_all(
     target: &Target,
     options: &CopyOptions,
     end: &mut Termination,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Copied> {
     let into_folder = target.is_folder().await?;
     // One that is left of several is not what gets the target's name.
     if n_named.max(sources.len()) > 1 && !into_folder {
@@ -228,6 +229,7 @@ pub(in super::super) async fn cp(
     to: &str,
     recursive: bool,
     options: &CopyOptions,
+    format: Format,
 ) -> anyhow::Result<()> {
     let target = target(session, to).await?;
     let mut failures = Failures::default();
@@ -240,7 +242,8 @@ pub(in super::super) async fn cp(
         _ => source,
     });
     let sources = (sources.collect(), from.len());
-    copy_all("cp", sources, &target, options, &mut termination()?).await?;
+    let copied = copy_all("cp", sources, &target, options, &mut termination()?).await?;
+    format.print(&copied)?;
     failures.end()
 }
 
@@ -254,7 +257,7 @@ pub(in super::super) async fn put(
     from: Sources<'_, PathBuf>,
     to: &str,
     options: &CopyOptions,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Copied> {
     let stores = Stores::new(vec![StoreAccess::local_files()], std::time::Duration::ZERO);
     let mut sources = Vec::new();
     for path in from.paths {
@@ -269,7 +272,7 @@ pub(in super::super) async fn put_stream(
     session: &Session,
     to: &str,
     options: &CopyOptions,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Copied> {
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
     // Not the runtime's thread, which would wait at the end for what somebody may type yet.
     std::thread::spawn(move || read_input(&sender));
@@ -305,6 +308,7 @@ pub(in super::super) async fn get(
     patterns: &[UrlPattern],
     to: &LocalPath,
     options: &CopyOptions,
+    format: Format,
 ) -> anyhow::Result<()> {
     let mut failures = Failures::default();
     let from = Places::Urls(patterns.to_vec());
@@ -317,6 +321,7 @@ pub(in super::super) async fn get(
     }
     let target = Target::Other(Meant { store: stores.open(&url)?, url });
     let sources = (sources, patterns.len());
-    copy_all("get", sources, &target, options, &mut termination()?).await?;
+    let copied = copy_all("get", sources, &target, options, &mut termination()?).await?;
+    format.print(&copied)?;
     failures.end()
 }
