@@ -42,6 +42,9 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(args) = cli::task::told(std::env::args_os()) {
+        return exit::report(cli::task::run(&args));
+    }
     match cli::translated(std::env::args_os()) {
         Ok(arguments) => exit::report(cli::run(cli::Cli::parse_from(arguments))),
         Err(refused) => exit::report(Err(exit::early(anyhow::anyhow!(refused)))),

@@ -350,12 +350,20 @@ async fn follow(
     let heard = finish(reading).await.unwrap_or(unknown);
     finish(log).await;
     let has_succeeded = heard.has_succeeded;
-    let log = Logs::path(&host.folder.logs(), attempt);
-    let last = Wanted::Last { bytes: LOG_TAIL_BYTES };
-    let tail = from_disk(DISK_PATIENCE, move || logs::read_part(&log, last)).await;
-    let tail = tail.and_then(Result::ok).map(|part| part.bytes).unwrap_or_default();
+    let tail = match has_succeeded {
+        // Nobody is told how it could have failed.
+        true => Vec::new(),
+        false => tail_of(Logs::path(&host.folder.logs(), attempt)).await,
+    };
     let otherwise = crashed(status, heard, &tail);
     End { otherwise, has_succeeded }
+}
+
+/// A log's end, as far as its disk says it soon.
+async fn tail_of(log: PathBuf) -> Vec<u8> {
+    let last = Wanted::Last { bytes: LOG_TAIL_BYTES };
+    let tail = from_disk(DISK_PATIENCE, move || logs::read_part(&log, last)).await;
+    tail.and_then(Result::ok).map(|part| part.bytes).unwrap_or_default()
 }
 
 /// How an attempt has ended.

@@ -5,9 +5,11 @@
 //! A group is a folder `howdah-<tracker>-<attempt>` in this process' own group, so that the limits on the
 //! daemon as a whole hold for its tasks too, and a later process finds what a killed one has left.
 
+mod mounts;
+
 use std::fs::{DirEntry, File};
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, UNIX_EPOCH};
@@ -18,6 +20,8 @@ use tasktracker_core::Limits;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::orphans;
+use crate::vfork::Entrance;
+use mounts::locate;
 
 /// What groups are used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,12 +55,34 @@ impl Controller {
             (Self::Cpu, Version::V2) => "cpu.weight",
         }
     }
+
+    /// A file that tells what its groups were denied.
+    fn denials(self, version: Version) -> &'static str {
+        match (self, version) {
+            (Self::Pids, _) => "pids.events",
+            (Self::Memory, Version::V1) => "memory.oom_control",
+            (Self::Memory, Version::V2) => "memory.events",
+            // Whoever waits gets its turn.
+            (Self::Cpu, _) => "cpu.stat",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
     V1,
     V2,
+}
+
+impl Version {
+    /// The file through which a process with one thread joins a group. Version 1 lets a thread move itself alone, which needs
+    /// no lock; `cgroup.procs` locks out forks and exits of all processes, for which the kernel waits 10 ms and more.
+    fn entrance(self) -> &'static str {
+        match self {
+            Self::V1 => "tasks",
+            Self::V2 => "cgroup.procs",
+        }
+    }
 }
 
 /// A group of this process, in which those of attempts are made.
@@ -97,8 +123,10 @@ struct Folder {
     path: PathBuf,
     version: Version,
     controllers: Vec<Controller>,
-    /// Whoever writes `0` into it belongs to the group.
+    /// Whoever has one thread and writes `0` into it belongs to the group.
     join: File,
+    /// The folder itself, where processes can be born in the group.
+    birthplace: Option<File>,
 }
 
 /// How long the end of a killed group is waited for.
@@ -113,7 +141,7 @@ const PREFIX: &str = "howdah-";
 /// Age above which an empty group is nobody's any more: they are joined as soon as they are made.
 const ABANDONED_AFTER: Duration = Duration::from_mins(10);
 
-/// Written by a process into `cgroup.procs` to join.
+/// Written by a process into a group's entrance to join.
 pub(crate) const MYSELF: &[u8] = b"0";
 
 impl Cgroups {
@@ -145,7 +173,8 @@ impl Cgroups {
     pub(crate) fn of_version_2() -> Option<Self> {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let (mounts, membership) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
-        let mount = mounts.lines().filter_map(Mount::parse).find(|it| it.kind == "cgroup2")?;
+        let mount =
+            mounts.lines().filter_map(mounts::Mount::parse).find(|it| it.kind == "cgroup2")?;
         let folder = mount.own_folder(&membership, str::is_empty)?;
         let home = Home { folder, version: Version::V2, controllers: Vec::new() };
         let prefix = format!("{PREFIX}v2-{}-", rustix::process::getpid().as_raw_nonzero());
@@ -174,10 +203,14 @@ impl Cgroups {
         for home in &self.homes {
             let path = home.folder.join(format!("{}{name}", self.prefix));
             make_folder(&path)?;
-            let join = File::options().write(true).open(path.join("cgroup.procs"));
+            let join = File::options().write(true).open(path.join(home.version.entrance()));
             let (version, controllers) = (home.version, home.controllers.clone());
             let join = join.map_err(at(&path))?;
-            group.folders.push(Folder { path, version, controllers, join });
+            let birthplace = match version {
+                Version::V1 => None,
+                Version::V2 => Some(File::open(&path).map_err(at(&path))?),
+            };
+            group.folders.push(Folder { path, version, controllers, join, birthplace });
         }
         for folder in &group.folders {
             folder.limit(limits)?;
@@ -211,17 +244,33 @@ impl Cgroups {
 }
 
 impl Group {
-    /// What a process writes [`MYSELF`] into to join.
-    pub(crate) fn entrances(&self) -> Vec<BorrowedFd<'_>> {
-        self.folders.iter().map(|folder| folder.join.as_fd()).collect()
+    /// The ways into it.
+    pub(crate) fn entrances(&self) -> Vec<Entrance<'_>> {
+        fn of(folder: &Folder) -> Entrance<'_> {
+            Entrance {
+                join: folder.join.as_fd(),
+                birthplace: folder.birthplace.as_ref().map(AsFd::as_fd),
+            }
+        }
+        self.folders.iter().map(of).collect()
     }
 
     /// A group that nobody has, which is joined by writing to `join`.
     #[cfg(test)]
     pub(crate) fn joined_by(join: File) -> Self {
         let path = PathBuf::from("/no/such/group");
-        let folder = Folder { path, version: Version::V2, controllers: Vec::new(), join };
+        let (version, controllers, birthplace) = (Version::V2, Vec::new(), None);
+        let folder = Folder { path, version, controllers, join, birthplace };
         Self { folders: vec![folder], ended: OnceLock::new() }
+    }
+
+    /// The same group, which nobody can join by writing.
+    #[cfg(test)]
+    pub(crate) fn without_entrance(mut self) -> Self {
+        for folder in &mut self.folders {
+            folder.join = File::open("/dev/null").unwrap();
+        }
+        self
     }
 
     /// The file of that name, where a controller has one.
@@ -247,14 +296,13 @@ impl Group {
     }
 
     fn read_denied(&self) -> Denied {
-        let count = |file: &str, name: &str| {
-            let of_folder = |folder: &Folder| counter(&folder.path.join(file), name);
-            self.folders.iter().any(|folder| of_folder(folder) > 0)
+        let count = |of: Controller, name: &str| {
+            let mut folders = self.folders.iter().filter(|it| it.controllers.contains(&of));
+            folders.any(|it| counter(&it.path.join(of.denials(it.version)), name) > 0)
         };
-        let killed = |file| count(file, "oom_kill ");
         Denied {
-            memory: killed("memory.oom_control") || killed("memory.events"),
-            process: count("pids.events", "max "),
+            memory: count(Controller::Memory, "oom_kill "),
+            process: count(Controller::Pids, "max "),
         }
     }
 
@@ -354,80 +402,6 @@ impl Home {
     }
 }
 
-/// This process' own groups, of the versions and controllers that matter here.
-fn locate(mountinfo: &str, membership: &str) -> Vec<Home> {
-    let mut homes: Vec<Home> = Vec::new();
-    for mount in mountinfo.lines().filter_map(Mount::parse) {
-        let home = match mount.kind {
-            "cgroup" => {
-                let controllers = wanted(mount.options);
-                let Some(first) = controllers.first() else { continue };
-                let folder = mount.own_folder(membership, |names| {
-                    names.split(',').any(|name| name == first.name())
-                });
-                folder.map(|folder| Home { folder, version: Version::V1, controllers })
-            }
-            "cgroup2" => mount.own_folder(membership, str::is_empty).map(|folder| {
-                // Which it has, the probe finds out.
-                Home { folder, version: Version::V2, controllers: Controller::ALL.to_vec() }
-            }),
-            _ => None,
-        };
-        homes.extend(home.filter(|home| homes.iter().all(|other| other.folder != home.folder)));
-    }
-    let in_v1: Vec<Controller> = homes
-        .iter()
-        .filter(|home| home.version == Version::V1)
-        .flat_map(|home| home.controllers.clone())
-        .collect();
-    for home in &mut homes {
-        if home.version == Version::V2 {
-            home.controllers.retain(|controller| !in_v1.contains(controller));
-        }
-    }
-    homes.retain(|home| !home.controllers.is_empty());
-    homes
-}
-
-/// Those in a list of names.
-fn wanted(names: &str) -> Vec<Controller> {
-    let has = |controller: &Controller| names.split(',').any(|name| name == controller.name());
-    Controller::ALL.into_iter().filter(has).collect()
-}
-
-/// A line of `/proc/self/mountinfo`.
-struct Mount<'a> {
-    /// The folder of the file system that is mounted.
-    root: &'a str,
-    point: &'a str,
-    kind: &'a str,
-    options: &'a str,
-}
-
-impl<'a> Mount<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
-        let (place, system) = line.split_once(" - ")?;
-        let mut place = place.split(' ').skip(3);
-        let mut system = system.split(' ');
-        Some(Self {
-            root: place.next()?,
-            point: place.next()?,
-            kind: system.next()?,
-            options: system.nth(1)?,
-        })
-    }
-
-    /// The folder of this process' group, if this mount shows it.
-    fn own_folder(&self, membership: &str, is_of: impl Fn(&str) -> bool) -> Option<PathBuf> {
-        let path = membership.lines().find_map(|line| {
-            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-            is_of(controllers).then_some(path)
-        })?;
-        let below = Path::new(path).strip_prefix(self.root).ok()?;
-        Some(Path::new(self.point).join(below))
-    }
-}
-
 fn is_old(group: &DirEntry) -> bool {
     let made = group.metadata().and_then(|metadata| metadata.modified());
     let age = made
@@ -483,6 +457,11 @@ fn kill(folder: &Path) -> Vec<Pid> {
 
 /// Kills a group until nothing is left, and removes it. How many processes it had.
 fn end(folder: &Path) -> usize {
+    // Mostly no process is left, and the folder can be removed at once.
+    match std::fs::remove_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {}
+        _ => return 0,
+    }
     let mut killed = 0;
     for _ in 0..ROUNDS_MAX {
         let members = kill(folder);

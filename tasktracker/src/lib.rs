@@ -7,6 +7,7 @@
 mod attempt;
 mod cgroup;
 mod channel;
+mod clone3;
 mod description;
 mod event_loop;
 mod folder;

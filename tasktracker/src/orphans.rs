@@ -21,13 +21,38 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use crate::process::FOLDER_VARIABLE;
 
 /// All that this process' children may be but orphans. There is one for the process, as there is one list of children.
-static TASKS: Mutex<Tasks> = Mutex::new(Tasks { alive: Vec::new(), births: BTreeSet::new() });
+static TASKS: Mutex<Tasks> =
+    Mutex::new(Tasks { alive: Vec::new(), births: BTreeSet::new(), mothers: BTreeSet::new() });
 
 struct Tasks {
     /// Task processes that are not waited for yet.
     alive: Vec<Pid>,
     /// Threads that are about to start one: what such a thread has given birth to is none of the orphans.
     births: BTreeSet<NonZeroI32>,
+    /// Threads that have started one, as long as they live.
+    mothers: BTreeSet<NonZeroI32>,
+}
+
+impl Tasks {
+    /// The children of this process, without those of threads that are just starting one. The kernel gives orphans to the
+    /// first live thread, the main one. Of the other threads only those that have started a task can have children: a
+    /// program may start processes with `CLONE_PARENT`. Asking every thread would cost as much as a small task.
+    fn children(&mut self) -> Vec<Pid> {
+        let own = rustix::process::getpid();
+        let mut found = Vec::new();
+        let mut ask = |thread: NonZeroI32| {
+            let children = children_of(own, thread);
+            let lives = children.is_some();
+            found.extend(children.unwrap_or_default());
+            lives
+        };
+        if !self.births.contains(&own.as_raw_nonzero()) {
+            ask(own.as_raw_nonzero());
+        }
+        let births = &self.births;
+        self.mothers.retain(|mother| births.contains(mother) || ask(*mother));
+        found
+    }
 }
 
 /// Held while orphans are ended, so that no id is signalled after another thread has waited for it.
@@ -58,6 +83,9 @@ pub(crate) fn bear<E>(start: impl FnOnce() -> Result<Pid, E>) -> Result<Pid, E> 
     let born = start();
     let mut tasks = lock(&TASKS);
     tasks.births.remove(&thread);
+    if thread != rustix::process::getpid().as_raw_nonzero() {
+        tasks.mothers.insert(thread);
+    }
     tasks.alive.extend(born.as_ref().ok());
     born
 }
@@ -154,8 +182,8 @@ struct Children;
 
 impl System for Children {
     fn orphans(&self) -> Vec<Pid> {
-        let tasks = lock(&TASKS);
-        let mut children = children(rustix::process::getpid(), &tasks.births);
+        let mut tasks = lock(&TASKS);
+        let mut children = tasks.children();
         children.retain(|child| !tasks.alive.contains(child));
         children
     }
@@ -190,28 +218,26 @@ pub(crate) fn await_end(pid: Pid) {
 pub(crate) fn family(mut all: Vec<Pid>) -> Vec<Pid> {
     let mut next = 0;
     while let Some(pid) = all.get(next) {
-        all.extend(children(*pid, &BTreeSet::new()));
+        all.extend(children(*pid));
         next += 1;
     }
     all
 }
 
-/// What the threads of a process, but for some, have started or adopted; empty if it is gone.
-fn children(pid: Pid, but_of: &BTreeSet<NonZeroI32>) -> Vec<Pid> {
+/// What the threads of a process have started or adopted; empty if it is gone.
+fn children(pid: Pid) -> Vec<Pid> {
     let threads = format!("/proc/{}/task", pid.as_raw_nonzero());
     let Ok(threads) = std::fs::read_dir(threads) else { return Vec::new() };
-    let is_left_out = |name: &OsStr| {
-        let thread = name.to_str().and_then(|name| name.parse().ok());
-        thread.is_some_and(|thread: NonZeroI32| but_of.contains(&thread))
-    };
-    let lists = threads
-        .flatten()
-        .filter(|thread| !is_left_out(&thread.file_name()))
-        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    let pids = |list: String| -> Vec<Pid> {
-        list.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
-    };
-    lists.flat_map(pids).collect()
+    let number = |name: &OsStr| name.to_str().and_then(|name| name.parse().ok());
+    let threads = threads.flatten().filter_map(|thread| number(&thread.file_name()));
+    threads.filter_map(|thread| children_of(pid, thread)).flatten().collect()
+}
+
+/// Those of one thread; none if it is gone.
+fn children_of(pid: Pid, thread: NonZeroI32) -> Option<Vec<Pid>> {
+    let path = format!("/proc/{}/task/{thread}/children", pid.as_raw_nonzero());
+    let list = std::fs::read_to_string(path).ok()?;
+    Some(list.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect())
 }
 
 /// Kills every process whose environment says that it belongs to an attempt below `folder`: left over
@@ -309,6 +335,25 @@ mod tests {
         assert_eq!(has_ended.recv_timeout(std::time::Duration::from_secs(20)), Ok(true));
         go_on.send(()).unwrap();
         assert_eq!(hanging.join().unwrap(), Err(()));
+    }
+
+    #[test]
+    fn what_a_thread_that_starts_tasks_has_left_is_ended_too() {
+        let (go_on, waits) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let mother = std::thread::spawn(move || {
+            let start = |path: &str| std::process::Command::new(path).arg("60").spawn();
+            let task = bear(|| start("/bin/true").map(|child| Pid::from_child(&child))).unwrap();
+            assert!(bury(task).unwrap().success());
+            // As one that a task has started with CLONE_PARENT: it is this thread's child, and no task.
+            tell.send(Pid::from_child(&start("/bin/sleep").unwrap())).unwrap();
+            waits.recv().unwrap();
+        });
+        let stray = told.recv().unwrap();
+        end_all();
+        assert_eq!(rustix::process::test_kill_process(stray), Err(rustix::io::Errno::SRCH));
+        go_on.send(()).unwrap();
+        mother.join().unwrap();
     }
 
     #[test]

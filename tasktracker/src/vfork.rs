@@ -16,6 +16,7 @@ use std::ptr;
 use rustix::process::Pid;
 
 use crate::cgroup::MYSELF;
+use crate::clone3;
 use crate::isolation::Walls;
 
 /// More than [`in_child`] and `exec` need.
@@ -37,14 +38,23 @@ pub(crate) struct Start<'a> {
     pub(crate) user: Option<(u32, u64)>,
     /// What it is confined by.
     pub(crate) walls: Option<Walls>,
-    /// `cgroup.procs` of the groups that it is to be in.
-    pub(crate) entrances: Vec<BorrowedFd<'a>>,
+    /// The groups that it is to be in.
+    pub(crate) entrances: Vec<Entrance<'a>>,
     pub(crate) stdin: BorrowedFd<'a>,
     /// Also standard error.
     pub(crate) stdout: BorrowedFd<'a>,
     /// The descriptor that it finds under the number `channel_number`.
     pub(crate) channel: BorrowedFd<'a>,
     pub(crate) channel_number: c_int,
+}
+
+/// The way into a cgroup.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entrance<'a> {
+    /// A process with one thread that writes [`MYSELF`] into it joins.
+    pub(crate) join: BorrowedFd<'a>,
+    /// The group's folder, if a process can be born in it; in one group at most.
+    pub(crate) birthplace: Option<BorrowedFd<'a>>,
 }
 
 /// What [`in_child`] reads, made before: it may not allocate.
@@ -142,7 +152,7 @@ pub(crate) fn start(child: &Start<'_>) -> Result<Pid, StartError> {
         open_files: at_most(child.open_files),
         user: child.user.map(|(uid, processes)| (uid, both(processes))),
         walls: child.walls.as_ref(),
-        entrances: child.entrances.iter().map(AsRawFd::as_raw_fd).collect(),
+        entrances: Vec::new(),
         stdin: child.stdin.as_raw_fd(),
         stdout: child.stdout.as_raw_fd(),
         channel: child.channel.as_raw_fd(),
@@ -151,19 +161,7 @@ pub(crate) fn start(child: &Start<'_>) -> Result<Pid, StartError> {
         step: Step::Process,
         errno: 0,
     };
-    let mut stack = vec![0_u8; STACK_BYTES];
-    let pid = with_signals_blocked(|| {
-        // SAFETY: the stack is ours and large enough, and its upper end is aligned for all targets. With
-        // CLONE_VFORK this thread goes on only when the child has called exec or ended, so `plan`, what
-        // it points to, and the stack live long enough and are not touched by two at once. The child
-        // runs `in_child` alone, which only makes system calls.
-        unsafe {
-            let end = stack.as_mut_ptr().add(STACK_BYTES);
-            let end = end.sub(end.align_offset(64).wrapping_neg() & 63).cast::<c_void>();
-            let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-            libc::clone(in_child, end, flags, ptr::from_mut(&mut plan).cast())
-        }
-    })?;
+    let pid = with_signals_blocked(|| make(&mut plan, &child.entrances))?;
     // SAFETY: the child has written it, if at all, before this thread went on.
     let (step, errno) = unsafe {
         (ptr::read_volatile(&raw const plan.step), ptr::read_volatile(&raw const plan.errno))
@@ -175,6 +173,34 @@ pub(crate) fn start(child: &Start<'_>) -> Result<Pid, StartError> {
         return Err(StartError { step, source: io::Error::from_raw_os_error(errno) });
     }
     Ok(pid)
+}
+
+/// Makes the child, in its groups: it is born in one, if that can be, and joins the others.
+fn make(plan: &mut Plan<'_>, entrances: &[Entrance<'_>]) -> c_int {
+    let joins = |it: &&Entrance<'_>| it.birthplace.is_none();
+    plan.entrances = entrances.iter().filter(joins).map(|it| it.join.as_raw_fd()).collect();
+    let all = entrances.iter().map(|it| it.join.as_raw_fd()).collect();
+    let mut stack = vec![0_u8; STACK_BYTES];
+    // SAFETY: the stack is ours and large enough, and its upper end is aligned for all targets. With
+    // CLONE_VFORK this thread goes on only when the child has called exec or ended, so `plan`, what
+    // it points to, and the stack live long enough and are not touched by two at once. The child
+    // runs `in_child` alone, which only makes system calls and does not return.
+    unsafe {
+        let end = stack.as_mut_ptr().add(STACK_BYTES);
+        let unaligned = end.addr() & 63;
+        let end = end.sub(unaligned).cast::<c_void>();
+        let birthplace = entrances.iter().find_map(|it| it.birthplace);
+        let born = birthplace.and_then(|group| {
+            let stack = (end, STACK_BYTES - unaligned);
+            clone3::born_in(group, stack, in_child, ptr::from_mut(plan).cast())
+        });
+        if let Some(pid) = born {
+            return pid;
+        }
+        plan.entrances = all;
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        libc::clone(in_child, end, flags, ptr::from_mut(plan).cast())
+    }
 }
 
 /// A limit of open files: nobody may give more than they have.

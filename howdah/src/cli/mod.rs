@@ -33,7 +33,7 @@ mod shown;
 mod simulate;
 mod size;
 mod streaming;
-mod task;
+pub(crate) mod task;
 mod token;
 mod watch;
 mod workflow;

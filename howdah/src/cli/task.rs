@@ -1,13 +1,14 @@
 //! `howdah task`: a builtin or streaming program as a child: one attempt for a TaskTracker, or a whole job on local
 //! files for `howdah local`; or what makes the namespace of attempts. Not for people.
 
+use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, Parser};
 use mapreduce::Job;
-use mapreduce_protocol::{Failure, FailureKind, LocalJob, LocalResult, Program};
+use mapreduce_protocol::{Failure, FailureKind, LocalJob, LocalResult, Program, TaskDescription};
 
 /// Arguments of `task`; see `mapreduce_protocol::CHANNEL_ARGUMENT` and `LOCAL_ARGUMENT`.
 #[derive(Debug, Args)]
@@ -27,6 +28,35 @@ pub(crate) struct TaskArgs {
     local_job: Option<String>,
 }
 
+/// `task` alone.
+#[derive(Debug, Parser)]
+struct Alone {
+    #[command(flatten)]
+    args: TaskArgs,
+}
+
+/// Parses a correct command line of `task` alone: building the parser of all commands costs as much as the rest of a small
+/// task. `None` for any other line, and for a wrong one, whose error the parser of all commands tells.
+pub(crate) fn told(line: impl Iterator<Item = OsString>) -> Option<TaskArgs> {
+    let mut words = line.skip(1).peekable();
+    if words.peek()? != "task" {
+        return None;
+    }
+    Alone::try_parse_from(words).ok().map(|alone| alone.args)
+}
+
+/// Size and alignment of the memory that the allocator hands out first.
+const FIRST_BYTES: usize = 32 << 20;
+
+/// Keeps huge pages out of the first memory of the process. The allocator asks for them everywhere, and a small task touches
+/// a few bytes in several of them, each of which the kernel clears first. Large buffers lie behind, and have huge pages.
+fn begin_with_small_pages() {
+    let begin = Box::new(0_u8);
+    let place = (&raw const *begin).map_addr(|at| at & !(FIRST_BYTES - 1));
+    // SAFETY: advice on huge pages changes no content of memory. A failure (nothing mapped, no huge pages) is harmless.
+    unsafe { libc::madvise(place.cast_mut().cast(), FIRST_BYTES, libc::MADV_NOHUGEPAGE) };
+}
+
 /// Runs the attempt that the TaskTracker describes, or the job that standard input does.
 pub(crate) fn run(args: &TaskArgs) -> anyhow::Result<ExitCode> {
     match (&args.namespace, args.channel) {
@@ -34,9 +64,11 @@ pub(crate) fn run(args: &TaskArgs) -> anyhow::Result<ExitCode> {
             tasktracker::make_namespace(order, channel).context("cannot make a namespace")?;
             Ok(ExitCode::SUCCESS)
         }
-        (_, Some(channel)) => Ok(mapreduce::runtime::task_main(channel, |it| {
-            job_of(&it.job.program, || it.files.clone())
-        })),
+        (_, Some(channel)) => {
+            begin_with_small_pages();
+            let job = |it: &TaskDescription| job_of(&it.job.program, || it.files.clone());
+            Ok(mapreduce::runtime::task_main(channel, job))
+        }
         (_, None) => run_local(),
     }
 }
@@ -67,4 +99,21 @@ fn job_of(program: &Program, files: impl FnOnce() -> Vec<String>) -> Result<Job,
 
 fn bad_job(message: String) -> Failure {
     Failure { kind: FailureKind::BadJob, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_task_is_read_alone_and_every_other_one_with_all_commands() {
+        let told = |words: &[&str]| told(words.iter().map(OsString::from));
+        let channel = told(&["howdah", "task", "--howdah-task-channel=3"]).expect("it is right");
+        assert_eq!((channel.channel, channel.local_job), (Some(3), None));
+        assert!(told(&["howdah", "task", "--howdah-local-job=-"]).is_some());
+        for other in [&["howdah"][..], &["howdah", "task"], &["howdah", "task", "--help"]] {
+            assert!(told(other).is_none(), "{other:?}");
+        }
+        assert!(told(&["howdah", "job", "task", "--howdah-task-channel=3"]).is_none());
+    }
 }

@@ -95,7 +95,9 @@ impl Confinement {
         for private in namespace.map_or(&[][..], |it| it.layout.private()) {
             let path = folder.join(&private.name);
             std::fs::create_dir(&path)?;
-            std::os::unix::fs::chown(&path, uid, uid)?;
+            if uid.is_some() {
+                std::os::unix::fs::chown(&path, uid, uid)?;
+            }
             // Programs look for that. Nobody else comes through the attempt's folder.
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o1777))?;
         }

@@ -266,6 +266,27 @@ async fn a_daemon_of_one_attempt_lives_on_when_another_ends() {
     assert!(!daemon.exists());
 }
 
+#[cfg(target_arch = "x86_64")]
+#[tokio::test]
+async fn a_child_is_born_in_its_group_of_version_2() {
+    let Some(cgroups) = Cgroups::of_version_2() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = Spawner::start().unwrap();
+    let start = async |group| {
+        let script = "cat /proc/self/cgroup; ulimit -n";
+        spawner.spawn(Executable { group, ..shell(script, folder.path()) }).await
+    };
+    let make = || cgroups.make("born", &LIMITS).unwrap();
+    let child = start(make().map(Group::without_entrance)).await.expect("it need not join");
+    let told = log_to_its_end(child.log).await;
+    assert!(told.contains("0::/") && told.contains("-born\n") && told.ends_with("300\n"), "{told}");
+    assert!(child.exit.await.unwrap().success());
+    let missing =
+        Executable { group: make(), path: folder.path().join("none"), ..shell("", folder.path()) };
+    assert_eq!(spawner.spawn(missing).await.unwrap_err().step, Step::Program);
+    assert!(cgroups.make("born", &LIMITS).unwrap().unwrap().members().is_empty());
+}
+
 #[tokio::test]
 async fn a_fork_bomb_is_held_by_its_cgroup_and_ends() {
     let folder = tempfile::tempdir().unwrap();
