@@ -160,6 +160,8 @@ pub struct Chunkserver {
     pub data_dirs: Vec<PathBuf>,
     /// Space of each disk that is never given to chunks.
     pub reserve: Bytes,
+    /// A disk that gives no answer for so long hangs, and is not used any more before the next start.
+    pub disk_timeout: Time,
     /// Time in which a reader takes no bytes after which it is given up; a writer after ten times as long.
     pub idle_timeout: Time,
     /// How long an upload that broke off is kept for its writer to go on with.
@@ -187,6 +189,7 @@ impl Default for Chunkserver {
             listen: None,
             data_dirs: vec!["/var/lib/howdah/chunkserver".into()],
             reserve: Bytes(256 * MIB),
+            disk_timeout: Time(Duration::from_secs(30)),
             idle_timeout: Time(Duration::from_mins(1)),
             keep_unfinished: Time(Duration::from_mins(2)),
             follow_timeout: Time(Duration::from_secs(2)),

@@ -56,6 +56,7 @@ const TLS_CERT: &str =
 const TLS_KEY: &str = "an absolute path of a PEM file where tls.cert names one, like /etc/howdah/tls/key.pem; else null";
 const REPAIR_RATE: &str =
     "a size with a unit, at least 1MiB, and 128KiB for each of chunkmaster.repair_streams";
+const TO_1H: &str = "a time from 1s to 1h";
 const SEGMENT: &str = "a size from 2MiB to 1GiB";
 const MEMORY: &str = "a size from 1MiB to 3GiB";
 
@@ -103,9 +104,7 @@ const RULES: &[Rule] = &[
             dead_after > c.chunkmaster.heartbeat_interval && lasts(dead_after, 0, HOUR_MS)
         },
     ),
-    rule("chunkmaster.lease", "a time from 1s to 1h", |c| {
-        lasts(c.chunkmaster.lease, 1000, HOUR_MS)
-    }),
+    rule("chunkmaster.lease", TO_1H, |c| lasts(c.chunkmaster.lease, 1000, HOUR_MS)),
     rule("chunkmaster.lease_grace", "a time from 100ms to 1h", |c| {
         lasts(c.chunkmaster.lease_grace, 100, HOUR_MS)
     }),
@@ -132,10 +131,11 @@ const RULES: &[Rule] = &[
     rule("chunkserver.listen", LISTEN, |c| is_listener(c.chunkserver.listen.as_deref())),
     rule("chunkserver.data_dirs", FOLDERS, |c| are_disks(&c.chunkserver.data_dirs)),
     rule("chunkserver.reserve", "a size with a unit, like 256MiB or 0B", |_| true),
-    rule("chunkserver.idle_timeout", "a time from 1s to 1h", |c| {
-        lasts(c.chunkserver.idle_timeout, 1000, HOUR_MS)
+    rule("chunkserver.disk_timeout", "a time from 1s to 10min", |c| {
+        lasts(c.chunkserver.disk_timeout, 1000, 600_000)
     }),
-    rule("chunkserver.keep_unfinished", "a time from 1s to 1h", |c| {
+    rule("chunkserver.idle_timeout", TO_1H, |c| lasts(c.chunkserver.idle_timeout, 1000, HOUR_MS)),
+    rule("chunkserver.keep_unfinished", TO_1H, |c| {
         lasts(c.chunkserver.keep_unfinished, 1000, HOUR_MS)
     }),
     rule("chunkserver.follow_timeout", "a time from 100ms to 5s", |c| {
@@ -272,7 +272,7 @@ const RULES: &[Rule] = &[
     rule("tasktracker.health_command_interval", "a time from 100ms to 24h", |c| {
         lasts(c.tasktracker.health_command_interval, 100, 24 * HOUR_MS)
     }),
-    rule("tasktracker.health_timeout", "a time from 1s to 1h", |c| {
+    rule("tasktracker.health_timeout", TO_1H, |c| {
         lasts(c.tasktracker.health_timeout, 1000, HOUR_MS)
     }),
     rule("tasktracker.shuffle_requests_max", "a whole number from 1 to 4096", |c| {
@@ -289,7 +289,7 @@ const RULES: &[Rule] = &[
         (2..=1024).contains(&c.task.merge_factor)
     }),
     rule("task.fetch_retry", "a time from 1ms to 10s", |c| lasts(c.task.fetch_retry, 1, 10_000)),
-    rule("task.fetch_stall", "a time from 1s to 1h", |c| lasts(c.task.fetch_stall, 1000, HOUR_MS)),
+    rule("task.fetch_stall", TO_1H, |c| lasts(c.task.fetch_stall, 1000, HOUR_MS)),
     rule("task.output_replication", "null, or a whole number from 1 to 10", |c| {
         c.task.output_replication.is_none_or(|replicas| (1..=10).contains(&replicas))
     }),
@@ -299,9 +299,7 @@ const RULES: &[Rule] = &[
     rule("client.request_timeout", "a time from 100ms to 1h", |c| {
         lasts(c.client.request_timeout, 100, HOUR_MS)
     }),
-    rule("client.silence_timeout", "a time from 1s to 1h", |c| {
-        lasts(c.client.silence_timeout, 1000, HOUR_MS)
-    }),
+    rule("client.silence_timeout", TO_1H, |c| lasts(c.client.silence_timeout, 1000, HOUR_MS)),
     rule("client.retry_for", "a time from 0s to 1day", |c| {
         lasts(c.client.retry_for, 0, 24 * HOUR_MS)
     }),

@@ -6,6 +6,7 @@
 //! ```text
 //! lock, identity.json                   see `daemon::DataFolder`
 //! term.json                             the chunk master's last term: see `term_file`
+//! probe                                 what the disk is tried with: see `disk_watch`
 //! scrub.json                            how far the scrubber is
 //! chunks/2a/000000000000002a_1.chunk    sealed: chunk id, version; the folder is the id's last two digits
 //! chunks/2a/000000000000002a_1.open     being written; removed at start
@@ -14,30 +15,32 @@
 //! ```
 
 mod error;
+mod scan;
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::ops::Bound;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chunkstore_core::replica::{ReplicaKey, Sealed, Space};
-use chunkstore_protocol::Version;
+use chunkstore_core::replica::{KeptTerm, ReplicaKey, Space};
 use daemon::{DataFolder, FolderError};
 use ids::ClusterId;
 
+use super::disk_calls::{Call, DiskCalls};
 use super::disk_health::DiskHealth;
 use super::footer::{FOOTER_BYTES_MAX, Footer};
-use super::logs::{FoundLog, scan};
-use super::lost::not_served;
+use super::opening::Steps;
 use super::syncs::sync_folder;
+use super::term_file;
 use super::trash::{Trash, Why};
 
 pub use error::DataDirError;
 pub(super) use error::OpenError;
+pub(super) use scan::Found;
 
 /// A data folder in use. Once its disk has [failed](DiskHealth), nothing is written there or read from it until
 /// the next start, but what a replica that is being written has there already.
@@ -45,38 +48,75 @@ pub(super) use error::OpenError;
 pub(super) struct DataDir {
     own: DataFolder,
     reserve_bytes: u64,
+    calls: Arc<DiskCalls>,
     health: DiskHealth,
+    /// Size of the disk and what is available, as measured last.
+    measured: Mutex<(u64, u64)>,
     trash: Trash,
     /// Sealed replicas here.
     held: Mutex<BTreeSet<ReplicaKey>>,
     /// Uploads under way to it.
     n_open: AtomicU64,
-}
-
-/// What a data folder held at start.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) sealed: Vec<(ReplicaKey, Sealed)>,
-    /// Replicas of logs that the last process left.
-    pub(super) logs: Vec<FoundLog>,
-    /// Uploads that the last process left unfinished, now removed.
-    pub(super) n_removed: u64,
-    /// Replicas set aside now.
-    pub(super) n_bad: u64,
+    /// The chunk master's last term here.
+    term: Mutex<Option<KeptTerm>>,
+    /// Held while a term is written, so that an older one is not written after a newer one.
+    pub(super) keeping: Mutex<()>,
 }
 
 impl DataDir {
-    /// Makes what is missing in the folder.
-    pub(super) fn open(own: DataFolder, reserve_bytes: u64) -> Result<Self, DataDirError> {
+    /// Makes what is missing in the folder, and lists the replicas in it: see [`Self::scan`]. Blocks.
+    pub(super) fn open(
+        own: DataFolder,
+        reserve_bytes: u64,
+        calls: Arc<DiskCalls>,
+        steps: &Steps,
+    ) -> Result<(Self, Found), DataDirError> {
         let chunks = own.root().join("chunks");
         // All folders there will ever be, durably: an upload that found one which another has just made
         // could not know whether that would survive a power cut.
-        make_folders(&chunks).map_err(io_error(&chunks))?;
+        make_folders(&chunks, steps).map_err(io_error(&chunks))?;
         sync_folder(own.root()).map_err(io_error(&chunks))?;
-        let trash = Trash::open(own.root()).map_err(io_error(own.root()))?;
+        let trash = Trash::open(own.root(), steps).map_err(io_error(own.root()))?;
         let health = DiskHealth::new(chunks.clone()).map_err(io_error(&chunks))?;
-        let (held, n_open) = (Mutex::default(), AtomicU64::new(0));
-        Ok(Self { own, reserve_bytes, health, trash, held, n_open })
+        let term = Mutex::new(term_file::read(own.root()));
+        let dir = Self {
+            own,
+            reserve_bytes,
+            calls,
+            health,
+            measured: Mutex::default(),
+            trash,
+            held: Mutex::default(),
+            n_open: AtomicU64::new(0),
+            term,
+            keeping: Mutex::default(),
+        };
+        let found = dir.scan(steps)?;
+        Ok((dir, found))
+    }
+
+    /// Runs what blocks on this disk, on a thread.
+    pub(super) fn begin<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Call<T> {
+        let dir = Arc::clone(self);
+        self.calls.begin(move || work(&dir))
+    }
+
+    /// The calls to its disk.
+    pub(super) fn calls(&self) -> &Arc<DiskCalls> {
+        &self.calls
+    }
+
+    /// The chunk master's last term, as this folder has it.
+    pub(super) fn term(&self) -> Option<KeptTerm> {
+        *self.term.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It is in the folder, durably.
+    pub(super) fn has_kept(&self, term: KeptTerm) {
+        *self.term.lock().unwrap_or_else(PoisonError::into_inner) = Some(term);
     }
 
     /// The cluster that this folder belongs to; `None`: nobody's yet.
@@ -87,31 +127,6 @@ impl DataDir {
     /// Keeps the cluster that this folder belongs to from now on, durably.
     pub(super) fn keep_cluster(&self, cluster: &ClusterId) -> Result<(), DataDirError> {
         Ok(self.own.join(cluster)?)
-    }
-
-    /// Lists the sealed replicas, removes unfinished ones, and sets broken ones aside.
-    pub(super) fn scan(&self) -> Result<Found, DataDirError> {
-        let mut found = Found::default();
-        for prefix in 0..=u8::MAX {
-            let folder = self.folder(prefix);
-            if !folder.try_exists().map_err(io_error(&folder))? {
-                continue;
-            }
-            for entry in fs::read_dir(&folder).map_err(io_error(&folder))? {
-                let path = entry.map_err(io_error(&folder))?.path();
-                // A folder can't be read, and whoever opens a pipe waits for ever.
-                match fs::metadata(&path) {
-                    Ok(metadata) if !metadata.is_file() => not_served(&path, &"it is no file"),
-                    Ok(_) | Err(_) => self.classify(&path, &mut found)?,
-                }
-            }
-        }
-        if self.cluster().is_none() && !(found.sealed.is_empty() && found.logs.is_empty()) {
-            return Err(DataDirError::NoIdentity { path: self.root().to_owned() });
-        }
-        found.sealed.sort_by_key(|(replica, _)| *replica);
-        *self.held() = found.sealed.iter().map(|(replica, _)| *replica).collect();
-        Ok(found)
     }
 
     /// Never held across a system call.
@@ -191,56 +206,25 @@ impl DataDir {
         self.health.device()
     }
 
-    fn classify(&self, path: &Path, found: &mut Found) -> Result<(), DataDirError> {
-        let named = parse_name(path);
-        // What somebody has copied or moved to another place must not stand for what lies in the right one.
-        if let Some((replica, suffix @ ("chunk" | "open" | "log"))) = named
-            && *path != self.path(replica, suffix)
-        {
-            warn_of_stray(path, &self.path(replica, suffix));
-            return Ok(());
-        }
-        match named {
-            Some((_, "open")) => {
-                fs::remove_file(path).map_err(io_error(path))?;
-                found.n_removed += 1;
-            }
-            Some((replica, "log")) => match scan(path) {
-                Ok(ended) => found.logs.push(FoundLog { replica, ended }),
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    not_served(path, &error);
-                }
-                Err(error) => return Err(io_error(path)(error)),
-            },
-            Some((replica, "chunk")) => {
-                match self.open_file(replica).and_then(|file| read_footer(&file, replica)) {
-                    Ok(footer) => found.sealed.push((replica, footer.sealed())),
-                    Err(error) if error.is_broken() => {
-                        tracing::error!(path = %path.display(), %error, "a chunk file is broken");
-                        self.set_aside(replica, Why::Broken);
-                        found.n_bad += 1;
-                    }
-                    // Of one file alone; of the disk is what is wrong with all.
-                    Err(OpenError::Io(error))
-                        if error.kind() != io::ErrorKind::PermissionDenied =>
-                    {
-                        return Err(io_error(path)(error));
-                    }
-                    Err(error) => not_served(path, &error),
-                }
-            }
-            Some(_) | None => {
-                tracing::warn!(path = %path.display(), "not a file of the chunkserver: left alone");
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the file of a replica to be written.
+    /// Makes the file of a replica to be written. Blocks.
     pub(super) fn create_file(&self, replica: ReplicaKey) -> io::Result<File> {
+        let path = self.open_path(replica);
         let mut options = File::options();
         // What could be written of it is read again where the disk takes no more.
-        options.read(true).write(true).create(true).truncate(true).open(self.open_path(replica))
+        options.read(true).write(true);
+        match options.clone().create_new(true).open(&path) {
+            // Another file in its place: a write that was given up may come to that one yet.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                match fs::symlink_metadata(&path)?.is_file() {
+                    true => {
+                        fs::remove_file(&path)?;
+                        options.create_new(true).open(&path)
+                    }
+                    false => options.open(&path),
+                }
+            }
+            created => created,
+        }
     }
 
     /// Makes the file of a log's replica, empty and durable.
@@ -298,14 +282,24 @@ impl DataDir {
         }
     }
 
-    /// Opens the file of a replica that counts as gone, for those who were told of it before.
-    pub(super) fn open_gone(&self, replica: ReplicaKey) -> Option<File> {
-        self.trash.open_file(replica).filter(|_| self.failed().is_none())
+    /// Opens a replica's file to read it: for a while even if it was removed or given up meanwhile, and if it was found
+    /// broken: who reads verifies each block, and the sound ones of it may be the last of their chunk. Blocks.
+    pub(super) fn open_to_read(&self, replica: ReplicaKey) -> Result<File, OpenError> {
+        match self.open_file(replica) {
+            Err(OpenError::Missing) => {
+                let gone = self.trash.open_file(replica);
+                gone.or_else(|| self.trash.open_broken(replica)).ok_or(OpenError::Missing)
+            }
+            opened => opened,
+        }
     }
 
-    /// The same of one that was found broken, some of whose blocks may be sound.
-    pub(super) fn open_broken(&self, replica: ReplicaKey) -> Option<File> {
-        self.trash.open_broken(replica).filter(|_| self.failed().is_none())
+    /// Whether another file is held by now than this one, which was opened before. Blocks.
+    pub(super) fn has_other(&self, replica: ReplicaKey, file: &File) -> bool {
+        let number = |file: &File| file.metadata().map(|metadata| metadata.ino());
+        let held = self.holds(replica).then(|| self.open_file(replica).ok()).flatten();
+        let held = held.and_then(|held| number(&held).ok());
+        matches!((held, number(file)), (Some(held), Ok(read)) if held != read)
     }
 
     /// What is not served any more.
@@ -313,7 +307,7 @@ impl DataDir {
         &self.trash
     }
 
-    /// Size and room of the disk, and a look whether it still works; a failed one has neither.
+    /// Size and room of the disk, and a look whether it still works; a failed one has neither. Blocks.
     pub(super) fn measure(&self) -> Space {
         self.health.check();
         match self.space() {
@@ -329,11 +323,24 @@ impl DataDir {
         }
     }
 
-    /// Size and room of the disk, what the trash can give up included.
+    /// Size and room of the disk, what the trash can give up included. Blocks.
     pub(super) fn space(&self) -> io::Result<Space> {
-        let (capacity, available) = self.health.look()?;
+        let measured = self.health.look()?;
+        *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = measured;
+        Ok(self.room(measured))
+    }
+
+    /// The same as measured last, a moment ago; a failed disk has neither.
+    pub(super) fn last_space(&self) -> Space {
+        if self.failed().is_some() {
+            return Space::default();
+        }
+        self.room(*self.measured.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn room(&self, (capacity, available): (u64, u64)) -> Space {
         let room = available.saturating_add(self.trash.content().yielding_bytes);
-        Ok(Space { capacity, free: room.saturating_sub(self.reserve_bytes) })
+        Space { capacity, free: room.saturating_sub(self.reserve_bytes) }
     }
 
     /// Whether `n` more bytes fit on the disk; the trash makes room for them. Blocks.
@@ -375,14 +382,6 @@ impl DataDir {
     }
 }
 
-/// Of a file with a chunk's name that does not lie where that chunk's file belongs. It may be the only one.
-fn warn_of_stray(path: &Path, place: &Path) {
-    let (path, place) = (path.display(), place.display());
-    tracing::warn!(%path, %place,
-        "a chunk's file lies in the wrong place: left alone, and not served; stop the chunkserver and move it to \
-         its place if nothing is there, or away");
-}
-
 /// Reads the footer of a sealed replica from its file.
 pub(super) fn read_footer(file: &File, replica: ReplicaKey) -> Result<Footer, OpenError> {
     let length = file.metadata().map_err(OpenError::Io)?.len();
@@ -397,9 +396,9 @@ pub(super) fn read_footer(file: &File, replica: ReplicaKey) -> Result<Footer, Op
 pub(super) struct Booking(Arc<DataDir>);
 
 impl std::ops::Deref for Booking {
-    type Target = DataDir;
+    type Target = Arc<DataDir>;
 
-    fn deref(&self) -> &DataDir {
+    fn deref(&self) -> &Arc<DataDir> {
         &self.0
     }
 }
@@ -412,8 +411,11 @@ impl Drop for Booking {
 
 /// Makes the folder of the chunks and those in it. Chunks hold what tokens guard: they are for the daemon
 /// alone, whatever the umask.
-fn make_folders(chunks: &Path) -> io::Result<()> {
-    let folder = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
+fn make_folders(chunks: &Path, steps: &Steps) -> io::Result<()> {
+    let folder = |path: &Path| {
+        steps.done_one();
+        DirBuilder::new().recursive(true).mode(0o700).create(path)
+    };
     folder(chunks)?;
     (0..=u8::MAX).try_for_each(|prefix| folder(&chunks.join(prefix_name(prefix))))?;
     sync_folder(chunks)
@@ -424,14 +426,6 @@ fn prefix_name(prefix: u8) -> String {
     format!("{prefix:02x}")
 }
 
-fn parse_name(path: &Path) -> Option<(ReplicaKey, &str)> {
-    let (name, suffix) = path.file_name()?.to_str()?.split_once('.')?;
-    let (chunk, version) = name.split_once('_')?;
-    let replica =
-        ReplicaKey { chunk: chunk.parse().ok()?, version: Version(version.parse().ok()?) };
-    Some((replica, suffix))
-}
-
 pub(super) fn io_error(path: &Path) -> impl Fn(io::Error) -> DataDirError {
     let named = FolderError::io(path);
     move |source| named(source).into()
@@ -439,7 +433,7 @@ pub(super) fn io_error(path: &Path) -> impl Fn(io::Error) -> DataDirError {
 
 #[cfg(test)]
 mod tests {
-    use chunkstore_protocol::ChunkId;
+    use chunkstore_protocol::{ChunkId, Version};
     use rustix::io::Errno;
 
     use super::*;
@@ -447,7 +441,13 @@ mod tests {
 
     fn open(folder: &tempfile::TempDir) -> DataDir {
         let owner = daemon::Owner::new("chunkserver", "host-1".parse().unwrap());
-        DataDir::open(DataFolder::open(folder.path(), owner).unwrap(), 0).unwrap()
+        open_at(folder.path(), owner)
+    }
+
+    fn open_at(path: &Path, owner: daemon::Owner) -> DataDir {
+        let own = DataFolder::open(path, owner).unwrap();
+        let calls = DiskCalls::new(1, std::time::Duration::from_secs(30));
+        DataDir::open(own, 0, calls, &Steps::default()).unwrap().0
     }
 
     fn replica(chunk: u64) -> ReplicaKey {
@@ -476,7 +476,7 @@ mod tests {
         fs::rename(put(&dir, replica(3), b"other"), dir.sealed_path(replica(0x0103))).unwrap();
         dir.create_file(replica(4)).unwrap();
         fs::write(dir.root().join("chunks/01/notes.txt"), b"somebody's").unwrap();
-        let found = dir.scan().unwrap();
+        let found = dir.scan(&Steps::default()).unwrap();
         let listed: Vec<_> = found.sealed.iter().map(|(replica, s)| (*replica, s.length)).collect();
         assert_eq!(listed, [(replica(1), 4)]);
         assert_eq!((found.n_removed, found.n_bad), (1, 2));
@@ -485,7 +485,7 @@ mod tests {
         assert!(!torn.exists());
         assert!(!dir.open_path(replica(4)).exists());
         assert!(dir.root().join("chunks/01/notes.txt").exists());
-        let again = dir.scan().unwrap();
+        let again = dir.scan(&Steps::default()).unwrap();
         assert_eq!((again.sealed.len(), again.n_removed, again.n_bad), (1, 0, 0));
     }
 
@@ -509,7 +509,7 @@ mod tests {
             for stray in &strays {
                 fs::write(stray, &bytes).unwrap();
             }
-            let found = dir.scan().unwrap();
+            let found = dir.scan(&Steps::default()).unwrap();
             let listed: Vec<_> = found.sealed.iter().map(|(replica, _)| *replica).collect();
             assert_eq!((listed, found.logs.len()), (vec![replica(1)], 0), "{is_good}");
             assert_eq!((found.n_removed, found.n_bad), (0, 0), "{is_good}");
@@ -519,9 +519,9 @@ mod tests {
         // The only one of its chunk is served again when it is where it belongs.
         let place = put(&dir, replica(4), b"four");
         fs::rename(&place, &strays[2]).unwrap();
-        assert_eq!(dir.scan().unwrap().sealed.len(), 1);
+        assert_eq!(dir.scan(&Steps::default()).unwrap().sealed.len(), 1);
         fs::rename(&strays[2], &place).unwrap();
-        assert_eq!(dir.scan().unwrap().sealed.len(), 2);
+        assert_eq!(dir.scan(&Steps::default()).unwrap().sealed.len(), 2);
     }
 
     #[test]
@@ -571,7 +571,7 @@ mod tests {
             let place = tempfile::tempdir().unwrap();
             let (here, away) = (place.path().join("disk"), place.path().join("away"));
             let owner = daemon::Owner::new("chunkserver", "host-1".parse().unwrap());
-            let dir = DataDir::open(DataFolder::open(&here, owner).unwrap(), 0).unwrap();
+            let dir = open_at(&here, owner);
             fs::rename(&here, away).unwrap();
             if another {
                 fs::create_dir_all(here.join("chunks")).unwrap();
@@ -589,8 +589,8 @@ mod tests {
     fn chunks_of_an_unknown_cluster_are_not_taken_over() {
         let folder = tempfile::tempdir().unwrap();
         let dir = open(&folder);
-        assert!(dir.scan().unwrap().sealed.is_empty());
+        assert!(dir.scan(&Steps::default()).unwrap().sealed.is_empty());
         put(&dir, replica(1), b"whose?");
-        assert!(matches!(dir.scan(), Err(DataDirError::NoIdentity { .. })));
+        assert!(matches!(dir.scan(&Steps::default()), Err(DataDirError::NoIdentity { .. })));
     }
 }

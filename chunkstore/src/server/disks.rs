@@ -2,24 +2,42 @@
 //! to, and what is left when one fails. A folder that can't be opened at start is left out; one whose disk
 //! fails later is not used any more, and all it held is lost. The files in a folder are `data_dir`'s.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chunkstore_core::replica::{DiskRoom, KeptTerm, ReplicaKey, Sealed, Space, choose_disk};
 use chunkstore_protocol::{DISK_TEXT_BYTES_MAX, DiskState};
-use daemon::{DataFolder, FolderError, Owner};
-use ids::{ClusterId, Epoch};
+use daemon::Owner;
+use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use ids::ClusterId;
+use tokio::time::timeout;
 
-use super::data_dir::{Booking, DataDir, DataDirError, Found, OpenError};
+use super::data_dir::{Booking, DataDir, DataDirError};
+use super::disk_calls::NoAnswer;
 use super::logs::FoundLog;
 use super::open_chunk::DiskError;
-use super::trash::Why;
+use super::opening::open_all;
+use super::term_file::age;
+
+/// While a disk makes no file for a replica in so long, the next one is tried as well.
+const TRY_NEXT_AFTER: Duration = Duration::from_millis(500);
+/// Once one disk has kept what is to be kept, the others have so long before that counts.
+const OTHERS_LIMIT: Duration = Duration::from_secs(1);
+
+/// What is the same for all disks of a server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DiskLimits {
+    /// Bytes of each that are never given to chunks.
+    pub(super) reserve_bytes: u64,
+    /// A disk that gives no answer for so long hangs.
+    pub(super) timeout: Duration,
+}
 
 /// What was found in the folders at start.
 #[derive(Debug)]
@@ -35,12 +53,10 @@ pub(super) struct Disks {
     all: Vec<Disk>,
     /// New replicas so far: where disks are equal, they take turns.
     turn: AtomicUsize,
-    /// Held while a term is written.
-    keeping: Mutex<()>,
 }
 
 #[derive(Debug)]
-enum Disk {
+pub(super) enum Disk {
     Open(Arc<DataDir>),
     /// It could not be opened at start.
     LeftOut {
@@ -57,47 +73,25 @@ impl Disks {
     pub(super) async fn open(
         paths: &[PathBuf],
         owner: &Owner,
-        reserve_bytes: u64,
+        limits: DiskLimits,
     ) -> Result<(Self, Holdings), DataDirError> {
-        let (mut all, mut failures, mut sealed) = (Vec::new(), Vec::new(), BTreeMap::new());
-        let mut logs = Vec::new();
-        for path in paths {
-            refuse_overlap(path, &all)?;
-            match open_one(path, owner, reserve_bytes).await {
-                Ok((dir, mut found)) => {
-                    refuse_two_clusters(&dir, &all)?;
-                    let dir = Arc::new(dir);
-                    let here = std::mem::take(&mut found.logs).into_iter();
-                    logs.extend(here.map(|log| (Arc::clone(&dir), log)));
-                    take(&dir, found, &mut sealed);
-                    all.push(Disk::Open(dir));
-                }
-                Err(error) if error.is_of_the_disk() => {
-                    tracing::error!(path = %path.display(), %error, "a data folder is left out");
-                    all.push(Disk::LeftOut { path: path.clone(), reason: error.to_string() });
-                    failures.push(error);
-                }
-                Err(error) => return Err(error),
+        let (all, holdings) = open_all(paths, owner, limits).await?;
+        let disks = Self { all, turn: AtomicUsize::new(0) };
+        let keeping = async {
+            if let Some(cluster) = disks.cluster() {
+                disks.keep_cluster(&cluster).await?;
             }
-        }
-        let disks = Self { all, turn: AtomicUsize::new(0), keeping: Mutex::default() };
-        match (disks.open_dirs().next(), failures.pop()) {
-            (None, Some(only)) if failures.is_empty() => return Err(only),
-            (None, last) => {
-                let reasons = failures.iter().chain(&last).map(ToString::to_string);
-                return Err(DataDirError::NoneWorks {
-                    reasons: reasons.collect::<Vec<_>>().join("; "),
-                });
+            match disks.term() {
+                Some(term) => disks.keep_term(term).await,
+                None => Ok(()),
             }
-            (Some(_), _) => {}
-        }
-        if let Some(cluster) = disks.cluster() {
-            disks.keep_cluster(&cluster)?;
-        }
-        if let Some(term) = disks.term() {
-            disks.keep_term(term)?;
-        }
-        Ok((disks, Holdings { sealed: sealed.into_iter().collect(), logs }))
+        };
+        let kept = timeout(limits.timeout, keeping).await;
+        kept.unwrap_or_else(|_| {
+            let hangs = disks.working().next().map_or_else(PathBuf::new, |dir| dir.root().into());
+            Err(DataDirError::Hangs { path: hangs, limit: limits.timeout })
+        })?;
+        Ok((disks, holdings))
     }
 
     /// The cluster that the folders belong to; `None`: nobody's yet.
@@ -109,9 +103,13 @@ impl Disks {
     ///
     /// # Errors
     /// When no disk could.
-    pub(super) fn keep_cluster(&self, cluster: &ClusterId) -> Result<(), DataDirError> {
-        let others = self.open_dirs().filter(|dir| dir.cluster().as_ref() != Some(cluster));
-        self.keep(others, |dir| dir.keep_cluster(cluster))
+    pub(super) async fn keep_cluster(&self, cluster: &ClusterId) -> Result<(), DataDirError> {
+        let cluster = cluster.clone();
+        let keep = move |dir: &DataDir| match dir.cluster().as_ref() == Some(&cluster) {
+            true => Ok(()),
+            false => dir.keep_cluster(&cluster),
+        };
+        self.keep(keep).await
     }
 
     /// The newest of the chunk master's terms that a folder has.
@@ -124,33 +122,56 @@ impl Disks {
     ///
     /// # Errors
     /// When no disk could.
-    pub(super) fn keep_term(&self, term: KeptTerm) -> Result<(), DataDirError> {
-        let _one_at_a_time = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
-        let lacks = |dir: &&Arc<DataDir>| {
-            dir.term().is_none_or(|kept| kept != term && age(&kept) <= age(&term))
-        };
-        self.keep(self.open_dirs().filter(lacks), |dir| dir.keep_term(term))
+    pub(super) async fn keep_term(&self, term: KeptTerm) -> Result<(), DataDirError> {
+        self.keep(move |dir| dir.keep_term(term)).await
     }
 
-    fn keep<'a>(
+    /// On all disks at the same time, each on its own: one that hangs goes on trying, and keeps nobody from what others have.
+    async fn keep(
         &self,
-        dirs: impl Iterator<Item = &'a Arc<DataDir>>,
-        write: impl Fn(&DataDir) -> Result<(), DataDirError>,
+        write: impl Fn(&DataDir) -> Result<(), DataDirError> + Clone + Send + 'static,
     ) -> Result<(), DataDirError> {
-        let mut failure = Ok(());
-        for dir in dirs {
-            if let Err(error) = write(dir) {
-                dir.fail(&error);
-                failure = Err(error);
+        let tries = self.working().map(|dir| {
+            let (dir, write) = (Arc::clone(dir), write.clone());
+            tokio::spawn(async move {
+                let mut writing =
+                    dir.begin(move |dir| write(dir).inspect_err(|error| dir.fail(error)));
+                let kept = writing.end().await;
+                kept.unwrap_or_else(|cause| {
+                    Err(DataDirError::NoAnswer { path: dir.root().to_owned(), cause: cause.into() })
+                })
+            })
+        });
+        let mut tries: FuturesUnordered<_> = tries.collect();
+        let (mut is_kept, mut failure) = (false, None);
+        loop {
+            let next = match is_kept {
+                true => timeout(OTHERS_LIMIT, tries.next()).await,
+                false => Ok(tries.next().await),
+            };
+            match next {
+                Ok(Some(Ok(Ok(())))) => is_kept = true,
+                Ok(Some(Ok(Err(error)))) => failure = Some(error),
+                // It was ended: the daemon is stopping.
+                Ok(Some(Err(_))) => {}
+                Ok(None) | Err(_) => break,
             }
         }
-        match self.working().next() {
-            Some(_) => Ok(()),
-            None => failure,
+        match (is_kept, failure) {
+            (true, _) => Ok(()),
+            (false, Some(error)) => Err(error),
+            (false, None) => {
+                let reasons = self.all.iter().filter_map(|disk| match disk {
+                    Disk::Open(dir) => Some(format!("{}: {}", dir.root().display(), dir.failed()?)),
+                    Disk::LeftOut { reason, .. } => Some(reason.clone()),
+                });
+                Err(DataDirError::NoneWorks { reasons: reasons.collect::<Vec<_>>().join("; ") })
+            }
         }
     }
 
-    fn open_dirs(&self) -> impl Iterator<Item = &Arc<DataDir>> {
+    /// The folders that are in use, those included whose disks have failed since.
+    pub(super) fn open_dirs(&self) -> impl Iterator<Item = &Arc<DataDir>> {
         self.all.iter().filter_map(|disk| match disk {
             Disk::Open(dir) => Some(dir),
             Disk::LeftOut { .. } => None,
@@ -167,79 +188,140 @@ impl Disks {
         self.open_dirs().find(|dir| dir.holds(replica))
     }
 
-    /// Makes the file of a replica to be written, on the disk with the most room that was not given up for it yet. Blocks.
-    pub(super) fn create_file(
+    /// Makes the file of a replica to be written, on the disk with the most room that was not given up for it yet. A disk
+    /// that takes long does not hold it up while there is another.
+    pub(super) async fn create_file(
         &self,
         replica: ReplicaKey,
         given_up: &mut Vec<PathBuf>,
     ) -> Result<(Booking, File), DiskError> {
-        self.create(|dir| dir.create_file(replica), |dir| dir.open_path(replica), given_up)
+        let kind = Kind { make: DataDir::create_file, path: DataDir::open_path };
+        self.create(kind, replica, given_up, Some(TRY_NEXT_AFTER)).await
     }
 
-    /// The same, of a log's replica.
-    pub(super) fn create_log(&self, replica: ReplicaKey) -> Result<(Booking, File), DiskError> {
-        let path = |dir: &DataDir| dir.log_path(replica);
-        self.create(|dir| dir.create_log(replica), path, &mut Vec::new())
+    /// The same, of a log's replica. On one disk after the other: of two, the next start could not tell which is the log.
+    pub(super) async fn create_log(
+        &self,
+        replica: ReplicaKey,
+    ) -> Result<(Booking, File), DiskError> {
+        let kind = Kind { make: DataDir::create_log, path: DataDir::log_path };
+        self.create(kind, replica, &mut Vec::new(), None).await
     }
 
     /// Each disk is tried once: whatever is wrong with one, another may take it.
-    fn create(
+    async fn create(
         &self,
-        make: impl Fn(&DataDir) -> io::Result<File>,
-        path: impl Fn(&DataDir) -> PathBuf,
+        kind: Kind,
+        replica: ReplicaKey,
         given_up: &mut Vec<PathBuf>,
+        try_next_after: Option<Duration>,
     ) -> Result<(Booking, File), DiskError> {
-        let mut failure = None;
-        while let Some(dir) = self.choose(given_up) {
-            let booking = dir.book();
-            match make(&booking) {
-                Ok(file) => return Ok((booking, file)),
-                Err(error) => {
-                    dir.blame(&error);
+        let (mut tries, mut failure) = (FuturesUnordered::new(), None);
+        let mut is_measured = false;
+        let made = loop {
+            let chosen = self.choose(given_up);
+            let wait = match &chosen {
+                Some(dir) => {
+                    given_up.push(dir.root().to_owned());
+                    tries.push(kind.try_on(dir, replica));
+                    try_next_after.unwrap_or_else(|| self.patience())
+                }
+                None if !tries.is_empty() => self.patience(),
+                None if failure.is_none() && !is_measured => {
+                    // What made room just now may not be known yet.
+                    is_measured = true;
+                    self.measure_again(given_up).await;
+                    continue;
+                }
+                None => break None,
+            };
+            match timeout(wait, tries.next()).await {
+                Ok(Some((booking, Ok(Ok(file))))) => break Some((booking, file)),
+                Ok(Some((booking, Ok(Err(error))))) => {
                     // There is one here, and must not be a second elsewhere.
                     let is_here = error.kind() == io::ErrorKind::AlreadyExists;
-                    let error = DiskError::new(dir, &path(dir), error);
-                    if is_here {
-                        return Err(error);
-                    }
-                    tracing::warn!(folder = %dir.root().display(), %error,
+                    let error = DiskError::new(&booking, &(kind.path)(&booking, replica), error);
+                    tracing::warn!(folder = %booking.root().display(), %error,
                         "a disk takes no new replica: the server's other disks are tried");
-                    given_up.push(dir.root().to_owned());
+                    if is_here {
+                        failure = Some(error);
+                        break None;
+                    }
                     failure.get_or_insert(error);
                 }
+                Ok(Some((booking, Err(cause)))) => {
+                    failure.get_or_insert(DiskError::no_answer(&booking, cause));
+                }
+                Ok(None) => {}
+                // It goes on, and so do others beside it; if there are none any more, that was all.
+                Err(_) if chosen.is_some() && try_next_after.is_some() => {}
+                Err(_) => break None,
             }
+        };
+        if !tries.is_empty() {
+            tokio::spawn(remove_late(tries, kind, replica));
         }
+        let Some((booking, file)) = made else {
+            return Err(failure.unwrap_or_else(|| self.takes_none()));
+        };
+        given_up.retain(|folder| folder != booking.root());
+        Ok((booking, file))
+    }
+
+    /// Why no disk takes a new replica.
+    fn takes_none(&self) -> DiskError {
         let working: Vec<_> = self.working().map(|dir| dir.root().display().to_string()).collect();
-        Err(failure.unwrap_or_else(|| match working.is_empty() {
-            true => DiskError::NoneWorks,
-            false => DiskError::OutOfSpace { folders: working.join(", ") },
-        }))
-    }
-
-    fn choose(&self, given_up: &[PathBuf]) -> Option<&Arc<DataDir>> {
-        let is_left = |dir: &&Arc<DataDir>| given_up.iter().all(|other| other != dir.root());
-        let working: Vec<_> = self.working().filter(is_left).collect();
-        let rooms = rooms(&working);
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        choose_disk(&rooms, turn).map(|at| working[at])
-    }
-
-    /// Opens a sealed replica's file.
-    pub(super) fn open_file(&self, replica: ReplicaKey) -> Result<File, OpenError> {
-        self.find(replica).ok_or(OpenError::Missing)?.open_file(replica)
-    }
-
-    /// The same to read it: for a while even if it was removed or given up meanwhile, and if it was found broken: who reads
-    /// verifies each block, and the sound ones of it may be the last of their chunk.
-    pub(super) fn open_to_read(&self, replica: ReplicaKey) -> Result<File, OpenError> {
-        match self.open_file(replica) {
-            Err(OpenError::Missing) => {
-                let gone = self.working().find_map(|dir| dir.open_gone(replica));
-                let broken = || self.working().find_map(|dir| dir.open_broken(replica));
-                gone.or_else(broken).ok_or(OpenError::Missing)
-            }
-            opened => opened,
+        let has_room = |dir: &&Arc<DataDir>| dir.last_space().free > 0;
+        match self.working().find(has_room) {
+            Some(dir) => DiskError::no_answer(dir, NoAnswer::Late { limit: self.patience() }),
+            None if working.is_empty() => DiskError::NoneWorks,
+            None => DiskError::OutOfSpace { folders: working.join(", ") },
         }
+    }
+
+    /// Prefers those that are quick; what gives no answer at all takes nothing new.
+    fn choose(&self, given_up: &[PathBuf]) -> Option<Arc<DataDir>> {
+        let is_left = |dir: &&Arc<DataDir>| {
+            !dir.calls().is_in_doubt() && given_up.iter().all(|other| other != dir.root())
+        };
+        let (quick, slow): (Vec<_>, Vec<_>) =
+            self.working().filter(is_left).partition(|dir| !dir.calls().is_slow());
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        [quick, slow].into_iter().find_map(|dirs| {
+            let chosen = choose_disk(&rooms(&dirs), turn);
+            chosen.map(|at| Arc::clone(dirs[at]))
+        })
+    }
+
+    /// Measures those that may take a new replica.
+    async fn measure_again(&self, given_up: &[PathBuf]) {
+        let left = self.working().filter(|dir| given_up.iter().all(|other| other != dir.root()));
+        let measuring = left.filter(|dir| !dir.calls().is_slow()).map(async |dir| {
+            // What was measured is kept there.
+            let _ = dir.begin(|dir| dir.measure()).within(TRY_NEXT_AFTER).await;
+        });
+        join_all(measuring).await;
+    }
+
+    /// After how long a call that does not answer is not waited for any more. With others beside its disk, half of the time in
+    /// which that hangs: what was to be there may go to one of them.
+    pub(super) fn patience(&self) -> Duration {
+        let mut working = self.working();
+        let limit = working.next().map_or(Duration::ZERO, |dir| dir.calls().limit());
+        if working.next().is_some() { limit / 2 } else { limit }
+    }
+
+    /// The folders where a replica may be read: first the one that holds it, then those where it was removed, or found broken.
+    pub(super) fn candidates(&self, replica: ReplicaKey) -> Vec<Arc<DataDir>> {
+        let mut candidates: Vec<_> = self.working().cloned().collect();
+        let rank = |dir: &Arc<DataDir>| match dir.holds(replica) {
+            true => Some(0),
+            false if dir.trash().has(replica, true) => Some(1),
+            false => dir.trash().has(replica, false).then_some(2),
+        };
+        candidates.retain(|dir| rank(dir).is_some());
+        candidates.sort_by_key(rank);
+        candidates
     }
 
     /// The replicas of which a broken one is kept.
@@ -247,25 +329,8 @@ impl Disks {
         self.working().flat_map(|dir| dir.trash().broken()).collect()
     }
 
-    /// Whether another file is held by now than this one, which was opened before.
-    pub(super) fn has_other(&self, replica: ReplicaKey, file: &File) -> bool {
-        let number = |file: &File| file.metadata().map(|metadata| metadata.ino());
-        let held = self.open_file(replica).ok().and_then(|held| number(&held).ok());
-        matches!((held, number(file)), (Some(held), Ok(read)) if held != read)
-    }
-
-    /// Moves the file of a replica that is not to be served any more into the trash: best effort, as its disk
-    /// may be failing. Whether it was held.
-    pub(super) fn set_aside(&self, replica: ReplicaKey, why: Why) -> bool {
-        let dir = self.find(replica);
-        if let Some(dir) = dir {
-            dir.set_aside(replica, why);
-        }
-        dir.is_some()
-    }
-
-    /// Each disk, and their sum, in which those that share a file system count once. Notices which have failed.
-    pub(super) fn measure(&self) -> (Space, Vec<DiskState>) {
+    /// Each disk as measured last, and their sum, in which those that share a file system count once.
+    pub(super) fn measured(&self) -> (Space, Vec<DiskState>) {
         let (mut sum, mut devices) = (Space::default(), BTreeSet::new());
         let states = self.all.iter().map(|disk| {
             let dir = match disk {
@@ -274,7 +339,7 @@ impl Disks {
                     return state(path, Some(reason));
                 }
             };
-            let space = dir.measure();
+            let space = dir.last_space();
             if dir.failed().is_none() && devices.insert(dir.device()) {
                 sum.capacity += space.capacity;
                 sum.free += space.free;
@@ -302,13 +367,56 @@ impl Disks {
     }
 }
 
+/// How the file of a replica is made.
+#[derive(Clone, Copy)]
+struct Kind {
+    make: fn(&DataDir, ReplicaKey) -> io::Result<File>,
+    path: fn(&DataDir, ReplicaKey) -> PathBuf,
+}
+
+/// What came of it on a disk.
+type Tried = (Booking, Result<io::Result<File>, NoAnswer>);
+
+impl Kind {
+    fn try_on(
+        self,
+        dir: &Arc<DataDir>,
+        replica: ReplicaKey,
+    ) -> impl Future<Output = Tried> + Send + use<> {
+        let booking = dir.book();
+        let mut making = dir.begin(move |dir| {
+            (self.make)(dir, replica).inspect_err(|error| {
+                dir.blame(error);
+            })
+        });
+        async move {
+            let made = making.end().await;
+            (booking, made)
+        }
+    }
+}
+
+/// What is made too late goes.
+async fn remove_late(
+    mut tries: FuturesUnordered<impl Future<Output = Tried>>,
+    kind: Kind,
+    replica: ReplicaKey,
+) {
+    while let Some((booking, made)) = tries.next().await {
+        if let Ok(Ok(_)) = made {
+            let removing = move |dir: &DataDir| std::fs::remove_file((kind.path)(dir, replica));
+            // What stays is removed at the next start.
+            let _ = booking.begin(removing).end().await;
+        }
+    }
+}
+
 /// The room for a new replica in each folder. A device is measured once: measured one after the other, two
 /// folders on it would differ by whatever others wrote in between, and that would choose instead of the turn.
 fn rooms(dirs: &[&Arc<DataDir>]) -> Vec<DiskRoom> {
     let mut devices = BTreeMap::new();
     let rooms = dirs.iter().map(|dir| {
-        let measure = || dir.space().map_or(0, |space| space.free);
-        let free = *devices.entry(dir.device()).or_insert_with(measure);
+        let free = *devices.entry(dir.device()).or_insert_with(|| dir.last_space().free);
         DiskRoom { free, n_open: dir.n_open() }
     });
     rooms.collect()
@@ -321,79 +429,5 @@ fn state(path: &Path, failed: Option<&str>) -> DiskState {
         path: bounded(&path.to_string_lossy()),
         failed: failed.map(bounded),
         ..DiskState::default()
-    }
-}
-
-/// Compares before the folder is opened: its lock would only say that somebody has it.
-fn refuse_overlap(path: &Path, before: &[Disk]) -> Result<(), DataDirError> {
-    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let others = before.iter().filter_map(|disk| match disk {
-        Disk::Open(dir) => Some(dir.root()),
-        Disk::LeftOut { .. } => None,
-    });
-    match others.into_iter().find(|other| real.starts_with(other) || other.starts_with(&real)) {
-        None => Ok(()),
-        Some(other) => {
-            Err(DataDirError::Overlap { path: path.to_owned(), other: other.to_owned() })
-        }
-    }
-}
-
-fn refuse_two_clusters(dir: &DataDir, before: &[Disk]) -> Result<(), DataDirError> {
-    let Some(cluster) = dir.cluster() else { return Ok(()) };
-    for disk in before {
-        let Disk::Open(other) = disk else { continue };
-        if let Some(other_cluster) = other.cluster().filter(|other| *other != cluster) {
-            let (path, other) = (dir.root().to_owned(), other.root().to_owned());
-            return Err(DataDirError::TwoClusters { path, cluster, other, other_cluster });
-        }
-    }
-    Ok(())
-}
-
-async fn open_one(
-    path: &Path,
-    owner: &Owner,
-    reserve_bytes: u64,
-) -> Result<(DataDir, Found), DataDirError> {
-    let own = DataFolder::open_patiently(path, owner.clone()).await?;
-    let opened = tokio::task::spawn_blocking(move || {
-        let dir = DataDir::open(own, reserve_bytes)?;
-        let found = dir.scan()?;
-        warn_if_full(&dir, reserve_bytes);
-        Ok::<_, DataDirError>((dir, found))
-    });
-    let panicked = |error| FolderError::io(path)(io::Error::other(error));
-    opened.await.map_err(panicked)?
-}
-
-/// Adds what a folder held. What a disk brings back that another has too is not served.
-fn take(dir: &DataDir, found: Found, sealed: &mut BTreeMap<ReplicaKey, Sealed>) {
-    let Found { sealed: here, logs: _, n_removed, n_bad } = found;
-    tracing::info!(path = %dir.root().display(), replicas = here.len(), n_removed, n_bad,
-        "a data folder is open");
-    for (replica, is) in here {
-        if let Entry::Vacant(place) = sealed.entry(replica) {
-            place.insert(is);
-        } else {
-            tracing::warn!(path = %dir.sealed_path(replica).display(), "a replica lies on two disks");
-            dir.set_aside(replica, Why::Orphan);
-        }
-    }
-}
-
-/// By which of two terms is newer.
-fn age(kept: &KeptTerm) -> (Epoch, u64) {
-    (kept.term.epoch, kept.last_record)
-}
-
-/// A disk whose room is all reserved takes no chunk, and nothing else would say why.
-fn warn_if_full(dir: &DataDir, reserve_bytes: u64) {
-    let path = dir.root().display();
-    match dir.space() {
-        Ok(space) if space.free == 0 => tracing::warn!(%path, reserve_bytes,
-            "no room for chunks: chunkserver.reserve takes all that the disk has free; free space, or lower it"),
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%path, %error, "the room on the disk can't be told"),
     }
 }

@@ -1,4 +1,4 @@
-//! A chunk's `GET`: reads whole blocks in large batches on blocking threads, one batch ahead of the
+//! A chunk's `GET`: reads whole blocks in large batches on the disk's threads, one batch ahead of the
 //! network, and verifies each block against the footer before it is sent. A replica that does not match
 //! is set aside and reported lost; a reader that takes nothing for too long is given up.
 
@@ -18,10 +18,10 @@ use chunkstore_protocol::block::{BLOCK_BYTES, BlockHeader, END_BYTES, HEADER_BYT
 use futures_util::stream;
 use rustix::fs::{Advice, fadvise};
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc};
-use tokio::task::JoinHandle;
 
 use super::Server;
-use super::data_dir::{OpenError, read_footer};
+use super::data_dir::{DataDir, OpenError, read_footer};
+use super::disk_calls::{Call, NoAnswer};
 use super::disk_health::is_media_error;
 use super::footer::Footer;
 use super::lost::give_up;
@@ -99,6 +99,9 @@ pub(super) enum Breakage {
     /// Reading it.
     #[error(transparent)]
     Read(#[from] io::Error),
+    /// Its disk gave no answer in time.
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
     /// A block's bytes.
     #[error("the block at byte {offset} does not match its checksum")]
     Block {
@@ -114,6 +117,7 @@ impl Breakage {
             Self::Open(OpenError::Footer(_)) => true,
             Self::Open(error) => error.is_broken(),
             Self::Read(error) => is_media_error(error),
+            Self::NoAnswer(_) => false,
             Self::Block { .. } => true,
         }
     }
@@ -199,10 +203,11 @@ pub(super) async fn send(
     wanted: Option<u64>,
 ) -> Result<Download, DownloadError> {
     let permit = permit(server)?;
-    let (file, footer) = match open(server, replica).await {
+    let Opened { dir, file, footer } = match open(server, replica).await {
         Ok(opened) => opened,
-        Err(error) => return Err(give_up(server, replica, None, error.into()).await),
+        Err(error) => return Err(give_up(server, replica, None, error).await),
     };
+    let permits = (permit, permit_of_disk(&dir)?);
     if offset > footer.length {
         return Err(DownloadError::BehindEnd { replica, offset, length: footer.length });
     }
@@ -212,8 +217,8 @@ pub(super) async fn send(
     let n_bytes = (range.end * block).min(footer.length) - (range.start * block).min(footer.length);
     let body_bytes = n_bytes + (range.end - range.start) * HEADER_BYTES as u64 + END_BYTES as u64;
     let Sealed { length, checksum } = footer.sealed();
-    let mut reading =
-        Reading::new(Arc::clone(server), reader, (file, footer), range.clone(), permit);
+    let opened = Opened { dir, file, footer };
+    let mut reading = Reading::new(Arc::clone(server), reader, opened, range.clone(), permits);
     let first = match reading.next_batch().await {
         Ok(batch) => batch,
         Err(cause) => return Err(give_up(server, replica, Some(&reading.file), cause).await),
@@ -234,8 +239,8 @@ pub(super) async fn open_for_host(
     replica: ReplicaKey,
 ) -> Result<File, DownloadError> {
     match open(server, replica).await {
-        Ok((file, _)) => Ok(file),
-        Err(error) => Err(give_up(server, replica, None, error.into()).await),
+        Ok(opened) => Ok(opened.file),
+        Err(error) => Err(give_up(server, replica, None, error).await),
     }
 }
 
@@ -246,20 +251,21 @@ pub(super) async fn recheck(
     replica: ReplicaKey,
 ) -> Result<bool, DownloadError> {
     let _permit = permit(server)?;
-    let (file, footer) = match open(server, replica).await {
+    let Opened { dir, file, footer } = match open(server, replica).await {
         Ok(opened) => opened,
-        Err(error) => return give_up(server, replica, None, error.into()).await.broken(),
+        Err(error) => return give_up(server, replica, None, error).await.broken(),
     };
+    let _permit_of_disk = permit_of_disk(&dir)?;
     let file = Arc::new(file);
     let reading = Arc::clone(&file);
-    let read = tokio::task::spawn_blocking(move || {
+    let mut reading = dir.begin(move |_| {
         let blocks = 0..footer.blocks.len();
         blocks.step_by(BLOCKS_PER_READ).try_for_each(|first| {
             let n = BLOCKS_PER_READ.min(footer.blocks.len() - first);
             read_batch(&reading, &footer, first, n).map(drop)
         })
     });
-    match read.await.unwrap_or_else(|error| Err(io::Error::other(error).into())) {
+    match reading.answer().await.unwrap_or_else(|cause| Err(cause.into())) {
         Ok(()) => Ok(true),
         Err(cause) => give_up(server, replica, Some(&file), cause).await.broken(),
     }
@@ -273,21 +279,45 @@ fn permit(server: &Server) -> Result<OwnedSemaphorePermit, DownloadError> {
     })
 }
 
-async fn open(server: &Arc<Server>, replica: ReplicaKey) -> Result<(File, Arc<Footer>), OpenError> {
-    let server = Arc::clone(server);
-    let opened = tokio::task::spawn_blocking(move || open_blocking(&server, replica)).await;
-    opened.unwrap_or_else(|error| Err(OpenError::Io(io::Error::other(error))))
+fn permit_of_disk(dir: &DataDir) -> Result<OwnedSemaphorePermit, DownloadError> {
+    dir.calls().reader().map_err(|reads_max| DownloadError::TooMany { reads_max })
 }
 
-fn open_blocking(server: &Server, replica: ReplicaKey) -> Result<(File, Arc<Footer>), OpenError> {
-    let file = server.disks.open_to_read(replica)?;
+/// A replica, open to be read.
+struct Opened {
+    dir: Arc<DataDir>,
+    file: File,
+    footer: Arc<Footer>,
+}
+
+async fn open(server: &Arc<Server>, replica: ReplicaKey) -> Result<Opened, Breakage> {
+    for dir in server.disks.candidates(replica) {
+        let footers = Arc::clone(&server.footers);
+        let mut opening = dir.begin(move |dir| open_blocking(dir, &footers, replica));
+        match opening.answer().await? {
+            Err(OpenError::Missing) => {}
+            opened => {
+                let (file, footer) = opened?;
+                return Ok(Opened { dir, file, footer });
+            }
+        }
+    }
+    Err(OpenError::Missing.into())
+}
+
+fn open_blocking(
+    dir: &DataDir,
+    footers: &Footers,
+    replica: ReplicaKey,
+) -> Result<(File, Arc<Footer>), OpenError> {
+    let file = dir.open_to_read(replica)?;
     let metadata = file.metadata().map_err(OpenError::Io)?;
     let identity = Identity(metadata.ino(), metadata.ctime(), metadata.ctime_nsec());
-    let footer = match server.footers.find(replica, identity) {
+    let footer = match footers.find(replica, identity) {
         Some(footer) => footer,
         None => {
             let footer = Arc::new(read_footer(&file, replica)?);
-            server.footers.keep(identity, &footer);
+            footers.keep(identity, &footer);
             footer
         }
     };
@@ -299,29 +329,32 @@ fn open_blocking(server: &Server, replica: ReplicaKey) -> Result<(File, Arc<Foot
 struct Reading {
     server: Arc<Server>,
     reader: Reader,
+    dir: Arc<DataDir>,
     file: Arc<File>,
     footer: Arc<Footer>,
     /// Blocks still to be read.
     blocks: std::ops::Range<u64>,
     checksum: ChunkChecksum,
-    ahead: Option<JoinHandle<Result<Batch, Breakage>>>,
+    ahead: Option<Call<Result<Batch, Breakage>>>,
     /// What came behind the last batch.
     failed: Option<Breakage>,
     ended: bool,
-    _permit: OwnedSemaphorePermit,
+    /// Of the server, and of the disk.
+    _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
 impl Reading {
     fn new(
         server: Arc<Server>,
         reader: Reader,
-        (file, footer): (File, Arc<Footer>),
+        Opened { dir, file, footer }: Opened,
         blocks: std::ops::Range<u64>,
-        permit: OwnedSemaphorePermit,
+        permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
     ) -> Self {
         let mut reading = Self {
             server,
             reader,
+            dir,
             file: Arc::new(file),
             footer,
             blocks,
@@ -329,7 +362,7 @@ impl Reading {
             ahead: None,
             failed: None,
             ended: false,
-            _permit: permit,
+            _permits: permits,
         };
         reading.read_ahead();
         reading
@@ -380,13 +413,12 @@ impl Reading {
         if let Some(cause) = self.failed.take() {
             return Err(cause);
         }
-        let Some(ahead) = self.ahead.take() else {
+        let Some(mut ahead) = self.ahead.take() else {
             self.ended = true;
             let mark = BlockHeader { length: 0, checksum: self.checksum.value() };
             return Ok(Some(Bytes::copy_from_slice(&mark.encode())));
         };
-        let read = ahead.await.unwrap_or_else(|error| Err(io::Error::other(error).into()));
-        let (batch, failed) = read?;
+        let (batch, failed) = ahead.answer().await??;
         self.failed = failed;
         self.read_ahead();
         Ok(Some(batch))
@@ -403,8 +435,7 @@ impl Reading {
         let sent = self.footer.checked_blocks(from).take(n as usize);
         sent.for_each(|(block, length)| self.checksum.push(block, length));
         let (file, footer) = (Arc::clone(&self.file), Arc::clone(&self.footer));
-        self.ahead =
-            Some(tokio::task::spawn_blocking(move || read_sound(&file, &footer, from, n as usize)));
+        self.ahead = Some(self.dir.begin(move |_| read_sound(&file, &footer, from, n as usize)));
     }
 }
 

@@ -1,14 +1,14 @@
 //! The one task that owns the replica core: takes an input at a time, lets the core decide, and carries
-//! its effects out (messages to the chunk master, removals). It decides nothing itself. Uploads and reads
-//! talk to it through [`ReplicaLoop`].
+//! its effects out (messages to the chunk master, removals). It decides nothing itself, and touches no disk: one that hangs
+//! would hold up the others. Uploads and reads talk to it through [`ReplicaLoop`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chunkstore_core::replica::{
-    CommandNumber, Effect, FreezeAnswer, Input, KeptTerm, OpenAnswer, Refusal, ReplicaKey,
-    Replicas, ReplyTo, SealAnswer, StopReason,
+    Effect, FreezeAnswer, Input, KeptTerm, OpenAnswer, Refusal, ReplicaKey, Replicas, ReplyTo,
+    SealAnswer, StopReason,
 };
 use chunkstore_protocol::{ProblemKind, RegisterServer, ServerHeartbeat};
 use clock::Stopwatch;
@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
 use super::data_dir::DataDirError;
-use super::trash::Why;
+use super::removal::{self, Doomed};
 use super::{Server, assembly, copy, logs, metrics, scrub};
 
 /// Inputs that may wait for the core.
@@ -238,9 +238,9 @@ impl Waiting {
 }
 
 impl Shell {
-    /// Tells the core what the disks are like, and what was lost with those that failed.
+    /// Tells the core what the disks were like a moment ago, and what was lost with those that failed.
     fn look_at_disks(&self, core: &mut Replicas, now: Now) -> Vec<Effect> {
-        let (space, disks) = self.server.disks.measure();
+        let (space, disks) = self.server.disks.measured();
         metrics::observe_state(&core.summary(), space);
         metrics::observe_disks(&disks);
         let lost = self.server.disks.take_lost(LOST_PER_STEP).into_iter();
@@ -285,22 +285,22 @@ impl Shell {
                 Effect::Heartbeat(request) => self.heartbeat(*request),
                 Effect::KeepCluster(cluster) => {
                     let server = Arc::clone(&self.server);
-                    tokio::task::spawn_blocking(move || {
-                        let kept = Message::ClusterKept(server.disks.keep_cluster(&cluster));
+                    tokio::spawn(async move {
+                        let kept = Message::ClusterKept(server.disks.keep_cluster(&cluster).await);
                         // A loop that is gone needs no answer.
-                        let _ = server.replicas.messages.blocking_send(kept);
+                        let _ = server.replicas.send(kept).await;
                     });
                 }
                 Effect::KeepTerm(term) => {
                     let server = Arc::clone(&self.server);
-                    tokio::task::spawn_blocking(move || {
-                        let kept = server.disks.keep_term(term).map(|()| term);
+                    tokio::spawn(async move {
+                        let kept = server.disks.keep_term(term).await.map(|()| term);
                         // A loop that is gone needs no answer.
-                        let _ = server.replicas.messages.blocking_send(Message::TermKept(kept));
+                        let _ = server.replicas.send(Message::TermKept(kept)).await;
                     });
                 }
                 Effect::Delete { command, replica, orphan } => {
-                    doomed.push((command, replica, orphan));
+                    doomed.push(Doomed { command, replica, orphan });
                 }
                 Effect::Copy { command, replica, to, purpose } => {
                     let (server, keyring) = (Arc::clone(&self.server), self.keyring.clone());
@@ -315,7 +315,7 @@ impl Shell {
                 Effect::Stop(reason) => return Some(reason),
             }
         }
-        self.remove(doomed);
+        removal::begin(&self.server, doomed);
         None
     }
 
@@ -324,28 +324,6 @@ impl Shell {
         if asker.send(answer).is_err() && begins {
             tracing::debug!("an upload was given up before it began");
         }
-    }
-
-    /// Removes files one after the other, so that thousands of removals do not crowd out reads.
-    fn remove(&self, doomed: Vec<(CommandNumber, ReplicaKey, bool)>) {
-        if doomed.is_empty() {
-            return;
-        }
-        let server = Arc::clone(&self.server);
-        let cuts: Vec<_> =
-            doomed.iter().filter_map(|(_, replica, _)| server.unfinished.take(*replica)).collect();
-        let logs: Vec<_> =
-            doomed.iter().filter_map(|(_, replica, _)| server.logs.take(*replica)).collect();
-        tokio::spawn(async move {
-            // Before the core hears of it: the same replica may be sent here anew then.
-            for cut in cuts {
-                cut.discard().await;
-            }
-            for log in logs {
-                log.discard().await;
-            }
-            tokio::task::spawn_blocking(move || remove_all(&server, doomed));
-        });
     }
 
     fn register(&self, request: RegisterServer) {
@@ -389,18 +367,6 @@ impl Shell {
             Role::Server,
             clock::wall() + TOKEN_LIFE,
         ))
-    }
-}
-
-fn remove_all(server: &Server, doomed: Vec<(CommandNumber, ReplicaKey, bool)>) {
-    for (command, replica, orphan) in doomed {
-        let why = if orphan { Why::Orphan } else { Why::Removed };
-        server.disks.set_aside(replica, why);
-        server.footers.forget(replica);
-        let done = Message::Input(Input::Deleted { command, replica });
-        if server.replicas.messages.blocking_send(done).is_err() {
-            return;
-        }
     }
 }
 

@@ -41,20 +41,25 @@ pub(super) async fn give_up(
 async fn report_lost(server: &Arc<Server>, replica: ReplicaKey, file: Option<Arc<File>>) {
     let server = Arc::clone(server);
     let reporting = tokio::spawn(async move {
-        let setting = Arc::clone(&server);
-        let is_other = tokio::task::spawn_blocking(move || {
-            let is_other = file.is_some_and(|file| setting.disks.has_other(replica, &file));
-            if !is_other {
-                setting.footers.forget(replica);
-                if setting.disks.set_aside(replica, Why::Broken) {
-                    metrics::observe_broken();
-                }
+        let is_other = match server.disks.find(replica) {
+            Some(dir) => {
+                let footers = Arc::clone(&server.footers);
+                let mut setting = dir.begin(move |dir| {
+                    let is_other = file.is_some_and(|file| dir.has_other(replica, &file));
+                    if !is_other {
+                        footers.forget(replica);
+                        dir.set_aside(replica, Why::Broken);
+                        metrics::observe_broken();
+                    }
+                    is_other
+                });
+                setting.answer().await.unwrap_or(false)
             }
-            is_other
-        });
+            None => false,
+        };
         // Whether or not the file could be renamed, it is lost. A daemon that is stopping reports everything that it holds
         // at its next start.
-        if !is_other.await.unwrap_or(false) {
+        if !is_other {
             let _ = server.replicas.tell(Input::Lost { replica }).await;
         }
     });

@@ -1,7 +1,7 @@
-//! A replica while it is written: batches of bytes go to the file on blocking threads, the disk is kept
+//! A replica while it is written: batches of bytes go to the file on the disk's threads, the disk is kept
 //! busy behind them, and sealing makes the file durable under its final name. What the bytes are and
 //! whether they are right is `upload`'s business; the file, and how it goes on elsewhere where its disk takes
-//! no more of it, `other_disk`'s.
+//! no more of it, or gives no answer, `other_disk`'s.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,12 @@ use chunkstore_protocol::block::BLOCK_BYTES;
 use tokio::task::JoinHandle;
 
 use super::data_dir::DataDir;
+use super::disk_calls::{Call, NoAnswer};
 use super::disk_health::is_full;
 use super::disks::Disks;
 use super::footer::Footer;
 use super::metrics;
-use super::other_disk::{Known, PIECES_PER_WRITE, Place, Unwritten, Write};
+use super::other_disk::{Known, PIECES_PER_WRITE, Place, Write, remove_if_there};
 
 /// Bytes that one write hands to the operating system.
 const BATCH_BYTES: usize = 1 << 20;
@@ -45,6 +46,14 @@ pub(super) enum DiskError {
         /// The data folder.
         folder: PathBuf,
     },
+    /// Its disk gave no answer in time.
+    #[error("{}: {cause}: allocate another chunk", folder.display())]
+    NoAnswer {
+        /// The data folder.
+        folder: PathBuf,
+        /// Whether it is given up.
+        cause: NoAnswer,
+    },
     /// Anything else.
     #[error("{}: {source}", path.display())]
     Io {
@@ -62,6 +71,16 @@ impl DiskError {
             return Self::OutOfSpace { folders: dir.root().display().to_string() };
         }
         Self::Io { path: path.to_owned(), source }
+    }
+
+    /// Of a call to the disk of `dir`.
+    pub(super) fn no_answer(dir: &DataDir, cause: NoAnswer) -> Self {
+        Self::NoAnswer { folder: dir.root().to_owned(), cause }
+    }
+
+    /// Whether a call may be at work yet: what follows from it must wait until it is not.
+    pub(super) fn is_of_time(&self) -> bool {
+        matches!(self, Self::NoAnswer { .. })
     }
 
     /// Whether only room lacks.
@@ -83,7 +102,9 @@ pub(super) struct OpenChunk {
     batch_at: u64,
     /// Up to here the disk was asked to write.
     flushed: u64,
-    writing: Option<JoinHandle<Result<Arc<Place>, Unwritten>>>,
+    work: Option<Work>,
+    /// Where it could not be written, until it has gone on elsewhere.
+    late: Vec<Late>,
     blocks: Vec<u32>,
     /// Up to here the bytes are whole, verified blocks.
     verified: u64,
@@ -91,13 +112,36 @@ pub(super) struct OpenChunk {
     behind: Vec<Bytes>,
 }
 
+/// What is under way.
+#[derive(Debug)]
+enum Work {
+    /// On the disk where the replica is; with what is to be written, for another disk.
+    Call(Call<Result<(), DiskError>>, Arc<Write>),
+    /// To another disk.
+    Move(JoinHandle<Result<Place, DiskError>>),
+}
+
+/// A file that could not be written, and the call that gave no answer, if it was that.
+#[derive(Debug)]
+struct Late {
+    place: Arc<Place>,
+    call: Option<Call<Result<(), DiskError>>>,
+}
+
+impl Late {
+    /// Removes the file, once the call has ended: what it does must not come after that.
+    async fn end(self, replica: ReplicaKey) {
+        if let Some(mut call) = self.call {
+            let _ = call.end().await;
+        }
+        self.place.remove(replica).await;
+    }
+}
+
 impl OpenChunk {
     /// Begins a replica, on the disk that has most room for it.
     pub(super) async fn create(disks: &Arc<Disks>, replica: ReplicaKey) -> Result<Self, DiskError> {
-        let on = Arc::clone(disks);
-        let created = tokio::task::spawn_blocking(move || Place::create(&on, replica)).await;
-        // Only a panic gets here, or the end of the daemon.
-        let place = created.unwrap_or(Err(DiskError::NoneWorks))?;
+        let place = Place::create(disks, replica).await?;
         Ok(Self {
             disks: Arc::clone(disks),
             place: Arc::new(place),
@@ -106,7 +150,8 @@ impl OpenChunk {
             batch_bytes: 0,
             batch_at: 0,
             flushed: 0,
-            writing: None,
+            work: None,
+            late: Vec::new(),
             blocks: Vec::new(),
             verified: 0,
             behind: Vec::new(),
@@ -130,7 +175,7 @@ impl OpenChunk {
     /// Takes no more, and writes what has come. Returns how many bytes of it are verified.
     pub(super) async fn cut(&mut self) -> Result<u64, DiskError> {
         self.begin_write().await?;
-        self.end_write().await?;
+        self.end_work().await?;
         Ok(self.verified)
     }
 
@@ -158,35 +203,45 @@ impl OpenChunk {
         let footer = Footer { replica: self.replica, length, blocks: self.blocks.clone() };
         self.push(footer.encode().into());
         self.begin_write().await?;
-        self.end_write().await?;
+        self.end_work().await?;
         let (replica, end) = (self.replica, self.batch_at);
-        let mut watch = clock::Stopwatch::start();
+        // It may go on on another disk, and is sealed there then.
         loop {
+            let (watch, sealed_at) = (clock::Stopwatch::start(), Arc::clone(&self.place));
+            let nothing = Arc::new(Write { pieces: Vec::new(), at: end, flush_from: None });
             let place = Arc::clone(&self.place);
-            match self.blocking(move || place.seal(replica, end)).await {
-                Ok(()) => break,
-                Err(error) => {
-                    let nothing = Write { pieces: Vec::new(), at: end, flush_from: None };
-                    self.begin_move(nothing, error);
-                    self.end_write().await?;
-                    watch = clock::Stopwatch::start();
-                }
+            let sealing = self.place.dir().begin(move |_| place.seal(replica, end));
+            self.work = Some(Work::Call(sealing, nothing));
+            self.end_work().await?;
+            if Arc::ptr_eq(&sealed_at, &self.place) {
+                metrics::observe_seal(watch.elapsed());
+                break;
             }
         }
-        metrics::observe_seal(watch.elapsed());
         Ok(footer)
     }
 
-    /// Removes the file. It may carry its final name already, if the seal failed at its very end.
+    /// Removes the file. It may carry its final name already, if the seal failed at its very end. Waits for calls that gave no
+    /// answer, until they have ended or their disk is given up.
     pub(super) async fn discard(mut self) {
-        // Whatever the last write says, the file goes: that of the disk that it went to.
-        if let Some(writing) = self.writing.take()
-            && let Ok(Ok(place)) = writing.await
-        {
-            self.place = place;
+        // Whatever the last call says, the file goes: that of the disk that it went to.
+        match self.work.take() {
+            Some(Work::Call(mut call, _)) => drop(call.end().await),
+            Some(Work::Move(moving)) => {
+                if let Ok(Ok(place)) = moving.await {
+                    self.go_on_in(place);
+                }
+            }
+            None => {}
         }
-        self.place.dir().forget(self.replica);
-        if let Err(error) = remove_if_there(self.place.paths(self.replica)).await {
+        // All are about this file: it could not go on elsewhere.
+        for late in std::mem::take(&mut self.late) {
+            late.end(self.replica).await;
+        }
+        let (dir, paths) = (self.place.dir(), self.place.paths(self.replica));
+        dir.forget(self.replica);
+        let removed = dir.begin(move |_| remove_if_there(&paths)).end().await;
+        if let Err(error) = removed.unwrap_or_else(|cause| Err(cause.into())) {
             let [path, _] = self.place.paths(self.replica);
             tracing::error!(path = %path.display(), %error,
                 "an unfinished replica can't be removed: the next start will try again");
@@ -194,7 +249,7 @@ impl OpenChunk {
     }
 
     async fn begin_write(&mut self) -> Result<(), DiskError> {
-        self.end_write().await?;
+        self.end_work().await?;
         let pieces = std::mem::take(&mut self.batch);
         let (at, n) = (self.batch_at, std::mem::take(&mut self.batch_bytes) as u64);
         self.batch_at += n;
@@ -202,48 +257,71 @@ impl OpenChunk {
         if flush_from.is_some() {
             self.flushed = self.batch_at;
         }
-        let (place, write) = (Arc::clone(&self.place), Write { pieces, at, flush_from });
-        self.writing = Some(tokio::task::spawn_blocking(move || match place.write(&write) {
-            Ok(()) => Ok(place),
-            Err(error) => Err(Unwritten { error, write: Some(write) }),
-        }));
+        let (place, write) = (Arc::clone(&self.place), Arc::new(Write { pieces, at, flush_from }));
+        let written = Arc::clone(&write);
+        let writing = self.place.dir().begin(move |_| place.write(&written));
+        self.work = Some(Work::Call(writing, write));
         Ok(())
     }
 
     /// What could not be written where the replica is goes to another disk, with all that is there of it.
-    fn begin_move(&mut self, write: Write, error: DiskError) {
+    fn begin_move(&mut self, write: Arc<Write>, error: DiskError) {
         let (disks, place) = (Arc::clone(&self.disks), Arc::clone(&self.place));
         let (replica, verified) = (self.replica, self.verified);
         let (blocks, behind, ahead) =
             (self.blocks.clone(), self.behind.clone(), self.batch.clone());
-        let known = Known { blocks, verified, behind, ahead };
-        self.writing = Some(tokio::task::spawn_blocking(move || {
-            let moved = place.move_on(&disks, replica, &known, &write, error);
-            moved.map(Arc::new).map_err(|error| Unwritten { error, write: None })
-        }));
+        let known = Arc::new(Known { blocks, verified, behind, ahead });
+        self.work = Some(Work::Move(tokio::spawn(async move {
+            place.move_on(&disks, replica, &known, &write, error).await
+        })));
     }
 
-    async fn end_write(&mut self) -> Result<(), DiskError> {
-        // Whoever drops this in between has not lost the write: an upload may be ended at any await.
-        while let Some(writing) = &mut self.writing {
-            let written = writing.await;
-            self.writing = None;
-            match written {
-                Ok(Ok(place)) => self.place = place,
-                Ok(Err(Unwritten { error, write: Some(write) })) => self.begin_move(write, error),
-                Ok(Err(Unwritten { error, write: None })) => return Err(error),
-                Err(error) => return Err(self.panicked(error)),
+    /// Waits for what is under way. Whoever drops this in between has not lost it: an upload may be ended at any await.
+    async fn end_work(&mut self) -> Result<(), DiskError> {
+        while let Some(work) = &mut self.work {
+            match work {
+                Work::Call(call, _) => {
+                    let done = call.within(self.disks.patience()).await;
+                    let Some(Work::Call(call, write)) = self.work.take() else { break };
+                    match done {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => self.move_from(None, write, error),
+                        Err(cause) => {
+                            let error = DiskError::no_answer(self.place.dir(), cause);
+                            self.move_from(Some(call), write, error);
+                        }
+                    }
+                }
+                Work::Move(moving) => {
+                    let moved = moving.await;
+                    self.work = None;
+                    match moved {
+                        Ok(Ok(place)) => self.go_on_in(place),
+                        Ok(Err(error)) => return Err(error),
+                        Err(error) => return Err(self.panicked(error)),
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    async fn blocking(
-        &self,
-        work: impl FnOnce() -> Result<(), DiskError> + Send + 'static,
-    ) -> Result<(), DiskError> {
-        let done = tokio::task::spawn_blocking(work).await;
-        done.unwrap_or_else(|error| Err(self.panicked(error)))
+    /// All is on another disk.
+    fn go_on_in(&mut self, place: Place) {
+        self.place = Arc::new(place);
+        // Not waited for: the disk where it was may hang.
+        let late = self.late.drain(..).map(|late| late.end(self.replica));
+        late.for_each(|ending| drop(tokio::spawn(ending)));
+    }
+
+    fn move_from(
+        &mut self,
+        call: Option<Call<Result<(), DiskError>>>,
+        write: Arc<Write>,
+        error: DiskError,
+    ) {
+        self.late.push(Late { place: Arc::clone(&self.place), call });
+        self.begin_move(write, error);
     }
 
     /// A panic, or the end of the daemon.
@@ -251,21 +329,4 @@ impl OpenChunk {
         let [path, _] = self.place.paths(self.replica);
         DiskError::Io { path, source: io::Error::other(error) }
     }
-}
-
-/// Removes the files, those that there are.
-pub(super) async fn remove_if_there(paths: [PathBuf; 2]) -> io::Result<()> {
-    let remove = |path| match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    };
-    blocking(move || paths.into_iter().try_for_each(remove)).await
-}
-
-/// Runs what blocks on a thread of its own.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(io::Error::other(error)))
 }

@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chunkstore_client::checksum::crc32c;
@@ -18,6 +20,10 @@ use super::disks::Disks;
 use super::open_chunk::DiskError;
 use super::syncs::{sync_file, sync_folder};
 
+/// What of a replica is taken to another disk at once: 1 MiB.
+const BLOCKS_PER_STEP: u64 = 16;
+/// A disk that gives no answer has so long to give what is to be taken from it: what it has in memory.
+const SOURCE_PATIENCE: Duration = Duration::from_secs(1);
 /// Pieces that one write takes (`IOV_MAX` is 1024).
 pub(super) const PIECES_PER_WRITE: usize = 512;
 
@@ -26,7 +32,7 @@ pub(super) const PIECES_PER_WRITE: usize = 512;
 pub(super) struct Place {
     dir: Booking,
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
     /// The folders on whose disks it could not be written.
     given_up: Vec<PathBuf>,
 }
@@ -47,14 +53,6 @@ impl Write {
     }
 }
 
-/// A write that failed.
-#[derive(Debug)]
-pub(super) struct Unwritten {
-    pub(super) error: DiskError,
-    /// What was to be written, for another disk; `None`: there is none.
-    pub(super) write: Option<Write>,
-}
-
 /// What is known of a replica's bytes besides its file.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -69,21 +67,21 @@ pub(super) struct Known {
 }
 
 impl Place {
-    /// On the disk with most room. Blocks, as all of this does.
-    pub(super) fn create(disks: &Disks, replica: ReplicaKey) -> Result<Self, DiskError> {
-        Self::besides(disks, replica, Vec::new())
+    /// On the disk with most room.
+    pub(super) async fn create(disks: &Disks, replica: ReplicaKey) -> Result<Self, DiskError> {
+        Self::besides(disks, replica, Vec::new()).await
     }
 
-    fn besides(
+    async fn besides(
         disks: &Disks,
         replica: ReplicaKey,
         mut given_up: Vec<PathBuf>,
     ) -> Result<Self, DiskError> {
-        let (dir, file) = disks.create_file(replica, &mut given_up)?;
-        Ok(Self { path: dir.open_path(replica), dir, file, given_up })
+        let (dir, file) = disks.create_file(replica, &mut given_up).await?;
+        Ok(Self { path: dir.open_path(replica), dir, file: Arc::new(file), given_up })
     }
 
-    pub(super) fn dir(&self) -> &DataDir {
+    pub(super) fn dir(&self) -> &Arc<DataDir> {
         &self.dir
     }
 
@@ -92,7 +90,7 @@ impl Place {
         [self.path.clone(), self.dir.sealed_path(replica)]
     }
 
-    /// Writes bytes at their place.
+    /// Writes bytes at their place. Blocks.
     pub(super) fn write(&self, write: &Write) -> Result<(), DiskError> {
         self.on_disk(|| {
             check_room(&self.dir, write.len())?;
@@ -102,7 +100,7 @@ impl Place {
         })
     }
 
-    /// Makes its first `end` bytes durable, under the name of a sealed one. On return it survives a power cut.
+    /// Makes its first `end` bytes durable, under the name of a sealed one. On return it survives a power cut. Blocks.
     pub(super) fn seal(&self, replica: ReplicaKey, end: u64) -> Result<(), DiskError> {
         let [from, to] = self.paths(replica);
         self.on_disk(|| {
@@ -136,79 +134,120 @@ impl Place {
     ///
     /// # Errors
     /// Why it could not be written here, if no other disk takes it or what is here is not what was written.
-    pub(super) fn move_on(
+    pub(super) async fn move_on(
         &self,
         disks: &Disks,
         replica: ReplicaKey,
-        known: &Known,
-        write: &Write,
+        known: &Arc<Known>,
+        write: &Arc<Write>,
         error: DiskError,
     ) -> Result<Self, DiskError> {
         let mut given_up = self.given_up.clone();
         given_up.push(self.dir.root().to_owned());
         loop {
-            let other = match Self::besides(disks, replica, given_up) {
+            let other = match Self::besides(disks, replica, given_up).await {
                 Ok(other) => other,
                 // All that work are full: it names them.
                 Err(all @ DiskError::OutOfSpace { .. }) if error.is_of_room() => return Err(all),
                 Err(_) => return Err(error),
             };
-            match other.take_over(self, known, write) {
+            match other.take_over(self, known, write).await {
                 Ok(()) => {
                     tracing::warn!(chunk = %replica.chunk, %error, to = %other.dir.root().display(),
                         "a replica can't be written to a disk: it goes on on another");
-                    self.remove(replica);
                     return Ok(other);
                 }
                 Err(failure) => {
                     tracing::warn!(chunk = %replica.chunk, error = %failure.error(),
                         "a replica can't go on on another disk");
-                    other.remove(replica);
-                    match failure {
-                        TakeOverError::Source(_) => return Err(error),
-                        TakeOverError::Disk(_) => {}
-                    }
-                    given_up = other.given_up;
+                    given_up = other.given_up.clone();
                     given_up.push(other.dir.root().to_owned());
+                    let is_source = matches!(failure, TakeOverError::Source(_));
+                    // Not waited for: its disk may hang.
+                    tokio::spawn(async move { other.remove(replica).await });
+                    if is_source {
+                        return Err(error);
+                    }
                 }
             }
         }
     }
 
     /// Best effort: the next start removes what is left of an unfinished one, or sees that it lies on two disks.
-    fn remove(&self, replica: ReplicaKey) {
+    pub(super) async fn remove(&self, replica: ReplicaKey) {
         self.dir.forget(replica);
         if self.dir.failed().is_some() {
             return;
         }
-        for path in self.paths(replica) {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::error!(path = %path.display(), %error,
-                        "what was written of a replica that is on another disk now can't be removed");
-                }
-                _ => {}
-            }
+        let paths = self.paths(replica);
+        let removed = self.dir.begin(move |_| remove_if_there(&paths)).end().await;
+        if let Err(error) = removed.unwrap_or_else(|cause| Err(cause.into())) {
+            tracing::error!(path = %self.path.display(), %error,
+                "what was written of a replica that is on another disk now can't be removed");
         }
     }
 
-    fn take_over(&self, from: &Self, known: &Known, write: &Write) -> Result<(), TakeOverError> {
+    /// Each step is a call to one of the two disks: either may hang.
+    async fn take_over(
+        &self,
+        from: &Self,
+        known: &Arc<Known>,
+        write: &Arc<Write>,
+    ) -> Result<(), TakeOverError> {
         let file_end = write.at.min(known.verified);
-        let room = self.on_disk(|| check_room(&self.dir, write.at + write.len()));
-        room.map_err(TakeOverError::Disk)?;
-        for index in 0..file_end.div_ceil(BLOCK_BYTES as u64) {
-            let block = block_of(&from.file, index, known, write).map_err(TakeOverError::Source)?;
-            let written =
-                self.on_disk(|| self.file.write_all_at(&block, index * BLOCK_BYTES as u64));
-            written.map_err(TakeOverError::Disk)?;
+        let (dir, end) = (Arc::clone(self.dir()), write.at + write.len());
+        self.on_this(move |_| check_room(&dir, end)).await?;
+        let n_blocks = file_end.div_ceil(BLOCK_BYTES as u64);
+        let mut first = 0;
+        while first < n_blocks {
+            let blocks = first..(first + BLOCKS_PER_STEP).min(n_blocks);
+            let (source, known, write) =
+                (Arc::clone(&from.file), Arc::clone(known), Arc::clone(write));
+            let read = blocks.clone();
+            let mut reading = from.dir.begin(move |_| {
+                read.map(|index| block_of(&source, index, &known, &write).map(Bytes::from))
+                    .collect::<io::Result<Vec<_>>>()
+            });
+            let read = reading.within(SOURCE_PATIENCE).await;
+            let read = read.unwrap_or_else(|cause| Err(cause.into()));
+            let read = read.map_err(TakeOverError::Source)?;
+            self.on_this(move |file| write_at(file, &read, first * BLOCK_BYTES as u64)).await?;
+            first = blocks.end;
         }
-        let behind = first(&known.behind, write.at - file_end);
-        let rest = self.on_disk(|| {
-            write_at(&self.file, &behind, file_end)?;
-            write_at(&self.file, &write.pieces, write.at)
-        });
-        rest.map_err(TakeOverError::Disk)
+        let behind = first_of(&known.behind, write.at - file_end);
+        let write = Arc::clone(write);
+        self.on_this(move |file| {
+            write_at(file, &behind, file_end)?;
+            write_at(file, &write.pieces, write.at)
+        })
+        .await
     }
+
+    /// Runs what blocks on this replica's disk.
+    async fn on_this(
+        &self,
+        work: impl FnOnce(&File) -> io::Result<()> + Send + 'static,
+    ) -> Result<(), TakeOverError> {
+        let file = Arc::clone(&self.file);
+        let mut working = self.dir.begin(move |dir| {
+            work(&file).inspect_err(|error| {
+                dir.blame(error);
+            })
+        });
+        let done = match working.answer().await {
+            Ok(done) => done.map_err(|error| DiskError::new(&self.dir, &self.path, error)),
+            Err(cause) => Err(DiskError::no_answer(&self.dir, cause)),
+        };
+        done.map_err(TakeOverError::Disk)
+    }
+}
+
+/// Removes the files, those that there are. Blocks.
+pub(super) fn remove_if_there(paths: &[PathBuf; 2]) -> io::Result<()> {
+    paths.iter().try_for_each(|path| match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    })
 }
 
 /// Why a replica does not go on elsewhere.
@@ -237,8 +276,8 @@ fn block_of(file: &File, index: u64, known: &Known, write: &Write) -> io::Result
     let mut block = vec![0; in_file];
     file.read_exact_at(&mut block, begin)?;
     let left = end - end.min(write.at);
-    let (here, there) = (first(&write.pieces, left), left.saturating_sub(write.len()));
-    for piece in here.iter().chain(&first(&known.ahead, there)) {
+    let (here, there) = (first_of(&write.pieces, left), left.saturating_sub(write.len()));
+    for piece in here.iter().chain(&first_of(&known.ahead, there)) {
         block.extend_from_slice(piece);
     }
     let expected = usize::try_from(index).ok().and_then(|index| known.blocks.get(index));
@@ -251,7 +290,7 @@ fn block_of(file: &File, index: u64, known: &Known, write: &Write) -> io::Result
 }
 
 /// The first `n` bytes of the pieces.
-fn first(pieces: &[Bytes], n: u64) -> Vec<Bytes> {
+fn first_of(pieces: &[Bytes], n: u64) -> Vec<Bytes> {
     let mut left = usize::try_from(n).unwrap_or(usize::MAX);
     let cut = pieces.iter().map_while(|piece| {
         let taken = piece.len().min(left);

@@ -11,7 +11,8 @@ use super::background::Background;
 use super::copy::Rates;
 use super::data_dir::DataDirError;
 use super::descriptor::{self, Descriptors};
-use super::disks::{Disks, Holdings};
+use super::disk_watch;
+use super::disks::{DiskLimits, Disks, Holdings};
 use super::download::Footers;
 use super::event_loop::{self, LoopError, ReplicaLoop, Shell};
 use super::give_way::Clients;
@@ -101,7 +102,11 @@ pub async fn run(
     };
     // They end with this function.
     let mut background = scrub::start(&server, settings.scrub_rate);
-    background.spawn(trash::purge_expired(Arc::clone(&server), settings.trash_interval));
+    for dir in server.disks.open_dirs() {
+        background.spawn(disk_watch::watch(Arc::clone(dir)));
+        background.spawn(disk_watch::measure(Arc::clone(dir)));
+        background.spawn(trash::purge_expired(Arc::clone(dir), settings.trash_interval));
+    }
     background.spawn(trash::release_broken(Arc::clone(&server), settings.trash_interval));
     let routes = http::routes().merge(reached.routes());
     background.spawn(reached.ask_after_registrations(asked));
@@ -136,7 +141,9 @@ fn asked(settings: &ServerSettings) -> Asked {
 
 async fn open_disks(settings: &ServerSettings) -> Result<(Disks, Replicas, Logs), DataDirError> {
     let owner = Owner::new("chunkserver", settings.host.clone());
-    let opened = Disks::open(&settings.data_dirs, &owner, settings.reserve_bytes).await?;
+    let limits =
+        DiskLimits { reserve_bytes: settings.reserve_bytes, timeout: settings.disk_timeout };
+    let opened = Disks::open(&settings.data_dirs, &owner, limits).await?;
     let (disks, Holdings { sealed, logs }) = opened;
     let identity = Identity {
         cluster: disks.cluster(),

@@ -133,14 +133,12 @@ async fn read_all(
     throttle: Option<&Throttle>,
     replica: ReplicaKey,
 ) -> Result<(), Breakage> {
-    let folder = Arc::clone(dir);
-    let opened = tokio::task::spawn_blocking(move || {
-        let file = folder.open_file(replica)?;
+    let mut opening = dir.begin(move |dir| {
+        let file = dir.open_file(replica)?;
         let footer = read_footer(&file, replica)?;
         Ok::<_, OpenError>((Arc::new(file), Arc::new(footer)))
     });
-    let (file, footer) =
-        opened.await.unwrap_or_else(|e| Err(OpenError::Io(io::Error::other(e))))?;
+    let (file, footer) = opening.answer().await??;
     for first in (0..footer.blocks.len()).step_by(BLOCKS_PER_READ) {
         let n = (footer.blocks.len() - first).min(BLOCKS_PER_READ);
         let bytes = (n * BLOCK_BYTES) as u64;
@@ -149,8 +147,7 @@ async fn read_all(
             throttle.pass(if readers { COST_BESIDE_READERS * bytes } else { bytes }).await;
         }
         let (file, footer) = (Arc::clone(&file), Arc::clone(&footer));
-        let read = tokio::task::spawn_blocking(move || read_cold(&file, &footer, first, n));
-        read.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))?;
+        dir.begin(move |_| read_cold(&file, &footer, first, n)).answer().await??;
         metrics::observe_scrubbed(bytes);
     }
     Ok(())
@@ -169,8 +166,7 @@ struct Scrubber {
 
 impl Scrubber {
     async fn new(server: Arc<Server>, dir: Arc<DataDir>, throttle: Throttle) -> Self {
-        let folder = Arc::clone(&dir);
-        let read = tokio::task::spawn_blocking(move || Place::read(folder.root())).await;
+        let read = dir.begin(|dir| Place::read(dir.root())).end().await;
         let place = read.unwrap_or_else(|_| Place::first());
         let (unkept, round) = (Stopwatch::start(), Stopwatch::start());
         metrics::observe_scrub_begin(&dir.root().to_string_lossy(), place.round_started);
@@ -205,8 +201,8 @@ impl Scrubber {
     }
 
     async fn keep_place(&mut self) {
-        let (dir, place) = (Arc::clone(&self.dir), self.place);
-        let kept = tokio::task::spawn_blocking(move || {
+        let place = self.place;
+        let mut keeping = self.dir.begin(move |dir| {
             place.write(dir.root()).inspect_err(|error| {
                 let failed = dir.blame(error);
                 tracing::warn!(path = %dir.root().display(), %error, failed,
@@ -214,7 +210,7 @@ impl Scrubber {
             })
         });
         // Whether or not it could, it is tried again later.
-        let _ = kept.await;
+        let _ = keeping.end().await;
         self.unkept = Stopwatch::start();
     }
 

@@ -140,13 +140,27 @@ pub(super) async fn seal(
     Ok(SealedChunk { chunk: replica.chunk, version, length, checksum, servers })
 }
 
-async fn seal_cut(server: &Server, replica: ReplicaKey, length: u64) -> Result<Sealed, SealError> {
+async fn seal_cut(
+    server: &Arc<Server>,
+    replica: ReplicaKey,
+    length: u64,
+) -> Result<Sealed, SealError> {
     let outcome = match server.unfinished.take(replica) {
         None => Err(SealError::Unknown(replica)),
         Some(mut chunk) => {
             chunk.truncate(length);
             match chunk.seal().await {
                 Ok(footer) => Ok(footer.sealed()),
+                Err(error) if error.is_of_time() => {
+                    // Who asks is not kept waiting for its disk; the core is.
+                    let server = Arc::clone(server);
+                    tokio::spawn(async move {
+                        chunk.discard().await;
+                        // A loop that is gone needs no word.
+                        let _ = server.replicas.tell(Input::Aborted { replica }).await;
+                    });
+                    return Err(error.into());
+                }
                 Err(error) => {
                     chunk.discard().await;
                     Err(error.into())

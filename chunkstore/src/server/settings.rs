@@ -19,6 +19,8 @@ pub struct ServerSettings {
     pub data_dirs: Vec<PathBuf>,
     /// Bytes of each disk that are never given to chunks.
     pub reserve_bytes: u64,
+    /// A disk that gives no answer for so long hangs: it is not used any more before the next start.
+    pub disk_timeout: Duration,
     /// Time in which a reader takes no bytes after which it is given up; a writer after ten times as long.
     pub idle_timeout: Duration,
     /// How long an upload that broke off is kept for its writer to go on with.

@@ -5,9 +5,11 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::PoisonError;
 
 use chunkstore_core::replica::KeptTerm;
 use chunkstore_protocol::Term;
+use ids::Epoch;
 use serde::{Deserialize, Serialize};
 
 use super::data_dir::{DataDir, DataDirError, io_error};
@@ -33,33 +35,41 @@ struct Head {
 }
 
 impl DataDir {
-    /// The chunk master's last term, as this folder has it. Blocks.
-    pub(super) fn term(&self) -> Option<KeptTerm> {
-        read(self.root())
-    }
-
-    /// Keeps the chunk master's term, durably. A full disk is no bad one: where there is no space for a new file, the old
-    /// one is written over, and where there is none, this folder does without. Blocks.
+    /// Keeps the chunk master's term, durably, unless a newer one is here. A full disk is no bad one: where there is no space
+    /// for a new file, the old one is written over, and where there is none, this folder does without. Blocks.
     pub(super) fn keep_term(&self, term: KeptTerm) -> Result<(), DataDirError> {
+        let _one_at_a_time = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.term().is_some_and(|kept| kept == term || age(&kept) > age(&term)) {
+            return Ok(());
+        }
         let root = self.root();
         let kept = match write(root, term) {
             Err(error) if is_full(&error) => write_over(root, term),
             written => written,
         };
         match kept {
+            Ok(()) => {
+                self.has_kept(term);
+                Ok(())
+            }
             Err(error) if is_full(&error) || error.kind() == io::ErrorKind::NotFound => {
                 tracing::warn!(folder = %root.display(),
                     "no space for the chunk master's term: it is not kept here until its next one, or the next start");
                 Ok(())
             }
-            kept => kept.map_err(io_error(root)),
+            Err(error) => Err(io_error(root)(error)),
         }
     }
 }
 
+/// By which of two terms is newer.
+pub(super) fn age(kept: &KeptTerm) -> (Epoch, u64) {
+    (kept.term.epoch, kept.last_record)
+}
+
 /// The term that the folder has; `None` if it has none, or none that can be understood: then the other folders of
 /// this server may have it, and other servers. Blocks.
-fn read(root: &Path) -> Option<KeptTerm> {
+pub(super) fn read(root: &Path) -> Option<KeptTerm> {
     let path = root.join(TERM);
     let text = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
@@ -113,8 +123,6 @@ fn write_over(root: &Path, term: KeptTerm) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use ids::Epoch;
-
     use super::*;
 
     #[test]

@@ -26,6 +26,8 @@ use chunkstore_protocol::{BROKEN_CHUNKS_MAX, BrokenChunks, ChunkId, Purgeable, V
 use ids::UnixMillis;
 use net::{Capability, Role};
 
+use super::data_dir::DataDir;
+use super::opening::Steps;
 use super::{Server, metrics};
 
 /// Between two looks for files whose time is over.
@@ -217,11 +219,12 @@ pub(super) struct Trash {
 
 impl Trash {
     /// Makes the folder if need be, and lists what is in it; what is not ours is left alone.
-    pub(super) fn open(root: &Path) -> io::Result<Self> {
+    pub(super) fn open(root: &Path, steps: &Steps) -> io::Result<Self> {
         let folder = root.join("trash");
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         let mut items = Items::default();
         for entry in fs::read_dir(&folder)? {
+            steps.done_one();
             let entry = entry?;
             match entry.file_name().to_str().and_then(Item::parse) {
                 Some(item) => items.add(item, entry.metadata()?.len()),
@@ -284,6 +287,13 @@ impl Trash {
         File::open(self.folder.join(item.name())).ok()
     }
 
+    /// Whether the file of a replica is here, whole or broken.
+    pub(super) fn has(&self, replica: ReplicaKey, is_whole: bool) -> bool {
+        let items = self.items();
+        let known = if is_whole { &items.readable } else { &items.broken };
+        known.contains_key(&replica)
+    }
+
     /// The replicas of which a broken one is here.
     pub(super) fn broken(&self) -> Vec<ReplicaKey> {
         self.items().broken.keys().copied().collect()
@@ -342,25 +352,18 @@ impl Trash {
     }
 }
 
-/// Removes what has been in the trash of a disk for longer than `interval`, slowly, for ever.
-pub(super) async fn purge_expired(server: Arc<Server>, interval: Duration) {
-    loop {
+/// Removes what has been in the trash of a disk for longer than `interval`, slowly, until the disk fails.
+pub(super) async fn purge_expired(dir: Arc<DataDir>, interval: Duration) {
+    while dir.failed().is_none() {
         tokio::time::sleep(PURGE_PAUSE).await;
         let removed =
             CameBefore { removed: CameBefore::ago(READABLE_FOR), kept: CameBefore::NEVER };
         let kept = CameBefore { removed: CameBefore::NEVER, kept: CameBefore::ago(interval) };
-        for dir in server.disks.working() {
-            let dir = Arc::clone(dir);
-            let purge = move || {
-                dir.trash().purge(removed, REMOVED_PER_LOOK)
-                    + dir.trash().purge(kept, PURGED_PER_LOOK)
-            };
-            // Only the end of the daemon stands in its way.
-            metrics::observe_purged(
-                "expired",
-                tokio::task::spawn_blocking(purge).await.unwrap_or(0),
-            );
-        }
+        let mut purging = dir.begin(move |dir| {
+            dir.trash().purge(removed, REMOVED_PER_LOOK) + dir.trash().purge(kept, PURGED_PER_LOOK)
+        });
+        // Only a disk that hangs stands in its way, or the end of the daemon.
+        metrics::observe_purged("expired", purging.end().await.unwrap_or(0));
     }
 }
 
@@ -414,7 +417,7 @@ mod tests {
     #[test]
     fn the_oldest_go_first_and_no_more_than_asked_for_and_a_restart_knows_the_rest() {
         let root = tempfile::tempdir().unwrap();
-        let trash = Trash::open(root.path()).unwrap();
+        let trash = Trash::open(root.path(), &Steps::default()).unwrap();
         let file = root.path().join("file");
         let before = clock::wall();
         for chunk in 1..=4 {
@@ -426,7 +429,7 @@ mod tests {
         let all = Content { files: 4, broken: 1, bytes: 10, yielding_bytes: 7 };
         assert_eq!(trash.content(), all);
         fs::write(root.path().join("trash/notes.txt"), "somebody's").unwrap();
-        let trash = Trash::open(root.path()).unwrap();
+        let trash = Trash::open(root.path(), &Steps::default()).unwrap();
         assert_eq!(trash.content(), all);
         assert_eq!(
             trash.purge(CameBefore { removed: before, kept: before }, 10),
@@ -452,7 +455,7 @@ mod tests {
     #[test]
     fn what_is_whole_can_be_read_until_it_goes_and_what_was_removed_goes_first() {
         let root = tempfile::tempdir().unwrap();
-        let trash = Trash::open(root.path()).unwrap();
+        let trash = Trash::open(root.path(), &Steps::default()).unwrap();
         let file = root.path().join("file");
         let [orphan, broken, removed] =
             [1, 2, 3].map(|n| ReplicaKey { chunk: ChunkId(n), version: Version(1) });
@@ -461,7 +464,7 @@ mod tests {
             fs::write(&file, why.suffix()).unwrap();
             trash.take(&file, replica, why).unwrap();
         }
-        for trash in [&trash, &Trash::open(root.path()).unwrap()] {
+        for trash in [&trash, &Trash::open(root.path(), &Steps::default()).unwrap()] {
             let read = |replica| trash.open_file(replica).map(io::read_to_string);
             assert_eq!(read(orphan).unwrap().unwrap(), "chunk");
             assert_eq!(read(removed).unwrap().unwrap(), "gone");
@@ -480,7 +483,7 @@ mod tests {
     #[test]
     fn the_trash_gives_way_until_there_is_room_and_no_further() {
         let root = tempfile::tempdir().unwrap();
-        let trash = Trash::open(root.path()).unwrap();
+        let trash = Trash::open(root.path(), &Steps::default()).unwrap();
         let file = root.path().join("file");
         for chunk in 1..=4 {
             fs::write(&file, "x").unwrap();

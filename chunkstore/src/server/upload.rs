@@ -92,6 +92,11 @@ pub(super) enum UploadError {
 }
 
 impl UploadError {
+    /// Whether a call to the disk may be at work yet.
+    fn is_of_time(&self) -> bool {
+        matches!(self, Self::Disk(error) if error.is_of_time())
+    }
+
     /// Whether what came before is good, and its writer may want it sealed.
     fn leaves_a_cut(&self) -> bool {
         match self {
@@ -115,7 +120,7 @@ impl UploadError {
 
 /// Takes a chunk; on return it is durable here, and on the servers that the answer lists.
 pub(super) async fn receive(
-    server: &Server,
+    server: &Arc<Server>,
     upload: &Upload,
     body: &mut BodyDataStream,
 ) -> Result<SealedChunk, UploadError> {
@@ -152,7 +157,7 @@ pub(super) async fn drain(mut body: BodyDataStream) {
 }
 
 async fn receive_new(
-    server: &Server,
+    server: &Arc<Server>,
     upload: &Upload,
     body: &mut BodyDataStream,
 ) -> Result<SealedChunk, UploadError> {
@@ -164,6 +169,17 @@ async fn receive_new(
             Ok((sealed, downstream)) => {
                 let answer = answer(server, replica, sealed, downstream);
                 (Input::Sealed { replica, sealed }, Ok(answer))
+            }
+            Err(error) if error.is_of_time() => {
+                // Its writer goes on elsewhere at once; here nobody takes it up before its disk has done, or is given up.
+                let server = Arc::clone(server);
+                tokio::spawn(async move {
+                    chunk.discard().await;
+                    server.unfinished.end(replica);
+                    // A loop that is gone needs no word.
+                    let _ = server.replicas.tell(Input::Aborted { replica }).await;
+                });
+                return Err(error);
             }
             Err(error) => (end_early(server, chunk, replica, &error).await, Err(error)),
         },

@@ -38,6 +38,8 @@ pub(crate) struct Boot {
     users: Users,
     tls: Option<Tls>,
     file: PathBuf,
+    /// `None`: as many as the runtime has by itself.
+    blocking_threads_max: Option<usize>,
 }
 
 impl Boot {
@@ -60,7 +62,8 @@ impl Boot {
         let tls = crate::tls::of_daemon(&config, file)?;
         let users = Users::default();
         super::users::take(&users, &config.users).or_early()?;
-        Ok(Self { config, secret, users, tls, file: file.to_owned() })
+        let (file, blocking_threads_max) = (file.to_owned(), None);
+        Ok(Self { config, secret, users, tls, file, blocking_threads_max })
     }
 
     /// The worker host called `name`, or the only one there is, with its position from 1.
@@ -81,6 +84,11 @@ impl Boot {
         let host = self.config.host(name).or_early()?;
         let position = names.iter().position(|known| *known == name).unwrap_or_default();
         Ok((position + 1, host))
+    }
+
+    /// So many threads at most for calls that block; each is made when it is needed.
+    pub(crate) fn allow_blocking_threads(&mut self, max: usize) {
+        self.blocking_threads_max = Some(max);
     }
 
     /// Signs and verifies tokens, for the users of the configuration.
@@ -133,8 +141,11 @@ impl Boot {
         tracing::info!(%name, listen, version = env!("CARGO_PKG_VERSION"), at = wall().0, "starting");
         // Before anybody records: what is told to no recorder is lost.
         daemon::Metrics::install(&[]);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.context("cannot start the async runtime")?;
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        if let Some(max) = self.blocking_threads_max {
+            builder.max_blocking_threads(max);
+        }
+        let runtime = builder.enable_all().build().context("cannot start the async runtime")?;
         let ended = run_to_the_end(runtime, PATIENCE, async {
             let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
             let (users, file) = (self.users.clone(), self.file.clone());

@@ -10,7 +10,7 @@ use crate::exit::OrEarly;
 
 /// Runs the chunkserver of `host`.
 pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
-    let boot = Boot::new(file)?;
+    let mut boot = Boot::new(file)?;
     let (number, host) = boot.host(host)?;
     let (address, listen) = (host.chunkserver_address, host.chunkserver_listen);
     let settings = ServerSettings {
@@ -19,6 +19,7 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         address: address.clone(),
         data_dirs: host.chunkserver_dirs,
         reserve_bytes: boot.config.chunkserver.reserve.0,
+        disk_timeout: boot.config.chunkserver.disk_timeout.0,
         idle_timeout: boot.config.chunkserver.idle_timeout.0,
         keep_unfinished: boot.config.chunkserver.keep_unfinished.0,
         follow_timeout: boot.config.chunkserver.follow_timeout.0,
@@ -31,6 +32,7 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         keyring: boot.keyring(),
         client: boot.client(),
     };
+    boot.allow_blocking_threads(server::threads_max(settings.data_dirs.len()));
     boot.run(&DaemonName::Chunkserver(number), (&address, &listen), |listener, shutdown| async {
         Ok(server::run(settings, listener, shutdown).await?)
     })

@@ -16,6 +16,7 @@ mod disk;
 mod held;
 mod link;
 mod refusal;
+mod watch;
 
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub use disk::{DiskRoom, Space, choose_disk};
 pub use held::Ended;
 pub use link::{Identity, KeptTerm};
 pub use refusal::{Refusal, StopReason};
+pub use watch::{DiskCall, DiskNews, DiskWatch};
 
 use cuts::Cuts;
 use held::{CutOff, Freeze, Held};

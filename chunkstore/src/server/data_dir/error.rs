@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use daemon::FolderError;
 use ids::ClusterId;
@@ -53,6 +54,26 @@ pub enum DataDirError {
         /// The one that it is, or is in.
         other: PathBuf,
     },
+    /// Its disk gives no answer at the start.
+    #[error(
+        "the data folder {} can't be opened: its disk hangs, no step was done for {limit:?}: see to the disk, or take it \
+         out of chunkserver.data_dirs",
+        path.display()
+    )]
+    Hangs {
+        /// The folder.
+        path: PathBuf,
+        /// How long nothing was done.
+        limit: Duration,
+    },
+    /// Its disk gives no answer.
+    #[error("{}: {cause}: see to the disk", path.display())]
+    NoAnswer {
+        /// The folder.
+        path: PathBuf,
+        /// How long it was waited for.
+        cause: io::Error,
+    },
     /// No folder of several works.
     #[error("none of the data folders can be used: {reasons}")]
     NoneWorks {
@@ -64,7 +85,11 @@ pub enum DataDirError {
 impl DataDirError {
     /// Whether the disk is to blame, not what is configured: then a server goes on with its others.
     pub(in crate::server) fn is_of_the_disk(&self) -> bool {
-        matches!(self, Self::Folder(FolderError::Io { .. } | FolderError::BadIdentity { .. }))
+        matches!(
+            self,
+            Self::Hangs { .. }
+                | Self::Folder(FolderError::Io { .. } | FolderError::BadIdentity { .. })
+        )
     }
 }
 

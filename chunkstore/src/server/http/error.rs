@@ -100,9 +100,10 @@ pub(super) fn problem_of_seal(error: &SealError) -> Problem {
 fn of_disk(error: &DiskError) -> (u16, ProblemKind) {
     match error {
         DiskError::OutOfSpace { .. } => (507, ProblemKind::OutOfSpace),
-        DiskError::Io { .. } | DiskError::Failed { .. } | DiskError::NoneWorks => {
-            (500, ProblemKind::Internal)
-        }
+        DiskError::Io { .. }
+        | DiskError::Failed { .. }
+        | DiskError::NoAnswer { .. }
+        | DiskError::NoneWorks => (500, ProblemKind::Internal),
     }
 }
 

@@ -10,6 +10,9 @@ mod primary;
 mod read;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,11 +25,10 @@ use super::Server;
 use super::data_dir::DataDir;
 use super::event_loop::Stopped;
 use super::open_chunk::DiskError;
-use open_log::OpenLog;
+use open_log::{OpenLog, scan};
 
 pub(super) use ending::end;
 pub(super) use follow::{Follow, follow};
-pub(super) use open_log::scan;
 pub(super) use primary::append;
 pub(super) use read::read;
 
@@ -38,6 +40,20 @@ const TOKEN_LIFE: Duration = Duration::from_mins(10);
 pub(super) struct FoundLog {
     pub(super) replica: ReplicaKey,
     pub(super) ended: Ended,
+    /// To seal it; absent if it can only be read.
+    pub(super) file: Option<File>,
+}
+
+impl FoundLog {
+    /// Reads what is in it. Blocks.
+    pub(super) fn open(path: &Path, replica: ReplicaKey) -> io::Result<Self> {
+        let ended = scan(path)?;
+        let opened = File::options().read(true).write(true).open(path);
+        let opened = opened.inspect_err(|error| {
+            tracing::error!(chunk = %replica.chunk, %error, "a log's chunk can't be opened");
+        });
+        Ok(Self { replica, ended, file: opened.ok() })
+    }
 }
 
 /// Why records were not taken, or not given.
@@ -94,13 +110,8 @@ impl Logs {
     pub(super) fn new(found: Vec<(Arc<DataDir>, FoundLog)>) -> Self {
         let found = found.into_iter().filter_map(|(dir, log)| {
             let replica = log.replica;
-            match OpenLog::found(&dir, &log) {
-                Ok(log) => Some((replica, Arc::new(OnceCell::new_with(Some(Arc::new(log)))))),
-                Err(error) => {
-                    tracing::error!(chunk = %replica.chunk, %error, "a log's chunk can't be opened");
-                    None
-                }
-            }
+            let log = OpenLog::found(&dir, log)?;
+            Some((replica, Arc::new(OnceCell::new_with(Some(Arc::new(log))))))
         });
         Self(Mutex::new(found.collect()))
     }

@@ -19,10 +19,11 @@ use tokio::sync::{Mutex, MutexGuard, Notify, mpsc};
 use super::FoundLog;
 use super::primary::Offer;
 use crate::server::data_dir::{Booking, DataDir};
+use crate::server::disk_calls::Call;
 use crate::server::disk_health::is_media_error;
 use crate::server::footer::Footer;
-use crate::server::open_chunk::{DiskError, blocking, remove_if_there};
-use crate::server::other_disk::check_room;
+use crate::server::open_chunk::DiskError;
+use crate::server::other_disk::{check_room, remove_if_there};
 use crate::server::syncs::{sync_file, sync_folder};
 use crate::server::{Server, metrics};
 
@@ -41,6 +42,8 @@ pub(in crate::server) struct OpenLog {
     /// Its file is to go, or is gone.
     is_gone: AtomicBool,
     ends: Notify,
+    /// A write that gave no answer: it may come to the file yet.
+    late: Mutex<Option<Call<io::Result<()>>>>,
     offers: Option<mpsc::Sender<Offer>>,
 }
 
@@ -52,10 +55,7 @@ impl OpenLog {
         chunk_bytes: u64,
         offers: Option<mpsc::Sender<Offer>>,
     ) -> Result<Self, DiskError> {
-        let disks = Arc::clone(&server.disks);
-        let created = tokio::task::spawn_blocking(move || disks.create_log(replica)).await;
-        // Only a panic gets here, or the end of the daemon.
-        let (dir, file) = created.unwrap_or(Err(DiskError::NoneWorks))?;
+        let (dir, file) = server.disks.create_log(replica).await?;
         Ok(Self {
             replica,
             path: dir.log_path(replica),
@@ -66,26 +66,26 @@ impl OpenLog {
             ended: OnceLock::new(),
             is_gone: AtomicBool::new(false),
             ends: Notify::new(),
+            late: Mutex::default(),
             offers,
         })
     }
 
-    /// One that the last process left: it takes no more.
-    pub(super) fn found(dir: &Arc<DataDir>, log: &FoundLog) -> io::Result<Self> {
-        let path = dir.log_path(log.replica);
-        let file = File::options().read(true).write(true).open(&path)?;
+    /// One that the last process left: it takes no more. None if it can only be read.
+    pub(super) fn found(dir: &Arc<DataDir>, log: FoundLog) -> Option<Self> {
         let mut tail = Tail::new(0);
         tail.end(0);
-        Ok(Self {
+        Some(Self {
             replica: log.replica,
-            path,
+            path: dir.log_path(log.replica),
             dir: Arc::new(dir.book()),
-            file: Arc::new(file),
+            file: Arc::new(log.file?),
             tail: Mutex::new(tail),
             acknowledged: AtomicU64::new(0),
             ended: OnceLock::from(log.ended),
             is_gone: AtomicBool::new(false),
             ends: Notify::new(),
+            late: Mutex::default(),
             offers: None,
         })
     }
@@ -133,14 +133,22 @@ impl OpenLog {
             tracing::debug!(reason, "a log's disk has failed");
             return Err(DiskError::Failed { folder: self.dir.root().to_owned() });
         }
-        let (dir, file) = (Arc::clone(&self.dir), Arc::clone(&self.file));
-        let written = blocking(move || {
-            check_room(&dir, frames.len() as u64)?;
-            file.write_all_at(&frames, at)?;
-            sync_file(&file)
+        let (file, watch) = (Arc::clone(&self.file), clock::Stopwatch::start());
+        let mut writing = self.dir.begin(move |dir| {
+            let written = check_room(dir, frames.len() as u64)
+                .and_then(|()| file.write_all_at(&frames, at))
+                .and_then(|()| sync_file(&file));
+            written.inspect_err(|error| {
+                dir.blame(error);
+            })
         });
-        let watch = clock::Stopwatch::start();
-        written.await.map_err(|error| self.disk_error(error))?;
+        match writing.answer().await {
+            Ok(written) => written.map_err(|error| self.disk_error(error))?,
+            Err(cause) => {
+                *self.late.lock().await = Some(writing);
+                return Err(DiskError::no_answer(&self.dir, cause));
+            }
+        }
         metrics::observe_log_sync(watch.elapsed());
         Ok(())
     }
@@ -169,12 +177,12 @@ impl OpenLog {
     pub(super) async fn read(&self, offset: u64, max: u64) -> io::Result<Vec<u8>> {
         let n = self.acknowledged().saturating_sub(offset).min(max);
         let file = Arc::clone(&self.file);
-        blocking(move || {
+        let mut reading = self.dir.begin(move |_| {
             let mut bytes = vec![0; usize::try_from(n).unwrap_or(usize::MAX)];
             file.read_exact_at(&mut bytes, offset)?;
             Ok(bytes)
-        })
-        .await
+        });
+        reading.answer().await.unwrap_or_else(|cause| Err(cause.into()))
     }
 
     /// Makes it a sealed replica of its first `length` bytes. If these are not sound it stays as it is, and what is sound
@@ -183,11 +191,16 @@ impl OpenLog {
         &self,
         length: u64,
     ) -> Result<Result<Sealed, Ended>, DiskError> {
+        let late = self.late.lock().await.take();
+        if let Some(mut late) = late {
+            // What it writes must not come after the footer, and whether it does is all the same.
+            let ended = late.end().await;
+            ended.map_err(|cause| DiskError::no_answer(&self.dir, cause))?.ok();
+        }
         let (file, replica) = (Arc::clone(&self.file), self.replica);
         let (from, to) = (self.path.clone(), self.dir.sealed_path(self.replica));
-        let (dir, is_damaged) =
-            (Arc::clone(&self.dir), self.ended.get().is_some_and(|it| it.damaged));
-        let sealed = blocking(move || {
+        let is_damaged = self.ended.get().is_some_and(|it| it.damaged);
+        let seal = move |dir: &DataDir| {
             let bytes = match read_whole(&file) {
                 Ok(bytes) => bytes,
                 // What can't be read is lost, and the disk may be good for everything else.
@@ -214,8 +227,16 @@ impl OpenLog {
             std::fs::rename(&from, &to)?;
             to.parent().map_or(Ok(()), sync_folder)?;
             Ok(Ok(footer.sealed()))
+        };
+        let mut sealing = self.dir.begin(move |dir| {
+            seal(dir).inspect_err(|error| {
+                dir.blame(error);
+            })
         });
-        let sealed = sealed.await.map_err(|error| self.disk_error(error))?;
+        let sealed = match sealing.end().await {
+            Ok(sealed) => sealed.map_err(|error| self.disk_error(error))?,
+            Err(cause) => return Err(DiskError::no_answer(&self.dir, cause)),
+        };
         match sealed.is_err() || self.dir.hold(self.replica) {
             true => Ok(sealed),
             false => Err(DiskError::Failed { folder: self.dir.root().to_owned() }),
@@ -228,7 +249,8 @@ impl OpenLog {
         let _ended = self.end().await;
         self.dir.forget(self.replica);
         let paths = [self.path.clone(), self.dir.sealed_path(self.replica)];
-        if let Err(error) = remove_if_there(paths).await {
+        let removed = self.dir.begin(move |_| remove_if_there(&paths)).end().await;
+        if let Err(error) = removed.unwrap_or_else(|cause| Err(cause.into())) {
             tracing::error!(path = %self.path.display(), %error,
                 "a log's replica can't be removed: see to its disk; the next start reports it, and the chunk master \
                  has it removed");
@@ -241,7 +263,6 @@ impl OpenLog {
     }
 
     fn disk_error(&self, error: io::Error) -> DiskError {
-        self.dir.blame(&error);
         DiskError::new(&self.dir, &self.path, error)
     }
 }

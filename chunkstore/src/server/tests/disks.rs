@@ -16,14 +16,14 @@ use futures_util::stream;
 use rustix::fs::FallocateFlags;
 
 use super::transfers::{BOTH, frames, get, put, status_and_kind};
-use super::{Cluster, bytes, flip_byte, until};
+use super::{Cluster, DISK_LIMITS, bytes, flip_byte, until};
 use crate::server::data_dir::{DataDirError, read_footer};
 use crate::server::disks::Disks;
 use crate::server::open_chunk::OpenChunk;
 use crate::server::trash::Why;
 
 /// A cluster of one server with two data folders, `disk-1` and `disk-2`.
-async fn two_disks() -> Cluster {
+pub(super) async fn two_disks() -> Cluster {
     let mut cluster = Cluster::start(1).await;
     let (mut settings, folder) = cluster.servers.remove(0).stop().await;
     settings.data_dirs = ["disk-1", "disk-2"].map(|disk| folder.path().join(disk)).to_vec();
@@ -31,7 +31,7 @@ async fn two_disks() -> Cluster {
     cluster
 }
 
-async fn start(
+pub(super) async fn start(
     cluster: &mut Cluster,
     settings: crate::server::ServerSettings,
     folder: tempfile::TempDir,
@@ -41,12 +41,12 @@ async fn start(
     cluster.registered(1).await;
 }
 
-fn disk(cluster: &Cluster, n: usize) -> PathBuf {
+pub(super) fn disk(cluster: &Cluster, n: usize) -> PathBuf {
     cluster.servers[0].folder.path().join(format!("disk-{n}"))
 }
 
 /// The chunks whose files in a data folder end so.
-fn chunks_on(disk: &Path, suffix: &str) -> BTreeSet<ChunkId> {
+pub(super) fn chunks_on(disk: &Path, suffix: &str) -> BTreeSet<ChunkId> {
     let folders = std::fs::read_dir(disk.join("chunks")).unwrap();
     let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
@@ -55,12 +55,12 @@ fn chunks_on(disk: &Path, suffix: &str) -> BTreeSet<ChunkId> {
 }
 
 /// What the master knows to be held.
-fn known(cluster: &Cluster) -> BTreeSet<ChunkId> {
+pub(super) fn known(cluster: &Cluster) -> BTreeSet<ChunkId> {
     let book = cluster.master.book();
     book.servers.values().flat_map(|known| known.replicas.keys().copied()).collect()
 }
 
-fn told(cluster: &Cluster) -> Vec<DiskState> {
+pub(super) fn told(cluster: &Cluster) -> Vec<DiskState> {
     cluster.master.book().servers.values().next().unwrap().disks.clone()
 }
 
@@ -119,24 +119,27 @@ async fn folders_on_one_device_take_turns_whatever_others_write_there() {
     let place = tempfile::tempdir().unwrap();
     let owner = Owner::new("chunkserver", "host-1".parse().unwrap());
     let folders = ["disk-1", "disk-2"].map(|name| place.path().join(name));
-    let (disks, _) = Disks::open(&folders, &owner, 0).await.unwrap();
+    let (disks, _) = Disks::open(&folders, &owner, DISK_LIMITS).await.unwrap();
     let other = std::fs::File::create(place.path().join("other")).unwrap();
-    let is_over = AtomicBool::new(false);
-    let roots = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_over.load(Ordering::Relaxed) {
-                rustix::fs::fallocate(&other, FallocateFlags::empty(), 0, 1 << 20).unwrap();
-                other.set_len(0).unwrap();
-            }
-        });
-        let create = |chunk| {
-            let replica = ReplicaKey { chunk: ChunkId(chunk), version: Version(1) };
-            disks.create_file(replica, &mut Vec::new()).unwrap().0.root().to_owned()
-        };
-        let roots: Vec<_> = (0..2000).map(create).collect();
-        is_over.store(true, Ordering::Relaxed);
-        roots
+    let is_over = std::sync::Arc::new(AtomicBool::new(false));
+    let ends = std::sync::Arc::clone(&is_over);
+    let writing = std::thread::spawn(move || {
+        while !ends.load(Ordering::Relaxed) {
+            rustix::fs::fallocate(&other, FallocateFlags::empty(), 0, 1 << 20).unwrap();
+            other.set_len(0).unwrap();
+        }
     });
+    let mut roots = Vec::new();
+    for chunk in 0..2000 {
+        let replica = ReplicaKey { chunk: ChunkId(chunk), version: Version(1) };
+        for dir in disks.working() {
+            dir.measure();
+        }
+        let made = disks.create_file(replica, &mut Vec::new()).await.unwrap();
+        roots.push(made.0.root().to_owned());
+    }
+    is_over.store(true, Ordering::Relaxed);
+    writing.join().unwrap();
     assert_eq!(roots.iter().collect::<BTreeSet<_>>().len(), 2);
     let n_twice = roots.windows(2).filter(|pair| pair[0] == pair[1]).count();
     assert_eq!(n_twice, 0, "twice in a row to the same of two equal folders");
@@ -240,7 +243,7 @@ async fn sealed_behind_a_failure(
     let place = tempfile::tempdir().unwrap();
     let owner = Owner::new("chunkserver", "host-1".parse().unwrap());
     let folders = ["disk-1", "disk-2"].map(|name| place.path().join(name));
-    let (disks, _) = Disks::open(&folders, &owner, 0).await.unwrap();
+    let (disks, _) = Disks::open(&folders, &owner, DISK_LIMITS).await.unwrap();
     let disks = std::sync::Arc::new(disks);
     let replica = ReplicaKey { chunk: ChunkId(1), version: Version(1) };
     let mut chunk = OpenChunk::create(&disks, replica).await.unwrap();
@@ -263,7 +266,7 @@ async fn sealed_behind_a_failure(
     }
     chunk.seal().await.ok()?;
     assert_eq!(disks.working().count(), 1);
-    let file = disks.open_file(replica).unwrap();
+    let file = disks.find(replica).unwrap().open_file(replica).unwrap();
     let footer = read_footer(&file, replica).unwrap();
     assert_eq!(footer.length, data.len() as u64);
     assert!(data.chunks(BLOCK_BYTES).map(crc32c).eq(footer.blocks.iter().copied()));
@@ -290,13 +293,13 @@ async fn what_goes_on_on_another_disk_is_all_that_came_wherever_the_first_one_fa
 /// What a server on these folders says at its start.
 async fn refusal(folders: &[PathBuf]) -> DataDirError {
     let owner = Owner::new("chunkserver", "host-1".parse().unwrap());
-    Disks::open(folders, &owner, 0).await.map(|_| ()).unwrap_err()
+    Disks::open(folders, &owner, DISK_LIMITS).await.map(|_| ()).unwrap_err()
 }
 
 async fn keep(folder: &Path, host: &str, cluster: &str) {
     let owner = Owner::new("chunkserver", host.parse().unwrap());
-    let (disks, _) = Disks::open(&[folder.to_owned()], &owner, 0).await.unwrap();
-    disks.keep_cluster(&cluster.parse().unwrap()).unwrap();
+    let (disks, _) = Disks::open(&[folder.to_owned()], &owner, DISK_LIMITS).await.unwrap();
+    disks.keep_cluster(&cluster.parse().unwrap()).await.unwrap();
 }
 
 #[tokio::test]
@@ -334,7 +337,7 @@ async fn folders_that_do_not_belong_together_are_refused_with_both_named() {
     // A new disk joins the cluster of the others; one that does not work is no reason to refuse.
     let owner = Owner::new("chunkserver", "host-1".parse().unwrap());
     let folders = ["file", "new", "ours"].map(at);
-    let (disks, _) = Disks::open(&folders, &owner, 0).await.unwrap();
+    let (disks, _) = Disks::open(&folders, &owner, DISK_LIMITS).await.unwrap();
     assert_eq!(disks.working().count(), 2);
     assert!(disks.working().all(|dir| dir.cluster() == "cluster-1".parse().ok()));
 }
@@ -477,7 +480,7 @@ async fn an_orphan_stays_in_the_trash_for_its_time_and_can_be_put_back_by_hand()
 async fn what_the_trash_can_give_up_counts_as_room() {
     let folder = tempfile::tempdir().unwrap();
     let owner = Owner::new("chunkserver", "host-1".parse().unwrap());
-    let (disks, _) = Disks::open(&[folder.path().to_owned()], &owner, 0).await.unwrap();
+    let (disks, _) = Disks::open(&[folder.path().to_owned()], &owner, DISK_LIMITS).await.unwrap();
     let dir = disks.working().next().unwrap();
     let before = dir.space().unwrap().free;
     let replica = ReplicaKey { chunk: ChunkId(1), version: Version(1) };
@@ -493,7 +496,7 @@ async fn what_the_trash_can_give_up_counts_as_room() {
 async fn a_removed_replica_is_deleted_where_it_can_not_go_to_the_trash_and_others_stay() {
     let folder = tempfile::tempdir().unwrap();
     let owner = Owner::new("chunkserver", "host-1".parse().unwrap());
-    let (disks, _) = Disks::open(&[folder.path().to_owned()], &owner, 0).await.unwrap();
+    let (disks, _) = Disks::open(&[folder.path().to_owned()], &owner, DISK_LIMITS).await.unwrap();
     let dir = disks.working().next().unwrap();
     let trash = dir.root().join("trash");
     std::fs::remove_dir(&trash).unwrap();
@@ -513,7 +516,7 @@ async fn a_removed_replica_is_deleted_where_it_can_not_go_to_the_trash_and_other
 async fn a_broken_replica_that_may_be_needed_is_no_room() {
     let folder = tempfile::tempdir().unwrap();
     let owner = Owner::new("chunkserver", "host-1".parse().unwrap());
-    let (disks, _) = Disks::open(&[folder.path().to_owned()], &owner, 0).await.unwrap();
+    let (disks, _) = Disks::open(&[folder.path().to_owned()], &owner, DISK_LIMITS).await.unwrap();
     let dir = disks.working().next().unwrap();
     let before = dir.space().unwrap().free;
     let replica = ReplicaKey { chunk: ChunkId(1), version: Version(1) };

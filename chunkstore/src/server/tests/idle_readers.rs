@@ -31,7 +31,8 @@ const REPLICA: ReplicaKey = ReplicaKey { chunk: ChunkId(7), version: Version(1) 
 async fn server(folder: &tempfile::TempDir, data: &[u8], idle_timeout: Duration) -> Arc<Server> {
     let host: ids::HostName = "host-1".parse().unwrap();
     let owner = Owner::new("chunkserver", host.clone());
-    let (disks, _) = Disks::open(&[folder.path().to_owned()], &owner, 0).await.unwrap();
+    let (disks, _) =
+        Disks::open(&[folder.path().to_owned()], &owner, super::DISK_LIMITS).await.unwrap();
     let disks = Arc::new(disks);
     let mut chunk = OpenChunk::create(&disks, REPLICA).await.unwrap();
     for block in data.chunks(BLOCK_BYTES) {

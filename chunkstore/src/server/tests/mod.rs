@@ -8,6 +8,7 @@ mod disks;
 mod fake_master;
 mod files;
 mod gate;
+mod hanging_disks;
 mod hedged_reads;
 mod idle_readers;
 mod logs;
@@ -26,10 +27,13 @@ use ids::{RackName, UnixMillis};
 use net::{Capability, Client, ClientSettings, Keyring, Right, Role, Secret};
 use tokio::task::JoinHandle;
 
+use super::disks::DiskLimits;
 use super::{RunError, ServerSettings};
 use fake_master::FakeMaster;
 
 const DEADLINE: Duration = Duration::from_secs(20);
+const DISK_TIMEOUT: Duration = Duration::from_secs(30);
+const DISK_LIMITS: DiskLimits = DiskLimits { reserve_bytes: 0, timeout: DISK_TIMEOUT };
 
 fn client_settings() -> ClientSettings {
     ClientSettings {
@@ -149,6 +153,7 @@ impl Cluster {
             address: String::new(),
             data_dirs: vec![folder.path().to_owned()],
             reserve_bytes,
+            disk_timeout: DISK_TIMEOUT,
             idle_timeout: Duration::from_secs(60),
             keep_unfinished: self.keep_unfinished,
             follow_timeout: Duration::from_secs(2),

@@ -133,6 +133,7 @@ impl RealCluster {
             address: listener.local_addr().unwrap().to_string(),
             data_dirs: vec![dir.to_owned()],
             reserve_bytes: 0,
+            disk_timeout: super::DISK_TIMEOUT,
             idle_timeout: Duration::from_secs(60),
             keep_unfinished: Duration::from_secs(120),
             follow_timeout: FOLLOW_TIMEOUT,
