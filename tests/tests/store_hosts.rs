@@ -1,7 +1,6 @@
 //! Hosts that stand in racks, and hosts that are to be emptied: real daemons, whose topology file the tests write.
 
 use std::fs;
-use std::time::Duration;
 
 use serde_json::Value;
 use tests::cluster::PATIENCE;

@@ -368,20 +368,14 @@ mod tests {
 
     #[test]
     fn an_input_replaced_since_the_job_was_planned_is_not_read() {
-        for length in [999, 1001] {
+        // The file's id is 1.
+        for (length, e_tag) in [(999, None), (1001, None), (1000, Some("2")), (999, Some("1"))] {
             let io = Io::start(&description(master_of_a_file(length))).unwrap();
-            let path = "/in/a".to_owned();
-            let piece = SplitPiece {
-                path: path.into(),
-                offset: 0,
-                length: 10,
-                file_length: 1000,
-                e_tag: None,
-            };
+            let (path, e_tag) = ("/in/a".into(), e_tag.map(Into::into));
+            let piece = SplitPiece { path, offset: 0, length: 10, file_length: 1000, e_tag };
             let failure = io.read(&piece, 0, 10).unwrap().next_block().unwrap_err();
-            assert_eq!(failure.kind, FailureKind::InputUnavailable, "{}", failure.message);
-            let expected = format!("/in/a: it has {length} bytes and had 1000 when");
-            assert!(failure.message.contains(&expected), "{}", failure.message);
+            assert_eq!(failure.kind, FailureKind::BadJob, "{}", failure.message);
+            assert!(failure.message.contains("/in/a is not the file"), "{}", failure.message);
         }
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct JobBook {
     pub(crate) n_maps: Option<u32>,
     pub(crate) planned_in: Option<Epoch>,
     pub(crate) winners: BTreeMap<TaskId, Winner>,
+    /// Maps without a winner whose last one lost its output.
+    pub(crate) lost: BTreeMap<TaskId, Winner>,
     /// All attempts that ever won.
     pub(crate) won: BTreeSet<AttemptId>,
     /// Attempts that failed.
@@ -99,6 +101,7 @@ impl Book {
                     n_maps: None,
                     planned_in: None,
                     winners: BTreeMap::new(),
+                    lost: BTreeMap::new(),
                     won: BTreeSet::new(),
                     failed: BTreeSet::new(),
                     digests: BTreeMap::new(),
@@ -126,6 +129,7 @@ impl Book {
                     digests.insert(digest.clone());
                     let winner = Winner { attempt, host, digest, counters };
                     book.winners.insert(attempt.task, winner);
+                    book.lost.remove(&attempt.task);
                 });
             }
             Record::AttemptFailed { attempt, failure, .. } => {
@@ -141,7 +145,10 @@ impl Book {
                 });
             }
             Record::MapOutputLost { attempt } => {
-                self.with(attempt.task.job, |book| drop(book.winners.remove(&attempt.task)));
+                self.with(attempt.task.job, |book| {
+                    let lost = book.winners.remove(&attempt.task);
+                    book.lost.extend(lost.map(|winner| (attempt.task, winner)));
+                });
             }
             Record::ReducesUndone { map, reduces_from } => self.with(map.task.job, |book| {
                 book.winners.retain(|task, _| task.kind == TaskKind::Map);
