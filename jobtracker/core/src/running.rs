@@ -68,8 +68,7 @@ struct Past {
     given_up: BTreeSet<u32>,
     /// Number and named outputs of the last winner whose map output was lost: these files still count.
     lost_named: Option<(u32, Vec<NamedOutput>)>,
-    /// What that winner counted. It stays in the job's sums until another attempt wins: the reduces may have all that
-    /// they need, and then none does.
+    /// What it counted; it stays in the job's sums until another attempt wins, which none may.
     lost_counters: Option<Share>,
 }
 
@@ -189,7 +188,7 @@ impl RunningEntry {
         (self.reduces_done as usize) < self.reduces.len()
     }
 
-    /// Tasks that are done; with the last reduce so is every map, even one whose output was lost since.
+    /// Tasks that are done: with the last reduce all maps, even those whose outputs were lost since.
     pub(crate) fn n_done(&self, kind: TaskKind) -> u32 {
         match kind {
             TaskKind::Map if self.is_done() => u32::try_from(self.maps.len()).unwrap_or(u32::MAX),
@@ -305,16 +304,14 @@ impl RunningEntry {
     pub(crate) fn undo(&mut self, task: TaskId) {
         let entry = self.task_mut(task);
         if let Some(winner) = entry.winner.take() {
-            let winner = *winner;
-            let counters = winner.counters;
+            let Winner { number, digest, named, counters, .. } = *winner;
             let past = entry.past_mut();
-            past.lost_digest = Some(winner.digest);
-            past.lost.insert(winner.number);
+            past.lost_digest = Some(digest);
+            past.lost.insert(number);
             // Void map output voids what a reduce wrote from it; what a map wrote and counted remains good.
             match task.kind {
                 TaskKind::Map => {
-                    let named = winner.named.unwrap_or_default().into_vec();
-                    past.lost_named = Some((winner.number, named));
+                    past.lost_named = Some((number, named.unwrap_or_default().into_vec()));
                     past.lost_counters = Some(counters);
                 }
                 TaskKind::Reduce => self.counters.subtract(&counters),

@@ -112,7 +112,11 @@ fn walls(from: &str, to: &str) -> Vec<&'static str> {
         ("lib knows a room above it", lib.contains(&from) && !lib.contains(&to)),
         ("config is a leaf", from == "config"),
         ("a library of jobs knows a daemon", from.starts_with("mapreduce") && is_of_a_daemon(to)),
-        ("a client knows a daemon", from.ends_with("-client") && is_of_a_daemon(to)),
+        // What a core decides for a client, such as how a writer goes on, is no daemon's.
+        (
+            "a client knows a daemon",
+            from.ends_with("-client") && is_of_a_daemon(to) && !to.ends_with("-core"),
+        ),
         (
             "the simulator knows more than cores, protocols and ids",
             from == "simulator" && !is_pure(to),

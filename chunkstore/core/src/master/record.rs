@@ -3,9 +3,8 @@
 //! applying one decides nothing. Not here: what servers hold and which are alive, as servers report
 //! that again.
 //!
-//! Records are encoded by field names, so that fields can be added with a serde default. Every
-//! record stays below the journal's limit: paths are bounded, and a publish is split by
-//! [`WINNER_BYTES_PER_RECORD`].
+//! Records are encoded by field names, so that fields can be added with a serde default. Each fits
+//! into the journal: paths are bounded, and a publish is split by [`WINNER_BYTES_PER_RECORD`].
 
 use chunkstore_protocol::{ChunkId, FileId, IfWriterDies, SealedChunk, ServerAddress, Version};
 use ids::{ClusterId, Epoch, HostName, UnixMillis};

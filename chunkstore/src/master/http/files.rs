@@ -1,7 +1,6 @@
 //! Clients' routes: the namespace and the life of files. A request that names a path needs a right
 //! to it (for changes, see `rights.rs`); one that names an open file is checked by its lease, whose
-//! holder had the right when the file was created. Stamps and leases belong to their caller: see
-//! `requester.rs`.
+//! holder had the right. Stamps and leases belong to their caller: see `requester.rs`.
 
 use std::time::Duration;
 
