@@ -50,9 +50,9 @@ fn in_words(error: anyhow::Error, words: impl Fn(&Remedy) -> String) -> anyhow::
 
 /// What the chunk master said, and the same with our words for what to do; nothing where a remedy is not known, or none is told.
 fn in_words_of(problem: &Problem, words: impl Fn(&Remedy) -> String) -> Option<(String, String)> {
-    let cause = problem.cause.as_ref()?;
+    let net::Advice { cause, remedies } = &**problem.advice.as_ref()?;
     let known = |it: &net::Remedy| Remedy::of(&it.kind, it.path.as_deref());
-    let remedies = problem.remedies.iter().map(known).collect::<Option<Vec<_>>>()?;
+    let remedies = remedies.iter().map(known).collect::<Option<Vec<_>>>()?;
     let remedies: Vec<_> = remedies.iter().map(words).collect();
     let ours = format!("{cause}; {}", remedies.join(", or "));
     (ours != problem.detail).then(|| (problem.detail.clone(), ours))
@@ -123,8 +123,8 @@ mod tests {
         assert!(same.chain().any(<dyn std::error::Error>::is::<StoreError>));
         // Of a newer chunk master.
         let mut problem = Problem::new(404, "not-found", "it is so; dance");
-        problem.cause = Some("it is so".to_owned());
-        problem.remedies = vec![net::Remedy { kind: "dance".to_owned(), path: None }];
+        let remedies = vec![net::Remedy { kind: "dance".to_owned(), path: None }];
+        problem.advice = Some(Box::new(net::Advice { cause: "it is so".to_owned(), remedies }));
         let error = StoreError::NotFound { path: "/x".parse().unwrap(), problem };
         assert_eq!(sentence(&at_the_prompt(error.into())), "it is so; dance");
     }

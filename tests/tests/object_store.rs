@@ -77,7 +77,7 @@ async fn refuses_attributes(objects: &ChunkObjectStore) {
     ];
     for refused in refused {
         assert!(matches!(refused, Err(Error::NotImplemented { .. })), "{refused:?}");
-        assert!(refused.unwrap_err().to_string().contains("attributes"));
+        assert!(refused.expect_err("it has attributes").to_string().contains("attributes"));
     }
     assert!(matches!(objects.head(&location).await, Err(Error::NotFound { .. })));
 }

@@ -47,7 +47,7 @@ pub(super) async fn watch(dir: Arc<DataDir>) {
 pub(super) async fn measure(dir: Arc<DataDir>) {
     while dir.failed().is_none() {
         // What was measured is kept there.
-        let _ = dir.begin(|dir| dir.measure()).end().await;
+        let _ = dir.begin(DataDir::measure).end().await;
         tokio::time::sleep(MEASURE_PAUSE).await;
     }
 }

@@ -298,7 +298,7 @@ impl Disks {
         let left = self.working().filter(|dir| given_up.iter().all(|other| other != dir.root()));
         let measuring = left.filter(|dir| !dir.calls().is_slow()).map(async |dir| {
             // What was measured is kept there.
-            let _ = dir.begin(|dir| dir.measure()).within(TRY_NEXT_AFTER).await;
+            let _ = dir.begin(DataDir::measure).within(TRY_NEXT_AFTER).await;
         });
         join_all(measuring).await;
     }

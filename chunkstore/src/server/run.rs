@@ -1,11 +1,13 @@
 //! The chunkserver's one wiring function: disks, core, loop, what runs beside it, HTTP.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chunkstore_core::replica::{Identity, Replicas, StopReason};
 use daemon::{Asked, Health, Metrics, Owner, Reached, Requests, Shutdown};
 use net::{Client, Guard, Role};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::background::Background;
 use super::copy::Rates;
@@ -101,13 +103,7 @@ pub async fn run(
         reached: reached.clone(),
     };
     // They end with this function.
-    let mut background = scrub::start(&server, settings.scrub_rate);
-    for dir in server.disks.open_dirs() {
-        background.spawn(disk_watch::watch(Arc::clone(dir)));
-        background.spawn(disk_watch::measure(Arc::clone(dir)));
-        background.spawn(trash::purge_expired(Arc::clone(dir), settings.trash_interval));
-    }
-    background.spawn(trash::release_broken(Arc::clone(&server), settings.trash_interval));
+    let mut background = start_background(&server, settings.scrub_rate, settings.trash_interval);
     let routes = http::routes().merge(reached.routes());
     background.spawn(reached.ask_after_registrations(asked));
     let guard = Guard { keyring: settings.keyring, anonymous: None };
@@ -125,6 +121,18 @@ pub async fn run(
             served.map_err(|source| RunError::Serve { address: settings.address, source })
         }
     }
+}
+
+/// Starts what goes on beside requests, until the result is dropped.
+fn start_background(server: &Arc<Server>, scrub_rate: u64, keep: Duration) -> JoinSet<()> {
+    let mut background = scrub::start(server, scrub_rate);
+    for dir in server.disks.open_dirs() {
+        background.spawn(disk_watch::watch(Arc::clone(dir)));
+        background.spawn(disk_watch::measure(Arc::clone(dir)));
+        background.spawn(trash::purge_expired(Arc::clone(dir), keep));
+    }
+    background.spawn(trash::release_broken(Arc::clone(server), keep));
+    background
 }
 
 /// Who says whether this server is reached.

@@ -29,7 +29,7 @@ pub use capability::{
 pub use client::{CallError, Client, ClientSettings};
 pub use entrance::Observer;
 pub use path::Path;
-pub use problem::{Problem, Remedy};
+pub use problem::{Advice, Problem, Remedy};
 pub use query::Query;
 pub use random::{hex, random_hex, random_u64};
 pub use reqwest;

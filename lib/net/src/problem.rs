@@ -26,11 +26,17 @@ pub struct Problem {
     /// Seconds after which another try may succeed; sent as `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u32>,
-    /// What is wrong, without what to do: `detail` is this and, behind it, `remedies` in words. Absent without them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<String>,
-    /// What to do, one of these is enough: for programs that say it in words of their own.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// What is wrong and what to do, told apart. In a box: most problems have none, and they are passed around a lot.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<Box<Advice>>,
+}
+
+/// A problem's cause and its remedies, for programs that say them in words of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Advice {
+    /// What is wrong, without what to do: `detail` is this and, behind it, `remedies` in words.
+    pub cause: String,
+    /// What to do; one of these is enough.
     pub remedies: Vec<Remedy>,
 }
 
@@ -60,18 +66,18 @@ impl Problem {
             status,
             detail: detail.into(),
             retry_after: None,
-            cause: None,
-            remedies: Vec::new(),
+            advice: None,
         }
     }
 
     /// The same, with what to do: `words` say it at the end of `detail`.
     #[must_use]
     pub fn with_remedies(mut self, remedies: Vec<Remedy>, words: &str) -> Self {
-        if !remedies.is_empty() {
-            let cause = self.detail.strip_suffix(words).map(|it| it.trim_end_matches([';', ' ']));
-            self.cause = cause.map(str::to_owned);
-            self.remedies = remedies;
+        if !remedies.is_empty()
+            && let Some(cause) = self.detail.strip_suffix(words)
+        {
+            let cause = cause.trim_end_matches([';', ' ']).to_owned();
+            self.advice = Some(Box::new(Advice { cause, remedies }));
         }
         self
     }

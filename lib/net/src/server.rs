@@ -417,7 +417,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 /// Why a body could not be read to its end.
 fn not_whole(error: &axum::Error) -> Problem {
     let mut sources = std::iter::successors(error.source(), |source| (*source).source());
-    if sources.any(|source| source.is::<http_body_util::LengthLimitError>()) {
+    if sources.any(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>) {
         let detail = format!("the body is longer than {JSON_BYTES_MAX} bytes");
         return Problem::new(413, "invalid-request", detail);
     }

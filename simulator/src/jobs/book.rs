@@ -60,6 +60,19 @@ impl JobBook {
         (0..n).map(move |index| job.task(kind, index))
     }
 
+    fn win(&mut self, winner: Winner) {
+        let attempt = winner.attempt;
+        self.won.insert(attempt);
+        self.digests.entry(attempt.task).or_default().insert(winner.digest.clone());
+        self.winners.insert(attempt.task, winner);
+        self.lost.remove(&attempt.task);
+    }
+
+    fn lose(&mut self, map: TaskId) {
+        let lost = self.winners.remove(&map);
+        self.lost.extend(lost.map(|winner| (map, winner)));
+    }
+
     /// Whether some reduce may still need map outputs.
     pub(crate) fn needs_map_outputs(&self) -> bool {
         let reduces = self.winners.keys().filter(|task| task.kind == TaskKind::Reduce).count();
@@ -123,14 +136,8 @@ impl Book {
             Record::TaskSucceeded { attempt, host, digest, counters, .. } => {
                 let (digest, counters) = (digest.clone(), counters.clone());
                 let (attempt, host) = (*attempt, host.clone());
-                self.with(attempt.task.job, |book| {
-                    book.won.insert(attempt);
-                    let digests = book.digests.entry(attempt.task).or_default();
-                    digests.insert(digest.clone());
-                    let winner = Winner { attempt, host, digest, counters };
-                    book.winners.insert(attempt.task, winner);
-                    book.lost.remove(&attempt.task);
-                });
+                let winner = Winner { attempt, host, digest, counters };
+                self.with(attempt.task.job, |book| book.win(winner));
             }
             Record::AttemptFailed { attempt, failure, .. } => {
                 let blame = failure.kind.blame();
@@ -145,10 +152,7 @@ impl Book {
                 });
             }
             Record::MapOutputLost { attempt } => {
-                self.with(attempt.task.job, |book| {
-                    let lost = book.winners.remove(&attempt.task);
-                    book.lost.extend(lost.map(|winner| (attempt.task, winner)));
-                });
+                self.with(attempt.task.job, |book| book.lose(attempt.task));
             }
             Record::ReducesUndone { map, reduces_from } => self.with(map.task.job, |book| {
                 book.winners.retain(|task, _| task.kind == TaskKind::Map);

@@ -239,12 +239,12 @@ mod tests {
     fn what_to_do_is_told_apart_from_what_is_wrong() {
         let (path, folder) = ("/a/b/c".parse().unwrap(), "/a".parse().unwrap());
         let problem = refused(&FsError::ParentMissing { path, folder }.into());
-        let cause = problem.cause.expect("there is a remedy");
+        let net::Advice { cause, remedies } = *problem.advice.expect("there is a remedy");
         assert_eq!(cause, "/a/b/c can't be made: its folder /a does not exist");
         assert_eq!(problem.detail, format!("{cause}; make it first, or ask for `parents`"));
         let remedy = net::Remedy { kind: "make-folder".into(), path: Some("/a/b".into()) };
-        assert_eq!(problem.remedies, [remedy]);
+        assert_eq!(remedies, [remedy]);
         let without = refused(&FsError::RootStays.into());
-        assert_eq!((without.cause, without.remedies), (None, Vec::new()));
+        assert_eq!(without.advice, None);
     }
 }
