@@ -234,12 +234,20 @@ mod tests {
         ]
     }
 
+    fn killed_for(attempt: AttemptId, why: Option<&str>) -> Record {
+        let span = Span { began_at: UnixMillis(11), ended_at: UnixMillis(12) };
+        let killed =
+            |message: &str| Failure { kind: FailureKind::Killed, message: message.to_owned() };
+        let why = why.map(killed);
+        let killed = KilledAttempt { span, why, ..killed_attempt(attempt, None) };
+        Record::AttemptKilled { killed, place: None }
+    }
+
     fn of_jobs_and_drains() -> Vec<Record> {
         let job = |ordinal| JobId { date: 20_261_122, ordinal };
         let map = job(1).task(TaskKind::Map, 0);
         let reduce = job(1).task(TaskKind::Reduce, 0);
         let last = job(4).task(TaskKind::Map, 0);
-        let span = Span { began_at: UnixMillis(11), ended_at: UnixMillis(12) };
         let crashed = FailureKind::Crashed { exit_code: Some(1), signal: None };
         let planned = |job, list| Record::SplitsPlanned { job, n_maps: 1, input_bytes: 7, list };
         let staged =
@@ -292,25 +300,9 @@ mod tests {
             accepted(job(6)),
             planned(job(6), SplitList::Inline([self::planned()].into())),
             spanned(failed(job(6).task(TaskKind::Map, 0).attempt(0), FailureKind::FailedOnRequest)),
-            Record::AttemptKilled {
-                killed: KilledAttempt {
-                    span,
-                    ..killed_attempt(job(6).task(TaskKind::Map, 0).attempt(1), None)
-                },
-                place: None,
-            },
+            killed_for(job(6).task(TaskKind::Map, 0).attempt(1), None),
             Record::HistoryWritten { job: job(4) },
-            Record::AttemptKilled {
-                killed: KilledAttempt {
-                    span,
-                    why: Some(Failure {
-                        kind: FailureKind::Killed,
-                        message: "a backup won".to_owned(),
-                    }),
-                    ..killed_attempt(job(6).task(TaskKind::Map, 0).attempt(2), None)
-                },
-                place: None,
-            },
+            killed_for(job(6).task(TaskKind::Map, 0).attempt(2), Some("a backup won")),
         ]
     }
 

@@ -3,7 +3,7 @@
 //! the chunkserver's own tests show.)
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -66,9 +66,10 @@ fn put(dev: &Dev, path: &str) -> Duration {
 fn assert_is_whole(dev: &Dev, path: &str) {
     let got = dev.scratch().join("got");
     dev.get(path, &got);
-    let is_same = fs::read(&got).unwrap() == fs::read(dev.scratch().join("text")).unwrap();
+    let read = |path: &Path| fs::read(path).expect("it can be read");
+    let is_same = read(&got) == read(&dev.scratch().join("text"));
     assert!(is_same, "{path}: other bytes came back");
-    fs::remove_file(got).unwrap();
+    fs::remove_file(got).expect("it can be removed");
 }
 
 /// Waits until so many replicas are held by the chunkservers together.

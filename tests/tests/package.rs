@@ -40,6 +40,22 @@ fn files_in(folder: &Path) -> BTreeSet<String> {
     files
 }
 
+/// Of the Debian package, beside what its units name.
+const EXPECTED: [&str; 12] = [
+    "usr/lib/sysusers.d/howdah.conf",
+    "usr/share/man/man1/howdah.1.gz",
+    "usr/share/man/man1/howdah-fs-put.1.gz",
+    "usr/share/bash-completion/completions/howdah",
+    "usr/share/zsh/vendor-completions/_howdah",
+    "usr/share/fish/vendor_completions.d/howdah.fish",
+    "usr/share/doc/howdah/copyright",
+    "usr/share/doc/howdah/config/five-hosts.yaml",
+    "usr/share/doc/howdah/docs/from-zero-to-five-hosts.md",
+    "usr/share/doc/howdah/docs/design/journals.md",
+    "usr/share/doc/howdah/docs/openapi/jobtracker.json",
+    "usr/share/doc/howdah/dashboards/METRICS.md",
+];
+
 #[test]
 fn the_packages_hold_what_the_pages_say_where_the_units_look_for_it() {
     if !can_be_made() {
@@ -75,21 +91,7 @@ fn the_packages_hold_what_the_pages_say_where_the_units_look_for_it() {
         let config = config.expect("a configuration").trim_start_matches('/');
         assert!(files.contains(config), "{config} is not in the package");
     }
-    let expected = [
-        "usr/lib/sysusers.d/howdah.conf",
-        "usr/share/man/man1/howdah.1.gz",
-        "usr/share/man/man1/howdah-fs-put.1.gz",
-        "usr/share/bash-completion/completions/howdah",
-        "usr/share/zsh/vendor-completions/_howdah",
-        "usr/share/fish/vendor_completions.d/howdah.fish",
-        "usr/share/doc/howdah/copyright",
-        "usr/share/doc/howdah/config/five-hosts.yaml",
-        "usr/share/doc/howdah/docs/from-zero-to-five-hosts.md",
-        "usr/share/doc/howdah/docs/design/journals.md",
-        "usr/share/doc/howdah/docs/openapi/jobtracker.json",
-        "usr/share/doc/howdah/dashboards/METRICS.md",
-    ];
-    for file in expected {
+    for file in EXPECTED {
         assert!(files.contains(file), "{file} is not in {files:#?}");
     }
     for script in ["postinst", "prerm", "postrm"] {
