@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser};
 use mapreduce::Job;
-use mapreduce_protocol::{Failure, FailureKind, LocalJob, LocalResult, Program, TaskDescription};
+use mapreduce_protocol::{Failure, FailureKind, LocalJob, LocalResult, Program};
 
 /// Arguments of `task`; see `mapreduce_protocol::CHANNEL_ARGUMENT` and `LOCAL_ARGUMENT`.
 #[derive(Debug, Args)]
@@ -45,18 +45,6 @@ pub(crate) fn told(line: impl Iterator<Item = OsString>) -> Option<TaskArgs> {
     Alone::try_parse_from(words).ok().map(|alone| alone.args)
 }
 
-/// Size and alignment of the memory that the allocator hands out first.
-const FIRST_BYTES: usize = 32 << 20;
-
-/// Keeps huge pages out of the first memory of the process. The allocator asks for them everywhere, and a small task touches
-/// a few bytes in several of them, each of which the kernel clears first. Large buffers lie behind, and have huge pages.
-fn begin_with_small_pages() {
-    let begin = Box::new(0_u8);
-    let place = (&raw const *begin).map_addr(|at| at & !(FIRST_BYTES - 1));
-    // SAFETY: advice on huge pages changes no content of memory. A failure (nothing mapped, no huge pages) is harmless.
-    unsafe { libc::madvise(place.cast_mut().cast(), FIRST_BYTES, libc::MADV_NOHUGEPAGE) };
-}
-
 /// Runs the attempt that the TaskTracker describes, or the job that standard input does.
 pub(crate) fn run(args: &TaskArgs) -> anyhow::Result<ExitCode> {
     match (&args.namespace, args.channel) {
@@ -64,11 +52,9 @@ pub(crate) fn run(args: &TaskArgs) -> anyhow::Result<ExitCode> {
             tasktracker::make_namespace(order, channel).context("cannot make a namespace")?;
             Ok(ExitCode::SUCCESS)
         }
-        (_, Some(channel)) => {
-            begin_with_small_pages();
-            let job = |it: &TaskDescription| job_of(&it.job.program, || it.files.clone());
-            Ok(mapreduce::runtime::task_main(channel, job))
-        }
+        (_, Some(channel)) => Ok(mapreduce::runtime::task_main(channel, |it| {
+            job_of(&it.job.program, || it.files.clone())
+        })),
         (_, None) => run_local(),
     }
 }

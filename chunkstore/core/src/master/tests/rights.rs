@@ -111,6 +111,28 @@ fn nobody_changes_what_is_anothers_and_everybody_what_is_their_own() {
 }
 
 #[test]
+fn a_file_that_is_closed_takes_no_name_that_its_writer_could_not_give_it_otherwise() {
+    let mut world = world();
+    let mut ann = By(&mut world, "ann");
+    let Ok(Reply::Created(created)) = ann.create("/ann/.f.new") else { panic!("it is made") };
+    let mut close_into = |to: &str, replace| {
+        let (stamp, file) = (ann.0.stamp(), created.file);
+        let sealed = Some(seal(&created.allocation, 5));
+        let into = Some(CloseInto { path: path(to), replace });
+        ann.ask(Mutation::Close(Close { stamp, file, sealed, abandoned: None, into }))
+    };
+    for (to, replace) in [
+        ("/ben/f", Replace::Always),
+        ("/old/f", Replace::Always),
+        ("/ben/new", Replace::Never),
+        ("/ben/new", Replace::Always),
+    ] {
+        assert!(is_not_yours(&close_into(to, replace)), "{to}");
+    }
+    assert!(close_into("/ann/f", Replace::Always).is_ok());
+}
+
+#[test]
 fn the_owner_of_a_folder_may_take_away_what_others_have_in_it() {
     let mut world = world();
     world.owner = "ben".to_owned();
