@@ -1,7 +1,8 @@
-//! Calls to one disk. Each is on a thread, where it blocks, and a disk has a bounded number of them: one that hangs, in calls
-//! that the kernel never ends, keeps those threads and nothing else. Whoever waits for it is let go when it is given up, and
-//! asks for no longer than the limit unless it must. When a disk is to be tried, and given up, `chunkstore_core` says
-//! ([`DiskWatch`]); `disk_watch` asks it.
+//! Blocking calls to one disk. Each runs on a thread, and the number of threads per disk is bounded:
+//! a disk that hangs, in calls that the kernel never completes, occupies those threads and nothing
+//! else. Callers that wait for a disk are released when it is given up; most wait no longer than the
+//! limit. `chunkstore_core` decides when a disk is probed and when it is given up ([`DiskWatch`]);
+//! `disk_watch` asks it.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,13 +14,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::READS_MAX;
 
-/// Calls at once to all disks together, about; to each at least, and at most.
+/// Concurrent calls: roughly for all disks together, and the least and the most for each.
 const PLACES: usize = 384;
 const PLACES_MIN: usize = 32;
 const PLACES_MAX: usize = 256;
-/// Threads beside those, for what is on no data folder's disk.
+/// Further threads, for blocking work that concerns no data folder.
 const OTHER_THREADS: usize = 128;
-/// A disk is slow while a call to it has been at work for so long: new replicas go to others.
+/// A disk counts as slow while a call has been running for this long: new replicas go to others.
 const SLOW_AFTER: Duration = Duration::from_secs(2);
 
 /// Threads for calls that block that a server on so many disks needs at most.
@@ -32,7 +33,7 @@ fn places_of(n_disks: usize) -> usize {
     (PLACES / n_disks.max(1)).clamp(PLACES_MIN, PLACES_MAX)
 }
 
-/// Why there is no answer. The call may be carried out yet, at any time.
+/// Why there is no answer. The call may still complete at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoAnswer {
     /// The disk is given up.
@@ -91,7 +92,8 @@ impl DiskCalls {
         self.limit
     }
 
-    /// Runs `work` on a thread as soon as there is a place, whatever becomes of who asks; not if nobody waits for it by then.
+    /// Runs `work` on a thread as soon as one is free. Once started it runs to its end, even if the
+    /// [`Call`] is dropped; if that is dropped before, `work` never starts.
     pub(super) fn begin<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce() -> T + Send + 'static,
@@ -144,7 +146,7 @@ impl DiskCalls {
         Arc::clone(&self.reads).try_acquire_owned().map_err(|_| self.reads_max)
     }
 
-    /// Whether it gives no answer just now, to a probe either.
+    /// Whether both a call and a probe are unanswered at the moment.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.watch().is_in_doubt()
     }
@@ -169,7 +171,7 @@ impl DiskCalls {
         self.watch().probe_ended(monotonic());
     }
 
-    /// Lets go whoever waits for the disk, now and from now on.
+    /// Releases everybody who waits for the disk, now and in future.
     pub(super) fn give_up(&self) {
         self.is_given_up.send_replace(true);
     }
@@ -178,7 +180,7 @@ impl DiskCalls {
         *self.is_given_up.borrow()
     }
 
-    /// Why nothing comes any more.
+    /// Why no answer will come any more.
     fn never(&self) -> NoAnswer {
         match self.is_given_up() {
             true => NoAnswer::Hangs { limit: self.limit },

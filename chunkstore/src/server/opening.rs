@@ -1,5 +1,5 @@
-//! How the data folders are opened at start: each on a thread of its own, and one whose disk hangs is left out like one that
-//! fails. What is in a folder, `data_dir` knows.
+//! Opens the data folders at the start, each on a thread of its own. A folder whose disk hangs is left
+//! out, like one whose disk fails. `data_dir` knows what is in a folder.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -21,10 +21,10 @@ use super::disk_calls::DiskCalls;
 use super::disks::{Disk, DiskLimits, Holdings};
 use super::trash::Why;
 
-/// A folder has so long for a step, however short the limit: the lock of a former process is waited for meanwhile.
+/// The least time that a folder gets for a step: the lock of a former process may have to be waited for.
 const STEP_LIMIT_MIN: Duration = Duration::from_secs(5);
 
-/// Counts what is done, so that a long work is told from one that hangs.
+/// Counts steps, so that opening a large folder can be told from one that hangs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Steps(Arc<AtomicU64>);
 
@@ -34,7 +34,7 @@ impl Steps {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What the work came to; `None` once no step was done for `limit`. Then it is left to itself.
+    /// The result of `work`; `None` once it made no step for `limit`. Then the work is abandoned.
     async fn follow<T>(
         &self,
         mut work: JoinHandle<T>,

@@ -1,4 +1,5 @@
-//! Removes replicas, as the core says: off the event loop, and on each disk apart, so that one that hangs keeps no other from it.
+//! Removes replicas as the core decides: outside the event loop, and for each disk separately, so that
+//! a disk that hangs does not delay the others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,16 +1,17 @@
-//! Whether a disk still answers, as the calls to it show: which have been at work since when, when to try the disk with a call
-//! of one's own (a probe), and when to give it up. Calls, threads and the clock are the chunkserver's.
+//! Decides from the calls to a disk whether it still answers: when to try it with a small call of
+//! the server's own (a probe), and when to give it up. The calls, threads and the clock are the
+//! chunkserver's.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ids::Monotonic;
 
-/// A look that comes so much later than the one before proves nothing: the whole process may have stood still. A share of the
-/// limit.
+/// A look that is later than the limit divided by this proves nothing: the whole process may have
+/// been stopped.
 const LATE_LOOK: u32 = 4;
 
-/// A call to a disk, at work.
+/// A running call to a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DiskCall(u64);
 
@@ -19,7 +20,7 @@ pub struct DiskCall(u64);
 pub enum DiskNews {
     /// Nothing.
     Fine,
-    /// To write, sync and read a little there; then [`DiskWatch::probe_ended`], however it ends.
+    /// Write, sync and read a little there, then call [`DiskWatch::probe_ended`], whatever the outcome.
     Probe,
     /// It is to be given up: neither a call nor the probe was answered in time.
     Hangs,
@@ -69,7 +70,7 @@ impl DiskWatch {
         self.probe = Probe::Ended { at: now };
     }
 
-    /// Whether a call is waited for, and a probe, too: what is new should go elsewhere.
+    /// Whether both a call and a probe are unanswered: new replicas should go elsewhere.
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
         matches!(self.probe, Probe::UnderWay { .. }) && !self.at_work.is_empty()

@@ -18,6 +18,12 @@ async fn roles_and_prefixes_are_enforced() {
     let request = Rename { stamp: cluster.stamp(), from, to, replace: Replace::Never };
     let stolen = task.post::<_, Done>(&address, "/v1/files/rename", &request).await;
     assert_eq!(problem(stolen), forbidden);
+    let into =
+        chunkstore_protocol::CloseInto { path: "/other".parse().unwrap(), replace: Replace::Never };
+    let (stamp, file) = (cluster.stamp(), chunkstore_protocol::FileId(7));
+    let close = Close { stamp, file, sealed: None, abandoned: None, into: Some(into) };
+    let elsewhere = task.post::<_, FileStatus>(&address, "/v1/files/close", &close).await;
+    assert_eq!(problem(elsewhere), forbidden, "before it is looked for the file");
     let server = cluster.client(Role::Server, "/");
     let refused = server.post::<_, FileStatus>(&address, "/v1/files/stat", &stat("/")).await;
     assert_eq!(problem(refused), forbidden);
